@@ -27,7 +27,8 @@ class Check:
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
 # topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
 # subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
-# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
+# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out, and
+# so are those with a filter, because the data of events is not read.
 _MISSING_DELIVERIES = f"""
 SELECT DISTINCT e.id || ' to webhook ' || w.uid
 FROM (
@@ -45,7 +46,7 @@ FROM (
 ) AS e
 JOIN hookhub_webhook w ON w.id = e.webhook_id AND w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
-WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL AND w.payload_filter IS NULL
   AND {LEASE_LASTS} AND NOT {IS_UNVERIFIED}
   AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)

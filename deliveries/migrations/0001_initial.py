@@ -205,6 +205,7 @@ class Migration(migrations.Migration):
                 ('max_in_flight', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('auto_disable', models.BooleanField(default=True)),
                 ('subscription', models.JSONField(blank=True, editable=False, null=True)),
+                ('payload_filter', models.JSONField(blank=True, editable=False, null=True)),
                 ('proof', models.CharField(blank=True, choices=deliveries.proofs.choices, editable=False, max_length=20, null=True)),
                 ('verified_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),

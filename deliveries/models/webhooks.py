@@ -94,6 +94,9 @@ class Webhook(models.Model):
     # whether it ``is_public``, made without a key that may read the topic. Null on webhooks created otherwise.
     subscription = models.JSONField(null=True, blank=True, editable=False)
 
+    # What fields at the top level of an event's data must equal for the webhook to get it; null means all events.
+    payload_filter = models.JSONField(null=True, blank=True, editable=False)
+
     # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
     proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)

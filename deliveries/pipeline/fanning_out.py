@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
-from deliveries.pipeline import claiming
+from deliveries.pipeline import claiming, filtering
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
@@ -21,6 +21,7 @@ from deliveries.pipeline.capacity import (
     capacity_params,
 )
 from deliveries.pipeline.claiming import DESTINATION, EVENT, Claim, Destination, LeaseGrant
+from deliveries.pipeline.filtering import Pairs
 
 # Events fanned out by one statement.
 FAN_OUT_BATCH = 500
@@ -74,7 +75,7 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     share = {"per_partition": per_partition, "needed": -(-limit // per_partition)}
     batch = {"limit": limit, **share, "cursor": cursor, "exclude": arrays.bigints(exclude)}
     found = sql.run(TAKE_EVENTS, {**params, **batch, "small": limit <= LARGE_FAN_OUT})
-    has_turn, events, partition, pairs_events, pairs_webhooks = found[0][:5]
+    has_turn, events, partition, pairs_events, pairs_webhooks, has_filters = found[0][:6]
     hit("fanning-out")
     if not has_turn:
         return FannedOut(0, 0, [], cursor, must_wait=True)
@@ -82,10 +83,13 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     # last partition read.
     if pairs_events is None:
         return FannedOut(events, 0, [], cursor if partition is None else partition)
-    destinations = {row[5]: Destination(*row[5:]) for row in found if row[5] is not None}
-    pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
+    matching = Pairs(arrays.Array(pairs_events), arrays.Array(pairs_webhooks))
+    pairs = filtering.accepted(matching) if has_filters else matching
+    if pairs is None:
+        return FannedOut(events, 0, [], partition)
+    destinations = {row[6]: Destination(*row[6:]) for row in found if row[6] is not None}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs, **leased}, commits=True)
+    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=True)
     return FannedOut(events, rows[0][0], _claims(rows, destinations, grant), partition)
 
 
@@ -126,9 +130,10 @@ NOT EXISTS (SELECT FROM hookhub_outbox a
 # A ping or a test event is for one webhook, whatever that one subscribes to.
 # A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost. One whose lease has
 # ended gets none. A deleted or an unverified one has no keys in the index.
+# Whether the data passes a webhook's filter is looked at afterwards, and only if one of them has a filter.
 MATCHING = f"""
 CROSS JOIN LATERAL (
-    SELECT id, disabled_at, expires_at FROM hookhub_webhook
+    SELECT id, disabled_at, expires_at, payload_filter IS NOT NULL AS has_filter FROM hookhub_webhook
     WHERE e.webhook_id IS NULL
       AND hookhub_webhook_keys(
               organization_id, repository_id, events, deleted_at, ended_at, proof, verified_at
@@ -137,7 +142,7 @@ CROSS JOIN LATERAL (
           || ARRAY(SELECT e.organization_id::text || '/' || e.repository_id::text || '/' || unnest(e.topics))
       )
     UNION ALL
-    SELECT id, disabled_at, expires_at FROM hookhub_webhook w
+    SELECT id, disabled_at, expires_at, false FROM hookhub_webhook w
     WHERE id = e.webhook_id AND organization_id = e.organization_id
       AND (repository_id IS NULL OR repository_id = e.repository_id)
       AND deleted_at IS NULL AND NOT {IS_UNVERIFIED}
@@ -197,7 +202,7 @@ WITH RECURSIVE turn AS MATERIALIZED (
     SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
     FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
 ), pairs AS MATERIALIZED (
-    SELECT e.id AS event_id, w.id AS webhook_id FROM batch e {MATCHING}
+    SELECT e.id AS event_id, w.id AS webhook_id, w.has_filter FROM batch e {MATCHING}
 ), ready AS MATERIALIZED (
     SELECT ready.id
     FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(slots)s > 0) AS matching
@@ -213,12 +218,13 @@ WITH RECURSIVE turn AS MATERIALIZED (
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
 SELECT (TABLE turn), found.events, found.partition, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
-       CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, locked.*
+       CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, found.has_filters, locked.*
 FROM (
     SELECT (SELECT count(*) FROM taken) AS events,
            coalesce((SELECT partition FROM taken ORDER BY step DESC LIMIT 1),
                     (SELECT partition FROM partitions ORDER BY step DESC LIMIT 1)) AS partition,
-           array_send(array_agg(event_id)) AS pairs_events, array_send(array_agg(webhook_id)) AS pairs_webhooks
+           array_send(array_agg(event_id)) AS pairs_events, array_send(array_agg(webhook_id)) AS pairs_webhooks,
+           bool_or(has_filter) AS has_filters
     FROM pairs
 ) AS found
 LEFT JOIN locked ON true
