@@ -10,6 +10,7 @@ from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import Discord
 from deliveries.formats.github import GitHub
 from deliveries.formats.masking import MASK
+from deliveries.formats.mcp_event import McpEvent
 from deliveries.formats.sigmagit import Sigmagit
 from deliveries.formats.slack import Slack
 from deliveries.formats.social_gateway import SocialGateway
@@ -46,6 +47,7 @@ FORMATS: dict[str, Format] = {
         Discord(),
         Campfire(),
         WebSub(),
+        McpEvent(),
         CloudEvents(),
         CloudEventsBinary(),
     )

@@ -268,6 +268,7 @@ class Migration(migrations.Migration):
                 ('last_status', models.PositiveSmallIntegerField(null=True)),
                 ('last_excerpt', models.TextField(blank=True)),
                 ('last_error', models.TextField(blank=True)),
+                ('last_failure', models.CharField(blank=True, max_length=20)),
                 ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='verifications', to='deliveries.webhook')),
             ],
             options={

@@ -88,6 +88,8 @@ class Verification(models.Model):
     last_status = models.PositiveSmallIntegerField(null=True)
     last_excerpt = models.TextField(blank=True)
     last_error = models.TextField(blank=True)
+    # The kind of policy.outcomes.NoResponse if there was no response.
+    last_failure = models.CharField(max_length=20, blank=True)
 
     objects = VerificationQuerySet.as_manager()
 

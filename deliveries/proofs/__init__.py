@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 from deliveries.proofs.base import MAX_BODY, Ask, Asked, Proof, Question, Refused, Reply, make_challenge
 from deliveries.proofs.challenge import Challenge
+from deliveries.proofs.mcp import Mcp
 from deliveries.proofs.websub import WebSub
 
-PROOFS: Mapping[str, Proof] = {proof.slug: proof for proof in (Challenge(), WebSub())}
+PROOFS: Mapping[str, Proof] = {proof.slug: proof for proof in (Challenge(), WebSub(), Mcp())}
 # The proof that an owner may ask for, and that an organization may demand of all its webhooks.
 DEFAULT = Challenge.slug
 

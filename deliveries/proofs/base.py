@@ -66,6 +66,8 @@ class Proof(ABC):
     title: ClassVar[str]
     # Whether the owner is told before a lease that the proof granted ends; not where the receiver itself renews it.
     warns_owner: ClassVar[bool] = True
+    # Whether the receiver is asked again after an answer that proves nothing, on the schedule of verifications.
+    is_repeated: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, question: Question) -> Ask:

@@ -35,7 +35,7 @@ class Challenge(Proof):
             return refused
         if len(reply.body) > MAX_BODY:
             return Refused(f"The response is longer than {MAX_BODY:,} bytes.")
-        if is_echo(reply.body.strip(), asked.challenge) or is_echo(_challenge_in(reply.body), asked.challenge):
+        if is_echo(reply.body.strip(), asked.challenge) or is_echo(challenge_in(reply.body), asked.challenge):
             return None
         return Refused("The response does not contain the challenge.")
 
@@ -50,7 +50,7 @@ def signing_key(secret: str) -> bytes:
     return secret.encode()
 
 
-def _challenge_in(body: bytes) -> object:
+def challenge_in(body: bytes) -> object:
     """Return the member ``challenge`` of a JSON object, or None if the body is something else."""
     try:
         value = json.loads(body)

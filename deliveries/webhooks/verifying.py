@@ -18,6 +18,7 @@ from deliveries.models import Organization, Verification, Webhook
 from deliveries.plain_text import printable
 from deliveries.policy.outcomes import NoResponse
 from deliveries.proofs import DEFAULT, PROOFS, Asked, Refused, Reply
+from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
 from deliveries.webhooks import leases, lifecycle, pending_changes, quotas
 from deliveries.webhooks.fields import Fields, InvalidFields
@@ -154,7 +155,7 @@ def ask(
         webhook=webhook,
         proof=wanted.proof,
         mode=mode,
-        details=dict(wanted.details) or topic_of(webhook),
+        details=dict(wanted.details) or details_of(webhook),
         host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
         stored_url=pending_changes.shown_url(change, webhook),
         sealed_change=pending_changes.seal(change, of=uid),
@@ -168,9 +169,14 @@ def ask(
     return asked
 
 
-def topic_of(webhook: Webhook) -> dict[str, str]:
-    """Return what the proof of a subscription at a hub carries by default; nothing for other webhooks."""
-    return {} if webhook.subscription is None else {"hub.topic": str(webhook.subscription["topic"])}
+def details_of(webhook: Webhook) -> dict[str, str]:
+    """Return what the proof of a subscription carries by default; nothing for other webhooks."""
+    match webhook.subscription:
+        case {"topic": topic}:
+            return {"hub.topic": str(topic)}
+        case {"id": subscription_id}:
+            return {SUBSCRIPTION: str(subscription_id)}
+    return {}
 
 
 def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:
@@ -206,7 +212,8 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
             _prove(webhook, verification, change, now=now)
         else:
             verification.last_error = printable(refused.reason)[:MAX_ERROR]
-            _fail(webhook, verification, is_final=refused.is_final, now=now)
+            is_final = refused.is_final or not PROOFS[verification.proof].is_repeated
+            _fail(webhook, verification, is_final=is_final, now=now)
             verification.save()
     return State(verification.state)
 
@@ -233,8 +240,10 @@ def _record(verification: Verification, claim: VerificationClaim, exchange: Exch
     """Set what the owner can read of the request; return why the answer is no proof, or None if it is one."""
     verification.last_started_at, verification.last_duration = claim.started_at, exchange.duration
     verification.last_status, verification.last_excerpt, verification.last_error = None, "", ""
+    verification.last_failure = ""
     response = exchange.result
     if isinstance(response, NoResponse):
+        verification.last_failure = response.kind
         return Refused(response.error)
     verification.last_status = response.status
     verification.last_excerpt = printable(response.body[:MAX_EXCERPT])

@@ -38,7 +38,7 @@ PUSH = Message(
     secrets=(NEWEST,),
     subscription={
         "topic": "https://hooks.example/acme/widgets/events/push.json", "hub": "https://hooks.example/hub",
-        "algorithm": "sha256",
+        "algorithm": "sha256", "id": "sub_2f7c", "events": "https://hooks.example/v1/events/",
     },
 )  # fmt: skip
 

@@ -88,12 +88,29 @@ def test_websub_appends_its_parameters_to_the_query(more: dict[str, object], url
     assert ask == ("GET", url, (("User-Agent", USER_AGENT), ("Accept", "*/*")), b"")
 
 
+def test_the_verification_of_mcp_events_is_a_signed_post_that_names_the_subscription() -> None:
+    older = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+    ask = PROOFS["mcp"].build(question(details={"subscription": "sub_2f7c"}, secrets=(SECRET, older)))
+
+    headers = dict(ask.headers)
+    assert (ask.method, ask.url) == ("POST", "https://receiver.example/hook?a=1&b")
+    assert ask.body == b'{"type":"verification","challenge":"%s"}' % CHALLENGE.encode()
+    assert headers["webhook-id"] == "msg_verification_019cb8b8-1e00-753a-a23d-b63dc6d7ef09"
+    assert headers["X-MCP-Subscription-Id"] == "sub_2f7c"
+    assert headers["Content-Type"] == "application/json"
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + ask.body
+    keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in (SECRET, older)]
+    expected = [base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys]
+    assert headers["webhook-signature"] == " ".join(f"v1,{one}" for one in expected)
+
+
 OTHER = "x" + CHALLENGE[1:]
 ECHOES = {
     "exact": (200, CHALLENGE.encode(), {"challenge", "websub"}),
     "201": (201, CHALLENGE.encode(), {"challenge", "websub"}),
     "with a line break": (200, CHALLENGE.encode() + b"\r\n", {"challenge"}),
-    "JSON": (200, json.dumps({"challenge": CHALLENGE, "more": 1}).encode(), {"challenge"}),
+    "JSON": (200, json.dumps({"challenge": CHALLENGE, "more": 1}).encode(), {"challenge", "mcp"}),
     "another": (200, OTHER.encode(), set()),
     "another in JSON": (200, json.dumps({"challenge": OTHER}).encode(), set()),
     "JSON of another type": (200, json.dumps({"challenge": [CHALLENGE]}).encode(), set()),

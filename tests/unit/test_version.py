@@ -38,5 +38,7 @@ def test_receivers_see_the_version_unless_the_format_imitates_another_sender() -
     agents = {slug: dict(wire_format.render(PUSH).headers)["User-Agent"] for slug, wire_format in FORMATS.items()}
     own = {slug for slug, agent in agents.items() if agent == USER_AGENT}
 
-    assert own == {"standard-webhooks", "slack", "discord", "campfire", "websub", "cloudevents", "cloudevents-binary"}
+    assert own == {
+        "standard-webhooks", "slack", "discord", "campfire", "websub", "cloudevents", "cloudevents-binary", "mcp-event",
+    }  # fmt: skip
     assert not [agent for slug, agent in agents.items() if slug not in own and agent.startswith("HookHub/")]

@@ -1,0 +1,69 @@
+"""The wire format of MCP Events: one event per request, signed as by Standard Webhooks."""
+
+from deliveries.compact_json import encode
+from deliveries.formats import standard_webhooks
+from deliveries.formats.base import Format, Message, Policy, Rendered, Verdict, stamp
+from deliveries.version import USER_AGENT
+
+# The longest body that receivers take.
+MAX_BODY = 262_144
+SUBSCRIPTION_ID = "X-MCP-Subscription-Id"
+# Where events are read, below the address of a subscriber's HookHub.
+EVENTS_PATH = "/v1/events/"
+
+
+class McpEvent(Format):
+    """https://developers.openai.com/plugins/build/mcp-events: the event's id is the message's, on every attempt.
+
+    An event that would be too long is replaced by a summary that says where to read it.
+    """
+
+    slug = "mcp-event"
+    title = "MCP Event"
+    reserved_headers = standard_webhooks.HEADERS | {"content-type", "user-agent", SUBSCRIPTION_ID.lower()}
+    # A subscription ends with its lease, unless the subscriber renews it.
+    policy = Policy(auto_disable=False)
+
+    def render(self, message: Message) -> Rendered:
+        subscription = message.subscription or {}
+        body = _body(message, data=message.payload)
+        if len(body) > MAX_BODY:
+            body = _body(message, data=encode(summary_of(message)))
+        return Rendered(
+            headers=(
+                ("Content-Type", "application/json"),
+                ("User-Agent", USER_AGENT),
+                *standard_webhooks.sign(message._replace(delivery_id=message.event_id), body),
+                (SUBSCRIPTION_ID, subscription.get("id", message.webhook_id)),
+            ),
+            body=body,
+        )
+
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
+        return "reject" if status == 413 else None
+
+    def make_secret(self) -> str:
+        return standard_webhooks.make_secret()
+
+    def secret_error(self, secret: str) -> str | None:
+        return standard_webhooks.secret_error(secret)
+
+
+def _body(message: Message, *, data: bytes) -> bytes:
+    name = (message.subscription or {}).get("name", message.event_type)
+    return b'{"eventId":%s,"name":%s,"timestamp":"%s","data":%s,"cursor":null}' % (
+        encode(message.event_id),
+        encode(name),
+        stamp(message.occurred_at, milliseconds=True).encode(),
+        data,
+    )
+
+
+def summary_of(message: Message) -> dict[str, object]:
+    """Return what is sent in place of an event's data if that is too long."""
+    address = (message.subscription or {}).get("events", EVENTS_PATH)
+    return {
+        "summary": f"This event is longer than {MAX_BODY:,} bytes. Read it at its url, with an API key.",
+        "bytes": len(message.payload),
+        "url": f"{address}{message.event_id}",
+    }
