@@ -24,6 +24,12 @@ FAILPOINTS = (
     "half-settled",  # delivery states updated, not yet committed
     "settled",
 )
+# In the order in which a verification reaches them.
+OF_VERIFICATIONS = (
+    "verification-claimed",  # committed, before its request is built
+    "verification-half-concluded",  # its outcome and what follows from it written, not yet committed
+    "verification-concluded",  # committed
+)
 
 _orders = os.environ.get("HOOKHUB_FAILPOINTS", "")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from chaos.nemesis import network, processes, servers
 from chaos.nemesis.processes import Fault
-from deliveries.failpoints import FAILPOINTS
+from deliveries.failpoints import FAILPOINTS, OF_VERIFICATIONS
 
 FAULTS: Mapping[str, Fault] = {
     "kill-child": processes.kill_child,
@@ -14,8 +14,8 @@ FAULTS: Mapping[str, Fault] = {
     "stop-worker": processes.stop_worker,
     "stop-everything": processes.stop_everything,
     "hold-up-child": processes.pause_child,
-    **{f"kill-at-{point}": processes.kill_at(point) for point in FAILPOINTS},
-    **{f"hold-up-at-{point}": processes.pause_at(point) for point in FAILPOINTS},
+    **{f"kill-at-{point}": processes.kill_at(point) for point in (*FAILPOINTS, *OF_VERIFICATIONS)},
+    **{f"hold-up-at-{point}": processes.pause_at(point) for point in (*FAILPOINTS, *OF_VERIFICATIONS)},
     "kill-mid-fan-out": servers.kill_mid_fan_out,
     "kill-redis": servers.kill_redis,
     "flush-redis": servers.flush_redis,

@@ -13,6 +13,7 @@ from django.db.models import Prefetch, QuerySet
 from deliveries import audit, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.db.ids import uuid7
+from deliveries.failpoints import hit
 from deliveries.formats import Format, format_of
 from deliveries.models import Organization, Verification, Webhook
 from deliveries.plain_text import printable
@@ -215,6 +216,7 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
             is_final = refused.is_final or not PROOFS[verification.proof].is_repeated
             _fail(webhook, verification, is_final=is_final, now=now)
             verification.save()
+        hit("verification-half-concluded")
     return State(verification.state)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from deliveries import vault
 from deliveries.db import sql
+from deliveries.failpoints import hit
 from deliveries.policy.outcomes import NoResponse
 from deliveries.proofs import MAX_BODY
 from deliveries.sending.exchange import Exchange
@@ -60,6 +61,7 @@ def make_sender() -> Sender:
 
 def start(claim: VerificationClaim, *, sender: Sender, now: datetime) -> bool:
     """Start the request of a claim; return whether it was concluded at once, because there is none to send."""
+    hit("verification-claimed")
     try:
         request = verification_queue.request_of(claim, now=now)
     except (vault.Unreadable, vault.NoLiveSecret) as error:
@@ -76,4 +78,6 @@ def conclude(claim: object, exchange: Exchange) -> bool:
     """Conclude a claim by the database's time; return whether its lease still held."""
     if not isinstance(claim, VerificationClaim):
         raise TypeError(claim)
-    return verifying.conclude(claim, exchange, now=sql.database_now()) is not None
+    state = verifying.conclude(claim, exchange, now=sql.database_now())
+    hit("verification-concluded")
+    return state is not None

@@ -1,15 +1,21 @@
-"""Real workers verify URLs and end leases, also after one of them was killed in the middle of a verification."""
+"""Real workers verify URLs and end leases, also after one of them was killed at any point of a verification."""
 
+import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
+import requests
 
+from deliveries.failpoints import OF_VERIFICATIONS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
 from tests.acceptance.instances import running_instance
-from tests.receiver import Receiver
+from tests.receiver import Received, Receiver
 from tests.story import challenge_in, echo
 
 pytestmark = pytest.mark.acceptance
@@ -73,3 +79,135 @@ def test_a_worker_that_is_killed_while_it_waits_for_an_echo_is_replaced(instance
     assert len(challenges) == len(receiver.received) == 2
     assert instance.client.webhooks.get(made["id"])["verification"]["attempts"] == 2
     instance.check_ledger()
+
+
+@pytest.fixture
+def failpoints(tmp_path: Path) -> Path:
+    folder = tmp_path / "failpoints"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def workers(failpoints: Path) -> Iterator[Instance]:
+    """Run a HookHub with two workers, of which the first that reaches a failpoint can be halted there."""
+    with running_instance(HOOKHUB_FAILPOINTS=str(failpoints), HOOKHUB_WORKER_PROCESSES="1") as running:
+        running.start("worker-2")
+        wait_for(lambda: all(running.children_of(name) for name in ("worker", "worker-2")), "both workers")
+        yield running
+
+
+def halted_at(point: str, failpoints: Path) -> psutil.Process:
+    """Return the process that has halted at a failpoint, once there is one."""
+    wait_for(lambda: any(failpoints.glob(f"{point}.*")), f"a process to reach {point}")
+    [taken] = failpoints.glob(f"{point}.*")
+    process = psutil.Process(int(taken.suffix[1:]))
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}")
+    return process
+
+
+def kill_worker_of(process: psutil.Process, instance: Instance) -> None:
+    """Kill the worker that a process belongs to."""
+    [name] = [name for name in instance.running if process in instance.family_of(name)]
+    with suppress(psutil.NoSuchProcess):
+        instance.kill(name)
+
+
+def count(what: str, instance: Instance, *parameters: object) -> int:
+    return int(instance.ask(f"SELECT count(*) FROM {what}", *parameters))
+
+
+LEASED = "hookhub_verification WHERE state = 'sending' AND lease IS NOT NULL"
+VERIFIED = "hookhub_audit_entry WHERE action = 'webhook.verified'"
+
+
+@pytest.mark.parametrize("point", OF_VERIFICATIONS)
+def test_a_worker_killed_anywhere_in_a_verification_leaves_it_to_another(
+    workers: Instance, receiver: Receiver, failpoints: Path, point: str
+) -> None:
+    echo(receiver)
+    (failpoints / point).touch()
+    made = workers.client.webhooks.create(receiver.url(), events=["*"], settings={"verify": "challenge"})
+    process = halted_at(point, failpoints)
+    is_asked, is_committed = point != "verification-claimed", point == "verification-concluded"
+    assert len(receiver.received) == is_asked
+    assert count(LEASED, workers) == (not is_committed)
+    assert count(VERIFIED, workers) == is_committed
+    assert status_of(workers, made["id"]) == ("active" if is_committed else "unverified")
+
+    # To the other worker the URL is not proved until that is committed.
+    publish_and_wait(workers, 1)
+    kill_worker_of(process, workers)
+    assert len(receiver.received) == is_asked + is_committed
+    # Instead of waiting for half a minute.
+    workers.ask("UPDATE hookhub_verification SET leased_until = now() WHERE lease IS NOT NULL RETURNING true")
+    wait_for(lambda: status_of(workers, made["id"]) == "active", "the other worker's verification")
+
+    challenges = [challenge for request in receiver.received if (challenge := challenge_in(request)) is not None]
+    assert len(set(challenges)) == len(challenges) == (2 if is_asked and not is_committed else 1)
+    assert count(VERIFIED, workers) == count("hookhub_verification WHERE state = 'verified'", workers) == 1
+    assert count("hookhub_verification", workers) == 1
+    publish_and_wait(workers, 2)
+    assert len(receiver.received) - len(challenges) == 1 + is_committed
+    workers.check_ledger()
+
+
+def ask_hub(instance: Instance, receiver: Receiver, mode: str, **more: str) -> None:
+    """Ask the hub without a key."""
+    owner = instance.ask("SELECT slug FROM hookhub_organization")
+    topic = f"{instance.url}/{owner}/widgets/events/push"
+    form = {"hub.mode": mode, "hub.topic": topic, "hub.callback": receiver.url()}
+    answer = requests.post(f"{instance.url}/hub", data=form | {f"hub.{name}": more[name] for name in more}, timeout=30)
+    assert (answer.status_code, answer.text) == (202, "")
+
+
+def signature_of(request: Received) -> str:
+    return request.headers.get("x-hub-signature", "none").partition("=")[2]
+
+
+def test_a_worker_killed_before_it_commits_an_echo_changes_no_subscription(
+    workers: Instance, receiver: Receiver, failpoints: Path
+) -> None:
+    echo(receiver)
+    headers = {"Authorization": f"Bearer {workers.key}"}
+    body = {"name": "widgets", "private": False}
+    assert requests.post(f"{workers.url}/v1/repositories", json=body, headers=headers, timeout=30).ok
+    ask_hub(workers, receiver, "subscribe", secret="old")
+    wait_for(lambda: count(VERIFIED, workers) == 1, "the subscription")
+
+    def publish(number: int) -> Received:
+        """Publish an event, and return the request that delivers it."""
+        before = len(receiver.received)
+        workers.client.publish("push", {"number": number}, repository="widgets")
+        [request] = receiver.wait_for(before + 1)[before:]
+        workers.wait_until_settled()
+        return request
+
+    def cut_off(mode: str, **more: str) -> None:
+        """Ask the hub, and kill the worker that has the echo; the other worker asks again."""
+        (failpoints / "verification-half-concluded").touch()
+        ask_hub(workers, receiver, mode, **more)
+        kill_worker_of(halted_at("verification-half-concluded", failpoints), workers)
+        request = publish(1)
+        assert signature_of(request) == hmac.digest(b"old", request.body, "sha256").hex()
+        next(failpoints.glob("*.*")).unlink()
+        workers.start(next(name for name in ("worker", "worker-2") if name not in workers.running))
+        workers.ask("UPDATE hookhub_verification SET leased_until = now() WHERE lease IS NOT NULL RETURNING true")
+        wait_for(lambda: not count("hookhub_verification WHERE finished_at IS NULL", workers), "the other worker")
+
+    cut_off("subscribe", secret="new")
+    assert count(VERIFIED, workers) == 2
+    request = publish(2)
+    assert signature_of(request) == hmac.digest(b"new", request.body, "sha256").hex()
+
+    ask_hub(workers, receiver, "subscribe", secret="old")
+    wait_for(lambda: count(VERIFIED, workers) == 3, "the old secret")
+    cut_off("unsubscribe")
+    assert count("hookhub_audit_entry WHERE action = 'webhook.deleted'", workers) == 1
+    before = len(receiver.received)
+    publish_and_wait(workers, 3)
+    assert len(receiver.received) == before
+    challenges = [challenge for each in receiver.received if (challenge := challenge_in(each)) is not None]
+    # Two of the four exchanges were repeated.
+    assert len(set(challenges)) == len(challenges) == 6
+    workers.check_ledger()
