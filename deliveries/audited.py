@@ -14,7 +14,7 @@ ORGANIZATION_FIELDS = (
 REPOSITORY_FIELDS = ("name", "private")
 WEBHOOK_FIELDS = (
     "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",
-    "auto_disable", "proof", "verified_at", "expires_at",
+    "auto_disable", "proof", "verified_at", "allowed_rate", "expires_at",
 )  # fmt: skip
 
 

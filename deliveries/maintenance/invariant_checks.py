@@ -221,6 +221,22 @@ CHECKS: tuple[Check, ...] = (
         "A receiver may have got these events although its subscription had ended.",
     ),
     Check(
+        "attempts-beyond-the-rate",
+        "no receiver got more requests in a minute than it has allowed in its handshake",
+        # A request that was claimed just before another handshake counted against the rate before.
+        """
+        SELECT counted.delivery_id::text
+        FROM (
+            SELECT a.delivery_id, a.started_at,
+                   lag(a.started_at, w.allowed_rate) OVER (PARTITION BY a.webhook_id ORDER BY a.started_at) AS earlier
+            FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
+            WHERE w.allowed_rate IS NOT NULL AND a.started_at >= w.verified_at + %(settling)s::interval
+        ) AS counted
+        WHERE counted.started_at < counted.earlier + interval '1 minute'
+        """,
+        "The receiver may answer these with 429, or count them as abuse.",
+    ),
+    Check(
         "deliveries-to-be-cancelled",
         "no delivery is pending or held for a webhook whose lease has ended",
         """

@@ -208,6 +208,9 @@ class Migration(migrations.Migration):
                 ('payload_filter', models.JSONField(blank=True, editable=False, null=True)),
                 ('proof', models.CharField(blank=True, choices=deliveries.proofs.choices, editable=False, max_length=20, null=True)),
                 ('verified_at', models.DateTimeField(editable=False, null=True)),
+                ('request_origin', models.CharField(editable=False, max_length=255, null=True)),
+                ('allowed_rate', models.PositiveIntegerField(editable=False, null=True)),
+                ('next_request_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_at', models.DateTimeField(editable=False, null=True)),
                 ('expiry_warning_at', models.DateTimeField(editable=False, null=True)),
@@ -416,6 +419,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhook',
             constraint=models.CheckConstraint(condition=models.Q(('verified_at', None), ('proof__isnull', False), _connector='OR'), name='webhook_verified_by_proof'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('request_origin', None)), models.Q(('request_origin__isnull', False), ('verified_at__isnull', False)), _connector='OR'), name='webhook_granted_by_proof'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('next_request_at', None)), models.Q(('allowed_rate__gt', 0), ('allowed_rate__isnull', False)), _connector='OR'), name='webhook_allowed_rate_positive'),
         ),
         migrations.AddConstraint(
             model_name='webhook',

@@ -100,6 +100,11 @@ class Webhook(models.Model):
     # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
     proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)
+    # What its receiver has granted by a handshake: the name by which it knows HookHub, and how many requests a minute.
+    # Null if there was no handshake, or no limit. With a limit, nothing is claimed before ``next_request_at``.
+    request_origin = models.CharField(max_length=255, null=True, editable=False)
+    allowed_rate = models.PositiveIntegerField(null=True, editable=False)
+    next_request_at = models.DateTimeField(null=True, editable=False)
     # The end of its lease, exact by the database's clock; null means never. ``ended_at`` follows, once the maintenance
     # tasks have cancelled the last of its deliveries.
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -183,6 +188,16 @@ class Webhook(models.Model):
             ),
             models.CheckConstraint(
                 name="webhook_verified_by_proof", condition=Q(verified_at=None) | Q(proof__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="webhook_granted_by_proof",
+                condition=Q(request_origin=None, allowed_rate=None)
+                | Q(verified_at__isnull=False, request_origin__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="webhook_allowed_rate_positive",
+                condition=Q(allowed_rate=None, next_request_at=None)
+                | Q(allowed_rate__isnull=False, allowed_rate__gt=0),
             ),
             models.CheckConstraint(
                 name="webhook_ended_with_lease",

@@ -15,6 +15,7 @@ from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy import hops
 from deliveries.policy.outcomes import NoResponse, Outcome, classify
 from deliveries.policy.retry import Decision, decide
+from deliveries.proofs.handshake import ORIGIN_HEADER
 from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
 
@@ -83,13 +84,14 @@ def render(claim: Claim, *, now: datetime) -> Request:
     )
     custom = tuple(vault.open_headers(destination.sealed_headers, of=destination.webhook_uid).items())
     hops_header = (hops.HEADER, hops.add_hop(claim.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
+    origin = () if destination.request_origin is None else ((ORIGIN_HEADER, destination.request_origin),)
     timeout = destination.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     url = destination.url
     if destination.sealed_url is not None:
         url = vault.open_url(destination.sealed_url, of=destination.webhook_uid)
     return Request(
         url=url,
-        headers=(*rendered.headers, *custom, hops_header),
+        headers=(*rendered.headers, *custom, *origin, hops_header),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_MAX_TIMEOUT),
         verify_ssl=destination.verify_ssl,

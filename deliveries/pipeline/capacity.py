@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from deliveries.db import arrays
+from deliveries.pipeline.allowed_rate import IS_WITHIN_RATE, REQUESTS_ALLOWED
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 
 LAST_ID = 2**63 - 1
@@ -53,7 +54,8 @@ IN_FLIGHT = """
 
 IS_SLOW = "(coalesce(w.latency_ewma >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
 
-IS_NOT_BACKED_OFF = "w.backoff_until IS NULL OR w.backoff_until <= %(now)s"
+# It neither backs off, nor has it had what its receiver allows for now.
+IS_NOT_WAITING = f"(w.backoff_until IS NULL OR w.backoff_until <= %(now)s) AND {IS_WITHIN_RATE}"
 
 # Exact by the time at which a claim or a fan-out begins, whether or not the maintenance tasks have ended the webhook.
 LEASE_LASTS = "(w.expires_at IS NULL OR w.expires_at > %(now)s)"
@@ -66,7 +68,7 @@ HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT
 # count the same free slot.
 FREE_SLOTS = f"""
 SELECT w.id, {IS_SLOW} AS is_slow, w.last_delivery_at, used.in_flight,
-       greatest({IN_FLIGHT_LIMIT} - used.in_flight, 0) AS free
+       greatest(least({IN_FLIGHT_LIMIT} - used.in_flight, {REQUESTS_ALLOWED}), 0) AS free
 FROM hookhub_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
 """
 

@@ -11,10 +11,11 @@ from django.conf import settings
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
+from deliveries.pipeline import allowed_rate
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
-    IS_NOT_BACKED_OFF,
+    IS_NOT_WAITING,
     IS_SLOW,
     IS_UNVERIFIED,
     LAST_ID,
@@ -53,6 +54,9 @@ class Destination(NamedTuple):
     timeout: timedelta | None
     # JSON, for webhooks that were subscribed at a hub.
     subscription: str | None
+    # What the receiver granted by a handshake: the name to send along, and requests a minute.
+    request_origin: str | None
+    allowed_rate: int | None
     slow: bool
 
 
@@ -155,7 +159,10 @@ def _claim_of(
     if not destinations:
         return []
     leased = {"webhooks": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    rows = sql.run(CLAIM, {**params, **leased}, commits=is_last)
+    is_limited = any(each.allowed_rate is not None for each in destinations.values())
+    rows = sql.run(CLAIM, {**params, **leased}, commits=is_last and not is_limited)
+    if is_limited:
+        allowed_rate.count_requests((row[2] for row in rows), now=grant.now, commits=is_last)
     # Sorted here, where it moves references; a sort in the database would move the payloads.
     rows.sort(key=itemgetter(0, 1, 2))
     return [Claim(grant.lease, grant.until, destinations[row[2]], *row[3:]) for row in rows]
@@ -206,7 +213,7 @@ WITH RECURSIVE walk AS (
     SELECT ready.id
     FROM walk CROSS JOIN LATERAL (
         SELECT w.id FROM hookhub_webhook w
-        WHERE w.id = walk.webhook_id AND ({IS_NOT_BACKED_OFF} OR w.disabled_at IS NOT NULL) AND {HAS_FREE_SLOT}
+        WHERE w.id = walk.webhook_id AND ({IS_NOT_WAITING} OR w.disabled_at IS NOT NULL) AND {HAS_FREE_SLOT}
         OFFSET 0
     ) AS ready
     LIMIT %(limit)s
@@ -229,6 +236,8 @@ _DESTINATION = {
     "retry_schedule": "w.retry_schedule",
     "timeout": "w.timeout",
     "subscription": "w.subscription::text",
+    "request_origin": "w.request_origin",
+    "allowed_rate": "w.allowed_rate",
     "slow": IS_SLOW,
 }
 DESTINATION = ", ".join(_DESTINATION[field] for field in Destination._fields)
@@ -330,8 +339,8 @@ FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS r (id, lease)
 WHERE d.id = r.id AND d.lease = r.lease
 """
 
-# The same condition as the claim's, for any webhook. A due delivery does not count while its webhook backs off or is at
-# its limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
+# The same condition as the claim's, for any webhook. A due delivery does not count while its webhook waits or is at its
+# limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
 IS_ANYTHING_TO_DO = f"""
 {WEBHOOKS_WITH_CAPACITY}
 SELECT (%(includes_events)s AND EXISTS (SELECT FROM hookhub_outbox))

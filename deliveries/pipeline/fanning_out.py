@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
-from deliveries.pipeline import claiming, filtering
+from deliveries.pipeline import allowed_rate, claiming, filtering
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
-    IS_NOT_BACKED_OFF,
+    IS_NOT_WAITING,
     IS_UNVERIFIED,
     LAST_ID,
     LEASE_LASTS,
@@ -89,7 +89,12 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
         return FannedOut(events, 0, [], partition)
     destinations = {row[6]: Destination(*row[6:]) for row in found if row[6] is not None}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=True)
+    is_limited = any(each.allowed_rate is not None for each in destinations.values())
+    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=not is_limited)
+    if is_limited:
+        # The first row has no webhook if nothing was claimed.
+        claimed = (row[1] for row in rows if row[1] is not None)
+        allowed_rate.count_requests(claimed, now=grant.now, commits=True)
     return FannedOut(events, rows[0][0], _claims(rows, destinations, grant), partition)
 
 
@@ -153,7 +158,7 @@ WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND {LEASE_LASTS}
 # A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT
 # EXISTS into an anti-join over all ready deliveries.
 HAS_NOTHING_READY = f"""
-({IS_NOT_BACKED_OFF})
+{IS_NOT_WAITING}
 AND (SELECT 1 FROM hookhub_delivery l
      WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.readiness > 0 LIMIT 1) IS NULL
 """

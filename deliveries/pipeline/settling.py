@@ -18,6 +18,7 @@ from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy import hops
 from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, Outcome
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt
+from deliveries.proofs.handshake import ORIGIN_HEADER
 
 # In the last third of its lease a result is settled even if another worker has locked its webhook.
 SETTLE_ANYWAY_FRACTION = 3
@@ -170,7 +171,7 @@ def masked_headers(result: AttemptResult) -> str:
 @lru_cache(maxsize=4096)
 def is_shown(name: str, *, slug: str) -> bool:
     """Return whether a header of this name in a request of the format ``slug`` is HookHub's own, so no secret."""
-    return name.lower() in format_of(slug).reserved_headers | {hops.HEADER.lower()}
+    return name.lower() in format_of(slug).reserved_headers | {hops.HEADER.lower(), ORIGIN_HEADER.lower()}
 
 
 def pg_safe(text: str) -> str:

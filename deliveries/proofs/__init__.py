@@ -7,13 +7,15 @@ and ``deliveries.worker.verifier`` sends the requests.
 
 from collections.abc import Mapping
 
-from deliveries.proofs.base import MAX_BODY, Ask, Asked, Proof, Question, Refused, Reply, make_challenge
+from deliveries.proofs.base import MAX_BODY, Ask, Asked, Grant, Proof, Question, Refused, Reply, make_challenge
 from deliveries.proofs.challenge import Challenge
+from deliveries.proofs.handshake import Handshake
 from deliveries.proofs.mcp import Mcp
 from deliveries.proofs.websub import WebSub
 
-PROOFS: Mapping[str, Proof] = {proof.slug: proof for proof in (Challenge(), WebSub(), Mcp())}
-# The proof that an owner may ask for, and that an organization may demand of all its webhooks.
+PROOFS: Mapping[str, Proof] = {proof.slug: proof for proof in (Challenge(), WebSub(), Mcp(), Handshake())}
+# The proofs that an owner may ask for, and the one that an organization demands of webhooks whose owner asks for none.
+OWNERS = (Challenge.slug, Handshake.slug)
 DEFAULT = Challenge.slug
 
 
@@ -25,9 +27,11 @@ def choices() -> list[tuple[str, str]]:
 __all__ = [
     "DEFAULT",
     "MAX_BODY",
+    "OWNERS",
     "PROOFS",
     "Ask",
     "Asked",
+    "Grant",
     "Proof",
     "Question",
     "Refused",

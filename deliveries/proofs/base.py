@@ -59,6 +59,17 @@ class Refused(NamedTuple):
     is_final: bool = False
 
 
+class Grant(NamedTuple):
+    """What a receiver says beyond that it wants the requests.
+
+    ``origin`` is the name by which it knows HookHub, and which each delivery then carries; None if there is no such
+    name. ``rate`` is how many requests a minute it allows; None for no limit.
+    """
+
+    origin: str | None = None
+    rate: int | None = None
+
+
 class Proof(ABC):
     """One way to prove a URL. ``deliveries.proofs.PROOFS`` lists all of them."""
 
@@ -76,6 +87,10 @@ class Proof(ABC):
     @abstractmethod
     def refusal(self, reply: Reply, asked: Asked) -> Refused | None:
         """Return why a response is no proof, or None if it is one."""
+
+    def grant(self, reply: Reply, asked: Asked) -> Grant | None:
+        """Return what a response that is a proof grants, or None for no more than the requests."""
+        return None
 
 
 def make_challenge() -> str:

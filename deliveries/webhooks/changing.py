@@ -10,6 +10,7 @@ from deliveries import audit, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.models import Webhook
+from deliveries.proofs import Grant
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.vault import Secret
 from deliveries.webhooks import leases, lifecycle, masks, quotas, secrets, verifying
@@ -163,14 +164,17 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
     if (moves and not plan.waits) or "headers" in cleaned:
         webhook.sealed_headers = vault.seal_headers(as_headers(cleaned.pop("headers", {})), of=webhook.uid)
     _set_fields(webhook, cleaned, now=now)
+    if plan.asks is not None and webhook.unverified:
+        webhook.proof = plan.asks
     if plan.drops:
         webhook.proof = webhook.verified_at = None
+        verifying.set_grant(webhook, Grant())
         webhook.verifications.supersede(now=now)
     webhook.changed_at = now
     webhook.save(
         update_fields=[
-            *(cleaned.keys() - {"url", "expires_at"}), *secrets.SEALED_COLUMNS, *leases.COLUMNS, "proof", "verified_at",
-            "changed_at",
+            *(cleaned.keys() - {"url", "expires_at"}), *secrets.SEALED_COLUMNS, *leases.COLUMNS,
+            *verifying.PROVED_COLUMNS, "changed_at",
         ]
     )  # fmt: skip
     audit.record_update(

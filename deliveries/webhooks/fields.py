@@ -11,7 +11,8 @@ from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
 from deliveries.policy import hops
-from deliveries.proofs import DEFAULT as PROOF
+from deliveries.proofs import OWNERS as PROOFS
+from deliveries.proofs.handshake import ORIGIN_HEADER
 from deliveries.sending import url
 from deliveries.sending.own_hosts import own_hosts_from_settings
 from deliveries.sending.sender import policy_from_settings
@@ -35,6 +36,9 @@ UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 CONNECTION_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
 )
+
+# Headers that HookHub sends itself, whatever the format, and why.
+OWN_HEADERS = {hops.HEADER.lower(): "to detect loops", ORIGIN_HEADER.lower(): "to a receiver that has consented to it"}
 
 
 class InvalidFields(ValueError):
@@ -150,8 +154,8 @@ def _headers(value: object, slug: str) -> dict[str, str]:
         lowered = name.lower()
         if lowered in CONNECTION_HEADERS or lowered.startswith("proxy-"):
             raise ValueError(f"{name} cannot be set: it controls the connection")
-        if lowered == hops.HEADER.lower():
-            raise ValueError(f"{name} cannot be set: HookHub sends this header itself, to detect loops")
+        if lowered in OWN_HEADERS:
+            raise ValueError(f"{name} cannot be set: HookHub sends this header itself, {OWN_HEADERS[lowered]}")
         if lowered in reserved:
             raise ValueError(f"{name} cannot be set: the format {slug} sends this header itself")
         if (error := _header_value_error(text)) is not None:
@@ -229,9 +233,12 @@ def _name(value: object, _slug: str) -> str:
 
 
 def _verify(value: object, _slug: str) -> str | None:
-    if value is not None and value != PROOF:
-        raise ValueError(f'must be "{PROOF}", or null for no verification')
-    return PROOF if value else None
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in PROOFS:
+        possible = " or ".join([f'"{proof}"' for proof in PROOFS])
+        raise ValueError(f"must be {possible}, or null for no verification")
+    return value
 
 
 def _expires_at(value: object, _slug: str) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 
@@ -18,7 +19,8 @@ from deliveries.formats import Format, format_of
 from deliveries.models import Organization, Verification, Webhook
 from deliveries.plain_text import printable
 from deliveries.policy.outcomes import NoResponse
-from deliveries.proofs import DEFAULT, PROOFS, Asked, Refused, Reply
+from deliveries.proofs import DEFAULT, OWNERS, PROOFS, Asked, Grant, Refused, Reply
+from deliveries.proofs.handshake import ORIGIN, Handshake
 from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
 from deliveries.webhooks import leases, lifecycle, pending_changes, quotas
@@ -34,6 +36,8 @@ SCHEDULE = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5))
 KEPT_FOR = timedelta(days=7)
 MAX_EXCERPT = 200
 MAX_ERROR = 500
+# The columns that a proof sets.
+PROVED_COLUMNS = ("proof", "verified_at", "request_origin", "allowed_rate", "next_request_at")
 
 
 class Wanted(NamedTuple):
@@ -73,7 +77,9 @@ def proof_wanted(cleaned: Fields, *, organization: Organization, current: str | 
     wanted = cleaned.pop("verify")
     if wanted is None and demanded is not None:
         raise InvalidFields({"verify": "cannot be null: the organization has the URLs of all webhooks verified"})
-    return current or str(wanted) if wanted is not None else None
+    # A subscriber proves itself as its protocol says, whatever else is asked for.
+    is_owners = current is None or current in OWNERS
+    return None if wanted is None else str(wanted) if is_owners else current
 
 
 def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: Format) -> Plan:
@@ -87,7 +93,7 @@ def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: 
     if moves or is_asked or wire_format.slug != webhook.format:
         require_provable(wire_format, proof=proof if moves or is_asked else webhook.proof)
     if proof is not None:
-        asks = proof if moves or (is_asked and webhook.proof is None) else None
+        asks = proof if moves or (is_asked and webhook.proof != proof) else None
         return Plan(waits=moves and not webhook.unverified, asks=asks, drops=False)
     # What the old URL may still answer says nothing about the new one.
     pending = webhook.verifications.open().first() if moves and not is_asked else None
@@ -129,7 +135,8 @@ def verify(webhook_id: int, *, now: datetime) -> Webhook:
         if last is not None and last.state == State.PENDING:
             Verification.objects.filter(pk=last.pk).update(due_at=now, failures=0, attempts_made=0)
         elif last is None:
-            proof = webhook.proof or DEFAULT
+            latest = latest_of(webhook)
+            proof = webhook.proof or (DEFAULT if latest is None else latest.proof)
             require_provable(format_of(webhook.format), proof=proof)
             ask(webhook, Wanted(proof), now=now)
     return webhook
@@ -156,7 +163,7 @@ def ask(
         webhook=webhook,
         proof=wanted.proof,
         mode=mode,
-        details=dict(wanted.details) or details_of(webhook),
+        details=dict(wanted.details) or details_of(webhook, proof=wanted.proof),
         host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
         stored_url=pending_changes.shown_url(change, webhook),
         sealed_change=pending_changes.seal(change, of=uid),
@@ -170,8 +177,10 @@ def ask(
     return asked
 
 
-def details_of(webhook: Webhook) -> dict[str, str]:
-    """Return what the proof of a subscription carries by default; nothing for other webhooks."""
+def details_of(webhook: Webhook, *, proof: str) -> dict[str, str]:
+    """Return what the request of a proof carries by default: what is subscribed to, or the name that we go by."""
+    if proof == Handshake.slug:
+        return {ORIGIN: urlsplit(settings.HOOKHUB_PUBLIC_URL).hostname or ""}
     match webhook.subscription:
         case {"topic": topic}:
             return {"hub.topic": str(topic)}
@@ -199,21 +208,21 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
         if webhook is None or verification.state != State.SENDING:
             verification.save(update_fields=["lease", "leased_until", "challenge"])
             return None
-        refused = _record(verification, claim, exchange)
+        judged = _record(verification, claim, exchange)
         change = NO_CHANGE
-        if refused is None:
+        if isinstance(judged, Grant):
             try:
                 change = pending_changes.unseal(verification.sealed_change, of=verification.id)
             except vault.Unreadable as error:
-                refused = Refused(f"The change cannot be decrypted: {error}", is_final=True)
-        if refused is None:
+                judged = Refused(f"The change cannot be decrypted: {error}", is_final=True)
+        if isinstance(judged, Grant):
             _finish(verification, State.VERIFIED, now=now)
             # Saved first: deleting the webhook would supersede it otherwise.
             verification.save()
-            _prove(webhook, verification, change, now=now)
+            _prove(webhook, verification, change, judged, now=now)
         else:
-            verification.last_error = printable(refused.reason)[:MAX_ERROR]
-            is_final = refused.is_final or not PROOFS[verification.proof].is_repeated
+            verification.last_error = printable(judged.reason)[:MAX_ERROR]
+            is_final = judged.is_final or not PROOFS[verification.proof].is_repeated
             _fail(webhook, verification, is_final=is_final, now=now)
             verification.save()
         hit("verification-half-concluded")
@@ -238,8 +247,8 @@ def _conclude_denial(claim: VerificationClaim, exchange: Exchange, *, now: datet
     return State.PENDING
 
 
-def _record(verification: Verification, claim: VerificationClaim, exchange: Exchange) -> Refused | None:
-    """Set what the owner can read of the request; return why the answer is no proof, or None if it is one."""
+def _record(verification: Verification, claim: VerificationClaim, exchange: Exchange) -> Refused | Grant:
+    """Set what the owner can read of the request; return why the answer is no proof, or what it grants."""
     verification.last_started_at, verification.last_duration = claim.started_at, exchange.duration
     verification.last_status, verification.last_excerpt, verification.last_error = None, "", ""
     verification.last_failure = ""
@@ -250,23 +259,32 @@ def _record(verification: Verification, claim: VerificationClaim, exchange: Exch
     verification.last_status = response.status
     verification.last_excerpt = printable(response.body[:MAX_EXCERPT])
     reply = Reply(response.status, response.headers, response.body)
-    return PROOFS[verification.proof].refusal(reply, Asked(claim.challenge, verification.details))
+    proof, asked = PROOFS[verification.proof], Asked(claim.challenge, verification.details)
+    return proof.refusal(reply, asked) or proof.grant(reply, asked) or Grant()
 
 
-def _prove(webhook: Webhook, verification: Verification, change: PendingChange, *, now: datetime) -> None:
-    """Apply what the proof leads to, to a locked webhook."""
+def _prove(webhook: Webhook, verification: Verification, change: PendingChange, grant: Grant, *, now: datetime) -> None:
+    """Apply what the proof leads to and grants, to a locked webhook."""
     if verification.mode == Mode.UNSUBSCRIBE:
         lifecycle.delete_locked(webhook, now=now)
         return
     before = webhook_state(webhook)
     pending_changes.apply(change, webhook)
     webhook.proof, webhook.verified_at, webhook.changed_at = verification.proof, now, now
+    set_grant(webhook, grant)
     if verification.lasts is not None:
         leases.set_lease(webhook, now + verification.lasts, warns=PROOFS[verification.proof].warns_owner, now=now)
-    webhook.save(update_fields=["proof", "verified_at", "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
+    webhook.save(update_fields=[*PROVED_COLUMNS, "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
     audit.record(
         "webhook.verified", target=webhook_target(webhook), before=before, after=webhook_state(webhook), now=now
     )
+
+
+def set_grant(webhook: Webhook, grant: Grant) -> None:
+    """Set what the receiver of a locked webhook grants; the caller saves PROVED_COLUMNS."""
+    webhook.request_origin, webhook.allowed_rate = grant
+    if webhook.allowed_rate is None:
+        webhook.next_request_at = None
 
 
 def _fail(webhook: Webhook, verification: Verification, *, is_final: bool, now: datetime) -> None:

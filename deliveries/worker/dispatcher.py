@@ -17,6 +17,8 @@ from deliveries.worker.slots import SlotTracker
 
 # Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
 AT_ONCE = 64
+# How long after its claim a request may start that counts against a rate; the rate is kept with a second to spare.
+MAX_LAG = timedelta(seconds=1)
 
 
 class Dispatcher:
@@ -26,9 +28,9 @@ class Dispatcher:
         self._sender, self._clock, self._slots, self._results = sender, clock, slots, results
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Start the claimed deliveries, and release those whose lease might expire before their attempt ends."""
+        """Start the claimed deliveries, and release those whose claim was too long ago."""
         now, started_at = self._clock(), time.monotonic()
-        timely = [claim for claim in claims if claim.leased_until - now >= settings.HOOKHUB_MAX_TIMEOUT]
+        timely = [claim for claim in claims if is_timely(claim, now=now)]
         for claim in timely:
             self._slots.start(claim, now=started_at)
         for first in range(0, len(timely), AT_ONCE):
@@ -51,6 +53,16 @@ class Dispatcher:
             self._slots.end(claim)
             result = attempting.finish(claim, request, exchange, started_at=started_at, now=self._clock())
             self._results.add(result, now=ended_at)
+
+
+def is_timely(claim: Claim, *, now: datetime) -> bool:
+    """Return whether a claim may be started: its lease must outlast the attempt.
+
+    If the receiver allows a rate, its request must follow the claim, by which requests are counted.
+    """
+    if claim.leased_until - now < settings.HOOKHUB_MAX_TIMEOUT:
+        return False
+    return claim.destination.allowed_rate is None or claim.leased_until - settings.HOOKHUB_LEASE >= now - MAX_LAG
 
 
 def _read_token(token: object) -> tuple[Claim, Request, datetime]:

@@ -136,6 +136,8 @@ def assess(
         since = "there have been no attempts" if last_attempt_at is None else (
             f"the last attempt was {relative(last_attempt_at, now=now)}")  # fmt: skip
         return f"The oldest ready delivery is {late} overdue, and {since}. Check that a worker is running.", "bad"
+    if oldest.webhook.allowed_rate is not None:
+        return f"The oldest ready delivery is {late} overdue: its receiver allows a limited rate.", "warning"
     return f"The oldest ready delivery is {late} overdue. The workers or its receiver cannot keep up.", "warning"
 
 

@@ -55,6 +55,8 @@ def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> 
     due_at = delivery.due_at or now
     if webhook.backoff_until is not None and webhook.backoff_until > max(now, due_at):
         return f"Waiting because the webhook is backing off until {exact(webhook.backoff_until)}."
+    if webhook.next_request_at is not None and webhook.next_request_at > max(now, due_at):
+        return f"Waiting because its receiver allows {webhook.allowed_rate:,} requests a minute."
     if due_at > now:
         which = "Next" if delivery.attempts_made else "First"
         return f"{which} attempt {relative(due_at, now=now)}."

@@ -109,6 +109,8 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
             ("Response", f"{answer} {latest.last_excerpt}".strip()),
             ("Error", latest.last_error or "–"),
         ]
+    if webhook.allowed_rate is not None:
+        facts.append(("Allowed rate", f"{webhook.allowed_rate:,} requests a minute"))
     if webhook.subscription is not None:
         facts += [("Topic", str(webhook.subscription["topic"])), ("Hub", str(webhook.subscription["hub"]))]
     return facts

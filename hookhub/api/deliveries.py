@@ -247,7 +247,7 @@ def redeliver_error(delivery: Delivery) -> str:
         case BlockedReason.WEBHOOK_DELETED:
             return "The webhook is deleted, so its deliveries cannot be redelivered."
         case BlockedReason.WEBHOOK_UNVERIFIED:
-            return "The webhook is unverified: its URL must echo a challenge first."
+            return "The webhook is unverified: its receiver must answer the verification first."
         case BlockedReason.WEBHOOK_ENDED:
             return "The lease of the webhook has ended; set another expires_at first."
         case BlockedReason.WEBHOOK_DISABLED:

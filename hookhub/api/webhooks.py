@@ -212,7 +212,7 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
 
 
 class VerifyView(PresentedView, GenericAPIView[Webhook]):
-    """Start to verify a webhook's URL: a worker sends it a challenge, which it must echo.
+    """Start to verify a webhook's URL: a worker sends it a challenge, which it must echo, or the handshake.
 
     If a verification is pending, its next request is due now and its schedule starts over. Otherwise the webhook's URL
     is asked. Until it has answered, the webhook stays as it is: `verification` shows the progress.
@@ -286,7 +286,7 @@ def require_receiving(webhook: Webhook) -> None:
         case Webhook.Status.DISABLED:
             raise conflict("The webhook is disabled; enable it first.")
         case Webhook.Status.UNVERIFIED:
-            raise conflict("The webhook is unverified: its URL must echo a challenge first.")
+            raise conflict("The webhook is unverified: its receiver must answer the verification first.")
 
 
 def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> Webhook:

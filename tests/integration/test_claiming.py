@@ -62,7 +62,8 @@ def test_a_claim_holds_everything_that_one_attempt_needs(forge: Forge, now: date
         content_type="json",
         sealed_secrets=bytes(webhook.sealed_secrets),
         sealed_headers=bytes(webhook.sealed_headers), verify_ssl=False, retry_schedule=[timedelta(minutes=1)],
-        timeout=timedelta(seconds=5), subscription=None, slow=False,
+        timeout=timedelta(seconds=5), subscription=None, request_origin=None, allowed_rate=None,
+        slow=False,
     )  # fmt: skip
     assert claim == Claim(
         delivery_id=delivery.id, lease=claim.lease, leased_until=until, destination=claim.destination, number=1,

@@ -68,7 +68,7 @@ def test_only_the_challenge_can_be_asked_for(api: Caller, receiver: Receiver, va
 
     assert (refused.status_code, faults(refused)) == (
         422,
-        {"verify": 'must be "challenge", or null for no verification'},
+        {"verify": 'must be "challenge" or "handshake", or null for no verification'},
     )
     assert not Webhook.objects.exists()
 
@@ -167,7 +167,7 @@ def test_the_form_sets_proof_and_end(admin: Client, api: Caller, receiver: Recei
 
     done = admin.post(
         f"/admin/deliveries/webhook/{webhook.pk}/change/",
-        {**fields, "verify": "on", "expires_at_0": "2100-01-01", "expires_at_1": "00:00:00"},
+        {**fields, "verify": "challenge", "expires_at_0": "2100-01-01", "expires_at_1": "00:00:00"},
     )
 
     assert done.status_code == 302, done.context["errors"]

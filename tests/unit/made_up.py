@@ -34,6 +34,8 @@ def a_claim(**facts: Any) -> Claim:
         "retry_schedule": [timedelta(minutes=1)],
         "timeout": None,
         "subscription": None,
+        "request_origin": None,
+        "allowed_rate": None,
         "slow": False,
     }
     claim: dict[str, Any] = {

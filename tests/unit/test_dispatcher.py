@@ -4,9 +4,12 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import cast
 
+import pytest
+from django.conf import settings
+
 from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
-from deliveries.worker.dispatcher import AT_ONCE, Dispatcher
+from deliveries.worker.dispatcher import AT_ONCE, Dispatcher, is_timely
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.slots import SlotTracker
 from tests.story import Stopped
@@ -52,3 +55,20 @@ def test_a_small_batch_is_built_in_one_go() -> None:
 
     assert sender.batches == []
     assert (len(sender.started), len(results.unsettled)) == (AT_ONCE, 0)
+
+
+# Seconds since the claim, which is leased for a minute; the rate; and whether its request is still sent.
+AGES = {
+    "at once": (0, 60, True),
+    "a second later": (1, 60, True),
+    "later than a rate allows": (1.001, 60, False),
+    "later, without a rate": (29, None, True),
+    "too late for the lease": (31, None, False),
+}
+
+
+@pytest.mark.parametrize(("age", "rate", "is_sent"), AGES.values(), ids=AGES)
+def test_a_request_that_counts_against_a_rate_follows_its_claim(age: float, rate: int | None, *, is_sent: bool) -> None:
+    claim = a_claim(leased_until=NOW + settings.HOOKHUB_LEASE, allowed_rate=rate)
+
+    assert is_timely(claim, now=NOW + timedelta(seconds=age)) is is_sent

@@ -147,3 +147,100 @@ def test_challenges_differ_and_survive_a_query_string() -> None:
 
     assert len(challenges) == 100
     assert all(len(one) >= 43 and one.replace("-", "").replace("_", "").isalnum() for one in challenges)
+
+
+# The handshake of CloudEvents' Web Hooks ------------------------------------------------------------------------------
+
+CONSENTS = Asked(CHALLENGE, {"origin": "hooks.example"})
+
+
+def consent(*headers: tuple[str, str], status: int = 200) -> Reply:
+    return Reply(status, headers, b"whatever")
+
+
+ORIGIN, ANY_ORIGIN = ("WebHook-Allowed-Origin", "hooks.example"), ("webhook-allowed-origin", "*")
+
+
+def rate(value: str) -> tuple[str, str]:
+    return ("WebHook-Allowed-Rate", value)
+
+
+def test_a_handshake_asks_for_consent() -> None:
+    ask = PROOFS["handshake"].build(question(details={"origin": "hooks.example"}))
+
+    assert ask == (
+        "OPTIONS",
+        "https://receiver.example/hook?a=1&b",
+        (("User-Agent", USER_AGENT), ("WebHook-Request-Origin", "hooks.example")),
+        b"",
+    )
+
+
+GRANTS = {
+    "its name, at any rate": (consent(ORIGIN, rate("*")), None),
+    "its name in capitals": (consent(("WEBHOOK-ALLOWED-ORIGIN", "HOOKS.example"), rate("*")), None),
+    "any origin": (consent(ANY_ORIGIN, rate("120")), 120),
+    "another success": (consent(ORIGIN, rate("1"), status=204), 1),
+    "without a rate": (consent(ORIGIN), None),
+    "with white space": (consent(("WebHook-Allowed-Origin", " * "), rate(" 7 ")), 7),
+    "with leading zeros": (consent(ORIGIN, rate("007")), 7),
+    "the highest rate": (consent(ORIGIN, rate("1000000")), 1_000_000),
+    "more than that": (consent(ORIGIN, rate("1000001")), 1_000_000),
+    "far more than an integer holds": (consent(ORIGIN, rate("9" * 5000)), 1_000_000),
+}
+
+
+@pytest.mark.parametrize(("reply", "allowed"), GRANTS.values(), ids=GRANTS)
+def test_a_receiver_consents_and_may_limit_the_rate(reply: Reply, allowed: int | None) -> None:
+    handshake = PROOFS["handshake"]
+
+    assert handshake.refusal(reply, CONSENTS) is None
+    assert handshake.grant(reply, CONSENTS) == ("hooks.example", allowed)
+
+
+NOT_A_RATE = "which is neither * nor a positive integer."
+REFUSALS = {
+    "no header": (consent(), "The receiver answered 200 without WebHook-Allowed-Origin."),
+    "only a rate": (consent(rate("*")), "The receiver answered 200 without WebHook-Allowed-Origin."),
+    "another origin": (
+        consent(("WebHook-Allowed-Origin", "other.example")),
+        "WebHook-Allowed-Origin is 'other.example', which is neither * nor hooks.example.",
+    ),
+    "several in a list": (
+        consent(("WebHook-Allowed-Origin", "hooks.example, *")),
+        "WebHook-Allowed-Origin is 'hooks.example, *', which is neither * nor hooks.example.",
+    ),
+    "a wildcard": (
+        consent(("WebHook-Allowed-Origin", "*.example")),
+        "WebHook-Allowed-Origin is '*.example', which is neither * nor hooks.example.",
+    ),
+    "an empty one": (
+        consent(("WebHook-Allowed-Origin", "")),
+        "WebHook-Allowed-Origin is '', which is neither * nor hooks.example.",
+    ),
+    "a giant one": (
+        consent(("WebHook-Allowed-Origin", "a" * 60_000)),
+        f"WebHook-Allowed-Origin is '{'a' * 100}…', which is neither * nor hooks.example.",
+    ),
+    "two origins": (consent(ORIGIN, ANY_ORIGIN), "The receiver answered with more than one WebHook-Allowed-Origin."),
+    "two rates": (
+        consent(ORIGIN, rate("1"), rate("1")), "The receiver answered with more than one WebHook-Allowed-Rate.",
+    ),
+    "a redirect": (consent(ORIGIN, rate("*"), status=302), "The receiver answered 302; redirects are not followed."),
+    "an error with consent": (consent(ORIGIN, rate("*"), status=500), "The receiver answered 500."),
+    "no such method": (consent(status=405), "The receiver answered 405."),
+    **{
+        f"the rate {value!r}": (consent(ORIGIN, rate(value)), f"WebHook-Allowed-Rate is {value!r}, {NOT_A_RATE}")
+        for value in ("0", "00", "-1", "+1", "NaN", "inf", "1e99", "1.5", "", "1, 2", "0x10", "1_000", "²", "١٢", "* 5")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reply", "reason"), REFUSALS.values(), ids=REFUSALS)
+def test_nothing_else_is_consent(reply: Reply, reason: str) -> None:
+    assert PROOFS["handshake"].refusal(reply, CONSENTS) == Refused(reason)
+
+
+@pytest.mark.parametrize("slug", ["challenge", "websub"])
+def test_other_proofs_grant_nothing_more(slug: str) -> None:
+    assert PROOFS[slug].grant(consent(ORIGIN, rate("5")), CONSENTS) is None

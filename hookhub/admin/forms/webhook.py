@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
 
-from deliveries import formats, vault
+from deliveries import formats, proofs, vault
 from deliveries.models import Organization, Webhook
-from deliveries.proofs import DEFAULT as PROOF
 from deliveries.webhooks.changing import validate_change
 from deliveries.webhooks.fields import InvalidFields, validate
 from hookhub.admin.forms import ModelForm
@@ -52,10 +51,11 @@ class WebhookForm(ModelForm):
         required=False, help_text="Leave blank for the default.", label="Maximum requests in flight"
     )
 
-    verify = forms.BooleanField(
+    verify = forms.ChoiceField(
         required=False,
         label="Verify the URL",
-        help_text="Nothing is sent to the URL, or to another one later, before it has echoed a challenge.",
+        help_text="Nothing is sent to the URL, or to another one later, before it has echoed a challenge, or consented "
+        "in the handshake of CloudEvents' Web Hooks.",
     )
     expires_at = forms.SplitDateTimeField(
         required=False,
@@ -79,6 +79,7 @@ class WebhookForm(ModelForm):
         self.is_new = self.instance.pk is None
         self._choices("format", format_choices(self.instance))
         self._choices("content_type", [(name, name) for name in CONTENT_TYPES])
+        self._offer_proofs()
         if not self.is_new:
             self.initial.update(initial_values(self.instance))
 
@@ -89,6 +90,13 @@ class WebhookForm(ModelForm):
             field.choices = [("", "Default"), *choices] if self.is_new else choices
             field.required = not self.is_new
             field.help_text = field.help_text if self.is_new else ""
+
+    def _offer_proofs(self) -> None:
+        field = self.fields.get("verify")
+        if isinstance(field, forms.ChoiceField):
+            # A subscriber at a hub has a proof that no owner may choose.
+            offered = {*proofs.OWNERS, self.instance.proof}
+            field.choices = [("", "No"), *[choice for choice in proofs.choices() if choice[0] in offered]]
 
     def _post_clean(self) -> None:
         """Leave the instance unchanged: the engine creates, changes and validates webhooks."""
@@ -131,7 +139,7 @@ class WebhookForm(ModelForm):
         if "timeout" in changed:
             fields["timeout"] = cleaned["timeout"]
         if "verify" in changed:
-            fields["verify"] = PROOF if cleaned["verify"] else None
+            fields["verify"] = cleaned["verify"] or None
         if "expires_at" in changed:
             fields["expires_at"] = cleaned["expires_at"]
         if "retry_schedule" in changed:
@@ -186,7 +194,7 @@ def initial_values(webhook: Webhook) -> dict[str, object]:
         "content_type": webhook.content_type,
         "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
         "max_in_flight": webhook.max_in_flight,
-        "verify": webhook.proof is not None,
+        "verify": webhook.proof or "",
         "expires_at": webhook.expires_at,
         "retry_schedule": ""
         if schedule is None

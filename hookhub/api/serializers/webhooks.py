@@ -51,7 +51,7 @@ class WebhookHeaders(serializers.DictField):
 
 
 class VerificationSerializer(serializers.Serializer[Verification]):
-    """A request, repeated on a short schedule, to which the URL must answer with the challenge."""
+    """A request, repeated on a short schedule, to which the receiver must answer as the proof demands."""
 
     id = serializers.UUIDField(read_only=True)
     state = serializers.ChoiceField(Verification.State.choices, read_only=True)
@@ -138,8 +138,8 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )
     verify = serializers.CharField(
         source="proof", allow_null=True, required=False,
-        help_text='"challenge": nothing is sent to the URL, or to another one later, before it has echoed a challenge. '
-        "Null: no verification.",
+        help_text="How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a "
+        "challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.",
     )  # fmt: skip
     verified_at = serializers.DateTimeField(
         read_only=True, allow_null=True, help_text="When the URL was last verified; null if it never was."
@@ -147,6 +147,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     verification = serializers.SerializerMethodField(
         help_text="The latest verification, which may be of a new URL; null if there was none."
     )
+    allowed_rate = serializers.IntegerField(
+        read_only=True, allow_null=True,
+        help_text="How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit.",
+    )  # fmt: skip
     subscription = serializers.SerializerMethodField(
         help_text="What a subscriber at the hub has asked for; null for webhooks that were created otherwise."
     )
