@@ -117,6 +117,17 @@ def test_a_challenge_is_echoed(session: requests.Session, body: bytes, answer: s
         assert session.post(url, data=body).text == f"{answer}\n"
 
 
+def test_a_handshake_gets_consent(session: requests.Session) -> None:
+    with listening(Behaviour()) as (url, _, _):
+        asked = session.options(url, headers={"WebHook-Request-Origin": "hooks.example"})
+        other = session.options(url)
+
+    assert (asked.status_code, asked.headers["Allow"]) == (200, "POST")
+    assert asked.headers["WebHook-Allowed-Origin"] == "hooks.example"
+    assert asked.headers["WebHook-Allowed-Rate"] == "*"
+    assert "WebHook-Allowed-Origin" not in other.headers
+
+
 def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Session) -> None:
     with listening(Behaviour(secrets=(SECRET,))) as (url, _, shown):
         session.post(url, data=BODY, headers=headers())

@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Receive a webhook request."""
         self._receive()
 
-    do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names that http.server requires.
+    do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST  # noqa: N815 - http.server's names.
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing; requests are printed by ``_show``."""
@@ -245,6 +245,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, text: str | None = None) -> None:
         content = b"" if status in (204, 304) else f"{status if text is None else text}\n".encode()
         self.send_response(status)
+        if self.command == "OPTIONS" and (origin := self.headers.get("WebHook-Request-Origin")):
+            self.send_header("Allow", "POST")
+            # A folded header has line breaks.
+            self.send_header("WebHook-Allowed-Origin", " ".join(origin.split()))
+            self.send_header("WebHook-Allowed-Rate", "*")
         self.send_header("Content-Type", "text/plain")
         if status not in (204, 304):
             self.send_header("Content-Length", str(len(content)))

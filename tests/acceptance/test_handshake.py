@@ -1,0 +1,97 @@
+"""Real workers ask receivers for their consent, and send no faster than these allow, by the receivers' own log."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hookhub.client import Event
+from testbed.instance import Instance
+from testbed.processes import wait_for
+from tests.acceptance.instances import running_instance
+from tests.receiver import Answer, Received, Receiver
+
+pytestmark = pytest.mark.acceptance
+
+RATE = 60
+EVENTS = 75
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    with running_instance(HOOKHUB_PUBLIC_URL="https://hooks.example") as running:
+        yield running
+
+
+def consent(receiver: Receiver, *, rate: str) -> list[float]:
+    """Make a receiver consent; return the list to which it adds the time of each delivery."""
+    log: list[float] = []
+
+    def script(connection: socket.socket, request: Received) -> None:
+        headers = {"Connection": "close"}
+        if request.method == "OPTIONS":
+            headers |= {"WebHook-Allowed-Origin": request.headers["webhook-request-origin"]}
+            headers |= {"WebHook-Allowed-Rate": rate}
+        else:
+            log.append(time.monotonic())
+        connection.sendall(Answer(headers=headers).encode())
+
+    receiver.script = script
+    return log
+
+
+def status_of(instance: Instance, webhook: str) -> str:
+    return str(instance.client.webhooks.get(webhook)["status"])
+
+
+def publish(instance: Instance, count: int) -> None:
+    instance.client.publish_batch([Event("push", {"number": number}) for number in range(count)])
+
+
+def test_a_receiver_gets_nothing_before_it_has_consented(instance: Instance, receiver: Receiver) -> None:
+    settings = {"verify": "handshake", "format": "cloudevents-binary"}
+    made = instance.client.webhooks.create(receiver.url(), events=["*"], settings=settings)
+    receiver.wait_for(1)
+    wait_for(lambda: instance.client.webhooks.get(made["id"])["verification"]["attempts"] == 1, "the refusal")
+    publish(instance, 3)
+    instance.wait_until_settled()
+    shown = instance.client.webhooks.get(made["id"])
+    assert (shown["status"], shown["allowed_rate"]) == ("unverified", None)
+    assert shown["verification"]["error"] == "The receiver answered 200 without WebHook-Allowed-Origin."
+    assert [request.method for request in receiver.received] == ["OPTIONS"]
+
+    log = consent(receiver, rate="*")
+    instance.client.webhooks.verify(made["id"])
+    wait_for(lambda: status_of(instance, made["id"]) == "active", "the consent")
+    publish(instance, 2)
+    instance.wait_until_settled()
+
+    assert len(log) == 2
+    assert [request.method for request in receiver.received] == ["OPTIONS"] * 2 + ["POST"] * 2
+    assert {request.headers["webhook-request-origin"] for request in receiver.received} == {"hooks.example"}
+    instance.check_ledger()
+
+
+def test_the_rate_holds_by_the_receivers_log_while_others_do_not_wait(instance: Instance, receiver: Receiver) -> None:
+    other = Receiver()
+    log = consent(receiver, rate=str(RATE))
+    instance.start("worker-2")
+    made = instance.client.webhooks.create(receiver.url(), events=["*"], settings={"verify": "handshake"})
+    wait_for(lambda: status_of(instance, made["id"]) == "active", "the consent")
+    assert instance.client.webhooks.get(made["id"])["allowed_rate"] == RATE
+    instance.client.webhooks.create(other.url(), events=["*"])
+
+    publish(instance, EVENTS)
+    wait_for(lambda: len(other.received) == EVENTS, "the other receiver's deliveries")
+    assert len(log) < EVENTS
+    # A worker that dies has counted what it was about to send.
+    wait_for(lambda: len(log) >= 10, "some deliveries")
+    instance.kill("worker-2")
+    instance.start("worker-2")
+    wait_for(lambda: len(log) >= EVENTS, "the last delivery", seconds=240)
+    instance.wait_until_settled()
+
+    other.close()
+    assert [last - first for first, last in zip(log, log[RATE:], strict=False) if last - first < 60] == []
+    instance.check_ledger()
