@@ -132,6 +132,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DeliveryFinishReason": "deliveries.models.Delivery.FinishReason",
         "ReplayState": "hookhub.models.Replay.State",
         "Format": "deliveries.formats.choices",
+        "AttemptCause": "deliveries.policy.outcomes.CAUSES",
         "AttemptOutcome": "deliveries.models.Attempt.Outcome",
         "KeyScope": "hookhub.models.Scope",
         "DisabledReason": "deliveries.models.Webhook.DisabledReason",

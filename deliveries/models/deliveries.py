@@ -163,6 +163,13 @@ class Attempt(models.Model):
     response_headers = models.TextField()
     response_body = models.BinaryField()
     error = models.TextField()
+    # What exactly went wrong, one of ``policy.outcomes.CAUSES``, if there was no response and it is known.
+    cause = models.CharField(max_length=30, null=True)
+    # How long the phases of the request took, in microseconds; null if not needed, or not completed.
+    dns_us = models.IntegerField(null=True)
+    connect_us = models.IntegerField(null=True)
+    tls_us = models.IntegerField(null=True)
+    first_byte_us = models.IntegerField(null=True)
 
     class Meta:
         db_table = "hookhub_attempt"

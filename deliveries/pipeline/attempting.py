@@ -47,8 +47,8 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[A
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
             log.exception("Could not render delivery %s in format %s", claim.delivery_id, claim.destination.format)
             request = Request(url=claim.destination.url, headers=(), body=b"", timeout=timedelta(0))
-            lost = Exchange(timedelta(0), NoResponse("unrenderable", f"The request could not be built: {error}"))
-            unsendable.append(finish(claim, request, lost, started_at=now, now=now))
+            loss = NoResponse("unrenderable", f"The request could not be built: {error}", "unrenderable")
+            unsendable.append(finish(claim, request, Exchange(timedelta(0), loss), started_at=now, now=now))
     return unsendable
 
 

@@ -113,6 +113,11 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "response_headers": arrays.texts,
     "response_bodies": arrays.byteas,
     "errors": arrays.texts,
+    "causes": arrays.texts,
+    "dns": arrays.bigints,
+    "connects": arrays.bigints,
+    "tls": arrays.bigints,
+    "first_bytes": arrays.bigints,
 }
 
 # Written out: a renamed class must not change what is stored, logged and shown.
@@ -124,6 +129,7 @@ OUTCOMES: Mapping[type[Outcome], str] = {
 def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
     """Return a result as a mapping with the keys of COLUMNS."""
     state, finish_reason, due_at = next_state(result.decision)
+    timing = result.exchange.timing
     response = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
     lines = [f"{name}: {value}" for name, value in response.headers] if response else []
     return {
@@ -146,6 +152,11 @@ def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
         "response_headers": pg_safe("\n".join(lines)),
         "response_bodies": response.body if response else b"",
         "errors": pg_safe(result.outcome.error) if isinstance(result.outcome, NoResponse) else "",
+        "causes": result.outcome.cause if isinstance(result.outcome, NoResponse) else None,
+        "dns": timing.dns,
+        "connects": timing.connect,
+        "tls": timing.tls,
+        "first_bytes": timing.first_byte,
     }
 
 
@@ -215,15 +226,19 @@ RETURNING r.ordinal - 1,
 # when the lease expired, and is replaced because the outcome is known after all.
 RECORD_ATTEMPTS = """
 INSERT INTO hookhub_attempt AS a (id, delivery_id, webhook_id, number, started_at, duration, url,
-                                     request_headers, outcome, status, response_headers, response_body, error)
+                                     request_headers, outcome, status, response_headers, response_body, error, cause,
+                                     dns_us, connect_us, tls_us, first_byte_us)
 SELECT * FROM unnest(
     %(ids)s::uuid[], %(deliveries)s::uuid[], %(webhooks)s::bigint[], %(numbers)s::bigint[], %(started)s::timestamptz[],
     %(durations)s::interval[], %(urls)s::text[], %(request_headers)s::text[], %(outcomes)s::text[],
-    %(statuses)s::bigint[], %(response_headers)s::text[], %(response_bodies)s::bytea[], %(errors)s::text[]
+    %(statuses)s::bigint[], %(response_headers)s::text[], %(response_bodies)s::bytea[], %(errors)s::text[],
+    %(causes)s::text[], %(dns)s::bigint[], %(connects)s::bigint[], %(tls)s::bigint[], %(first_bytes)s::bigint[]
 )
 ON CONFLICT (delivery_id, number) DO UPDATE
 SET started_at = excluded.started_at, duration = excluded.duration, url = excluded.url,
     request_headers = excluded.request_headers, outcome = excluded.outcome, status = excluded.status,
-    response_headers = excluded.response_headers, response_body = excluded.response_body, error = excluded.error
+    response_headers = excluded.response_headers, response_body = excluded.response_body, error = excluded.error,
+    cause = excluded.cause, dns_us = excluded.dns_us, connect_us = excluded.connect_us, tls_us = excluded.tls_us,
+    first_byte_us = excluded.first_byte_us
 WHERE a.outcome = 'unknown'
 """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from deliveries.formats import Format
 from deliveries.formats.base import Verdict
@@ -12,6 +12,14 @@ from deliveries.formats.base import Verdict
 MAX_RETRY_AFTER = timedelta(hours=24)
 
 NoResponseKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "unrenderable"]
+# What exactly went wrong, more closely than the kind says. ``deliveries.explanations`` has a sentence for each.
+Cause = Literal[
+    "name_not_resolved", "name_timed_out", "connection_refused", "connection_failed", "connection_timed_out",
+    "connection_closed", "out_of_resources", "address_blocked", "https_required",
+    "certificate_expired", "certificate_untrusted", "certificate_for_other_name", "tls_failed",
+    "response_timed_out", "response_incomplete", "response_not_http", "response_headers_too_long", "unrenderable",
+]  # fmt: skip
+CAUSES: tuple[str, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,11 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """There was no complete response; ``error`` explains why to the webhook's owner."""
+    """There was no complete response; ``error`` says why to the webhook's owner, and ``cause`` to programs."""
 
     kind: NoResponseKind
     error: str
+    cause: Cause | None = None
 
 
 Outcome = Delivered | Failed | Gone | NoResponse

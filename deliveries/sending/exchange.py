@@ -30,8 +30,21 @@ class Response(NamedTuple):
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
+class Timing(NamedTuple):
+    """How long each phase of a request took, in microseconds; None for a phase that was not needed, or not completed.
+
+    A request on a kept connection only waits for the first byte of the response.
+    """
+
+    dns: int | None = None
+    connect: int | None = None
+    tls: int | None = None
+    first_byte: int | None = None
+
+
 class Exchange(NamedTuple):
     """The result of one request: a complete response, or the reason why there is none."""
 
     duration: timedelta
     result: Response | NoResponse
+    timing: Timing = Timing()

@@ -169,7 +169,7 @@ class Sender:
                 transfer, token = self._busy[curl]
                 transfer.note_connection(code)
                 self._multi.remove_handle(curl)
-                if transfer.must_retry_on_fresh_connection:
+                if transfer.must_retry_on_fresh_connection or transfer.must_read_certificate(code):
                     transfer.repeat()
                     self._multi.add_handle(curl)
                     continue

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -13,10 +14,12 @@ from urllib.parse import urlsplit
 
 import pycurl
 
-from deliveries.policy.outcomes import NoResponse, NoResponseKind
+from deliveries.policy.outcomes import Cause, NoResponse
 from deliveries.sending import ssrf
 from deliveries.sending.dns import Name, host_to_resolve
-from deliveries.sending.exchange import Exchange, Request, Response
+from deliveries.sending.exchange import Exchange, Request, Response, Timing
+from deliveries.sending.failures import EXPIRED, UNREACHABLE, classify_failure, expiry_date
+from deliveries.sending.response_head import parse_head
 
 log = logging.getLogger("hookhub.guard")
 
@@ -26,31 +29,8 @@ HEADERS_INCOMPLETE = "The connection was closed before the response headers were
 MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024
 HEADERS_TOO_LONG = f"The response headers are longer than {MAX_HEADERS} bytes."
-# A header line of at most this many bytes is parsed once for all responses: most receivers always send the same.
-SHORT_HEADER = 256
-TLS_ERRORS = frozenset(
-    {
-        pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CIPHER, pycurl.E_PEER_FAILED_VERIFICATION,
-        pycurl.E_SSL_ENGINE_INITFAILED, pycurl.E_SSL_ISSUER_ERROR, pycurl.E_SSL_INVALIDCERTSTATUS,
-    }
-)  # fmt: skip
-UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
 # Errors of socket() that mean this machine lacks resources; they say nothing about the receiver.
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-def header_of(line: bytes) -> tuple[str, str] | None:
-    """Return the name and the value of a header line, or None if it has no colon."""
-    name, colon, value = line.decode("latin-1").partition(":")
-    return (name.strip(), value.strip()) if colon else None
-
-
-known_header = lru_cache(maxsize=2048)(header_of)
-
-
-def reason_of(status_line: str) -> str:
-    """Return the reason phrase of a status line, which may be empty."""
-    return status_line.rstrip().partition(" ")[2].partition(" ")[2]
 
 
 # Cached, because the URLs of busy webhooks are sent to thousands of times a second.
@@ -73,7 +53,7 @@ class Transfer:
         self.url = self.host = self.method = ""
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
-        self.is_fresh = self.is_plain = False
+        self.is_fresh = self.is_plain = self.reads_certificate = False
         self._opened: socket.socket | None = None
         self._look = select.poll()
         # One list for all responses, because libcurl appends the header lines to it without a Python frame for each.
@@ -104,6 +84,7 @@ class Transfer:
         # Set while the transfer is out of the multi handle, waiting for this name to be resolved.
         self.wanted: Name | None = None
         self.is_resolved = False
+        self.lookup_us: int | None = None
         self.must_retry_on_fresh_connection = self.is_too_long = False
         self.forbidden = self.shortage = ""
         self.lines.clear()
@@ -119,8 +100,9 @@ class Transfer:
             self.host, self.is_plain = host_and_plainness(request.url)
             curl.setopt(pycurl.URL, request.url)
         if self.is_fresh:
-            self.is_fresh = False
+            self.is_fresh = self.reads_certificate = False
             curl.setopt(pycurl.FRESH_CONNECT, 0)
+            curl.setopt(pycurl.OPT_CERTINFO, 0)
         self._set_method(request.method, request.body)
         # An empty "Expect:" keeps libcurl from sending "Expect: 100-continue" and waiting before a long body.
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
@@ -169,11 +151,21 @@ class Transfer:
         self.is_fresh = True
         self.curl.setopt(pycurl.FRESH_CONNECT, 1)
 
+    def must_read_certificate(self, code: int) -> bool:
+        """Return whether to repeat a handshake that failed because the certificate has expired, to learn its date."""
+        if code != pycurl.E_PEER_FAILED_VERIFICATION or self.reads_certificate:
+            return False
+        self.reads_certificate = self.curl.getinfo(pycurl.SSL_VERIFYRESULT) == EXPIRED
+        if self.reads_certificate:
+            self.curl.setopt(pycurl.OPT_CERTINFO, 1)
+        return self.reads_certificate
+
     def resume(self, addresses: list[str]) -> None:
         """Prepare to continue with the addresses of the host name that had to be resolved."""
         if self.wanted is None:
             raise RuntimeError("This transfer is not waiting for a lookup.")
         (host, port), self.wanted, self.is_resolved = self.wanted, None, True
+        self.lookup_us = int((time.monotonic() - self.lookup_began_at) * 1e6)
         # CURLOPT_RESOLVE accepts no address with a scope (%eth0). If all have one, libcurl resolves the name itself.
         told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
         if told:
@@ -183,17 +175,19 @@ class Transfer:
     def lose_name(self, error: BaseException) -> Exchange:
         """Return the result for a failed look-up: a timeout, or an unreachable host."""
         if isinstance(error, TimeoutError):
-            return self._end(NoResponse("timeout", str(error)))
+            return self._end(NoResponse("timeout", str(error), "name_timed_out"))
         host = self.wanted.host if self.wanted else self.host
-        return self._end(NoResponse("unreachable", f"Could not resolve host: {host}"))
+        return self._end(NoResponse("unreachable", f"Could not resolve host: {host}", "name_not_resolved"))
 
     def conclude(self, code: int, error: str) -> Exchange:
         """Return the exchange for libcurl's result code and error message."""
         if self._has_long_headers():
-            result: Response | NoResponse = self._loss(code, HEADERS_TOO_LONG)
+            result: Response | NoResponse = replace(
+                self._loss(code, HEADERS_TOO_LONG), cause="response_headers_too_long"
+            )
         elif code == pycurl.E_OK or self.is_too_long:
             # libcurl reports success even if the connection was closed in the middle of the headers.
-            result = self._read() or NoResponse("protocol", HEADERS_INCOMPLETE)
+            result = self._read() or NoResponse("protocol", HEADERS_INCOMPLETE, "connection_closed")
         else:
             result = self._loss(code, error)
         return self._end(result)
@@ -206,20 +200,37 @@ class Transfer:
         """Return the exchange for a request whose deadline has passed."""
         if self.wanted is not None:
             milliseconds = self.timeout // timedelta(milliseconds=1)
-            return self._end(NoResponse("timeout", f"Resolving the host name timed out after {milliseconds} ms"))
+            error = f"Resolving the host name timed out after {milliseconds} ms"
+            return self._end(NoResponse("timeout", error, "name_timed_out"))
         seconds = f"{self.timeout.total_seconds():g} s"
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if self.forbidden:
-            return self._end(NoResponse("forbidden", self.forbidden))
+            return self._end(NoResponse("forbidden", self.forbidden, self._cause_of_refusal()))
         if status:
-            return self._end(NoResponse("timeout", f"The response was incomplete after {seconds} (status {status})"))
-        is_connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
-        what = "No response" if is_connected else "No connection"
-        return self._end(NoResponse("timeout", f"{what} within {seconds}"))
+            came = f"status {status}, {self.body_bytes} bytes of the body"
+            error = f"The response was incomplete after {seconds} ({came})"
+            return self._end(NoResponse("timeout", error, "response_incomplete"))
+        if self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0:
+            return self._end(NoResponse("timeout", f"No response within {seconds}", "response_timed_out"))
+        return self._end(NoResponse("timeout", f"No connection within {seconds}", "connection_timed_out"))
 
     def _end(self, result: Response | NoResponse) -> Exchange:
         self.let_go()
-        return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
+        return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result, self._timing())
+
+    def _timing(self) -> Timing:
+        """Return how long each phase took; libcurl counts each from the start of the transfer."""
+        get = self.curl.getinfo
+        if self.wanted is not None:
+            return Timing()
+        connected_at = get(pycurl.CONNECT_TIME_T)
+        first_byte = get(pycurl.STARTTRANSFER_TIME_T) - get(pycurl.PRETRANSFER_TIME_T) if self.lines else None
+        if not connected_at:
+            return Timing(dns=self.lookup_us, first_byte=first_byte)
+        secured_at, looked_up_at = get(pycurl.APPCONNECT_TIME_T), get(pycurl.NAMELOOKUP_TIME_T)
+        dns = looked_up_at if self.lookup_us is None else self.lookup_us
+        tls = secured_at - connected_at if secured_at else None
+        return Timing(dns, connected_at - looked_up_at, tls, first_byte)
 
     def let_go(self) -> None:
         """Close our copy of the socket, if it is still open."""
@@ -229,36 +240,35 @@ class Transfer:
 
     def _read(self) -> Response | None:
         """Return the final response, or None if its headers are incomplete."""
-        headers: list[tuple[str, str]] = []
-        reason, is_complete = "", False
-        for line in self.lines:
-            if line.startswith(b"HTTP/"):
-                # Discard the headers of an interim (1xx) response.
-                reason, headers, is_complete = reason_of(line.decode("latin-1")), [], False
-            elif line in {b"\r\n", b"\n"}:
-                is_complete = True
-            elif header := known_header(line) if len(line) <= SHORT_HEADER else header_of(line):
-                headers.append(header)
-        if not is_complete:
+        head = parse_head(self.lines)
+        if head is None:
             return None
-        return Response(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
+        return Response(self.curl.getinfo(pycurl.RESPONSE_CODE), head.reason, head.headers, bytes(self.body))
 
     def _loss(self, code: int, error: str) -> NoResponse:
         """Return why no complete response came, with an error message for the webhook's owner."""
         if self.forbidden and code in UNREACHABLE:
-            return NoResponse("forbidden", self.forbidden)
+            return NoResponse("forbidden", self.forbidden, self._cause_of_refusal())
         if self.shortage and code in UNREACHABLE:
-            return NoResponse("unreachable", f"HookHub could not open a connection: {self.shortage}")
-        kind: NoResponseKind = "protocol"
-        if code == pycurl.E_OPERATION_TIMEDOUT:
-            kind = "timeout"
-        elif code in UNREACHABLE:
-            kind = "unreachable"
-        elif code in TLS_ERRORS:
-            kind = "tls"
-        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        begun = f" (after status {status})" if status else ""
-        return NoResponse(kind, f"{error or f'libcurl error {code}'}{begun}")
+            error = f"HookHub could not open a connection: {self.shortage}"
+            return NoResponse("unreachable", error, "out_of_resources")
+        get = self.curl.getinfo
+        return classify_failure(
+            code,
+            error,
+            status=get(pycurl.RESPONSE_CODE),
+            os_errno=get(pycurl.OS_ERRNO),
+            verify_result=get(pycurl.SSL_VERIFYRESULT),
+            expired_on=self._expiry_of_certificate() if self.reads_certificate else "",
+        )
+
+    def _cause_of_refusal(self) -> Cause:
+        return "https_required" if self.forbidden == HTTPS_REQUIRED else "address_blocked"
+
+    def _expiry_of_certificate(self) -> str:
+        """Return the date on which the receiver's certificate expired; empty if it is not known."""
+        chain = self.curl.getinfo(pycurl.INFO_CERTINFO)
+        return expiry_date(dict(chain[0]).get("Expire date", "")) if chain else ""
 
     def _defer_resolution(self) -> int:
         """Abort the request if libcurl is about to resolve a name; libcurl does not call this if its cache has it.
@@ -268,6 +278,7 @@ class Transfer:
         """
         if not self.is_resolved:
             self.wanted = host_to_resolve(self.url)
+            self.lookup_began_at = time.monotonic()
         return int(self.wanted is not None)
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:

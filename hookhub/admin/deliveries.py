@@ -157,7 +157,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         event = Event.objects.filter(pk=delivery.event_id).first()
         webhook = Webhook.objects.select_related("organization", "repository").get(pk=delivery.webhook_id)
         latest = Attempt.objects.filter(delivery=delivery).order_by("-number")[:ATTEMPTS_SHOWN]
-        attempts = [attempt_context(attempt) for attempt in reversed(latest)]
+        attempts = [attempt_context(attempt, wire_format=webhook.format) for attempt in reversed(latest)]
         return self.show(
             request,
             "hookhub/admin/delivery.html",

@@ -1,6 +1,6 @@
 """Prepares a delivery, its attempts and its event for the templates."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Prefetch
@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
+from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.plain_text import printable
 from hookhub.admin.base import page_of
@@ -15,6 +16,9 @@ from hookhub.admin.formatting import exact, pretty, span, state_badge, timestamp
 
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100
+
+# The phases of an attempt, as its page names them.
+PHASES = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte"}
 
 # Load the names of a row's webhook, organization and repository.
 WITH_WEBHOOK = Prefetch(
@@ -50,9 +54,10 @@ def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> li
     return facts
 
 
-def attempt_context(attempt: Attempt) -> dict[str, object]:
+def attempt_context(attempt: Attempt, *, wire_format: str) -> dict[str, object]:
     """Return the context of an attempt's section, with everything from the receiver as printable text."""
     body = bytes(attempt.response_body)
+    explanation = explanation_of(attempt, wire_format=wire_format)
     return {
         "number": attempt.number,
         "outcome": state_badge(attempt.outcome, attempt.get_outcome_display()),
@@ -66,6 +71,13 @@ def attempt_context(attempt: Attempt) -> dict[str, object]:
         "size": len(body),
         "is_truncated": len(body) >= settings.HOOKHUB_RESPONSE_KEPT,
         "error": printable(attempt.error),
+        "what_happened": printable(explanation.what_happened) if explanation else "",
+        "what_to_do": printable(explanation.what_to_do) if explanation else "",
+        "phases": [
+            (PHASES[name], span(timedelta(seconds=length)))
+            for name, length in timing_of(attempt).items()
+            if length is not None
+        ],
         # Attempts that did not succeed are expanded.
         "is_open": attempt.outcome != Attempt.Outcome.DELIVERED,
     }

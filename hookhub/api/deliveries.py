@@ -182,7 +182,7 @@ def find(request: Request, uid: str, *, scope: Scope) -> Delivery:
 def with_names(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     """Load the webhook and the repository with each delivery, limited to the columns needed to show it."""
     return deliveries.select_related("webhook", "repository").only(
-        *DELIVERY_COLUMNS, "webhook__uid", *redelivery.BLOCKING, "repository__name"
+        *DELIVERY_COLUMNS, "webhook__uid", "webhook__format", *redelivery.BLOCKING, "repository__name"
     )
 
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
+from deliveries.explanations import last_failure_of
 from deliveries.models import Webhook
 from deliveries.plain_text import on_one_line
 from hookhub.models import Membership
@@ -52,6 +53,7 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
             "Webhook %s is disabled, and no owner of %s has an e-mail address", webhook.uid, webhook.organization
         )
         return
+    explanation = last_failure_of(webhook)
     subject = f"[HookHub] {on_one_line(str(webhook.organization))}: webhook disabled"
     text = render_to_string(
         "hookhub/webhook_disabled.txt",
@@ -60,6 +62,8 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
             "webhook": webhook,
             "name": on_one_line(webhook.name),
             "organization": on_one_line(str(webhook.organization)),
+            "happened": on_one_line(explanation.what_happened) if explanation else "",
+            "advice": on_one_line(explanation.what_to_do) if explanation else "",
             "public_url": settings.HOOKHUB_PUBLIC_URL,
         },
     )

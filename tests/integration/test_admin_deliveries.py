@@ -81,6 +81,8 @@ def test_a_deliverys_page_tells_its_whole_story(forge: Forge, operator: Client, 
     assert "X-Token: ********" in shown
     assert "s3cret-token" not in shown
     assert "busy" in shown
+    assert "The receiver is unavailable for now (503)." in shown
+    assert "first byte" in shown
     assert "Truncated to 16384 bytes." in shown
     assert "&quot;title&quot;: &quot;Zoë&quot;" in shown
     assert r"{&quot;title&quot;: &quot;Zo\u00eb&quot;}" in shown
@@ -97,6 +99,8 @@ def test_an_attempt_without_an_answer_says_why(forge: Forge, operator: Client, s
 
     assert (attempt.status, attempt.outcome) == (None, "no_response")
     assert attempt.error in shown
+    assert "127.0.0.1 refused the connection: nothing listens at this port." in shown
+    assert "Check that the receiver runs" in shown
     assert '<span class="hh-status">No response</span>' in shown
     assert operator.get(page_of(attempt))["Location"] == f"{page_of(the_delivery())}#attempt-1"
     assert str(webhook) in shown

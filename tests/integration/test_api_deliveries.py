@@ -44,6 +44,30 @@ def test_the_log_shows_every_attempt_with_request_and_answer(
     assert "X-Token: ********" in first["request"]["headers"]
     assert f"webhook-id: {row['id']}" in first["request"]["headers"]
     assert "very secret" not in str(detail)
+    assert first["explanation"] == {
+        "what_happened": "The receiver failed (500).",
+        "what_to_do": "Look into its log at this time, mend it, then redeliver.",
+    }
+    assert (first["cause"], second["explanation"]) == (None, None)
+    assert first["timing"]["connect"] > 0
+    assert first["timing"]["tls"] is None
+    assert 0 < second["timing"]["first_byte"] <= second["duration"]
+
+
+def test_an_attempt_without_a_response_names_its_cause(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.receiver.close()
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+
+    [row] = caller.get("/v1/deliveries").json()["results"]
+    [attempt] = caller.get(f"/v1/deliveries/{row['id']}").json()["attempts"]
+
+    assert (attempt["outcome"], attempt["cause"]) == ("no_response", "connection_refused")
+    assert attempt["explanation"]["what_happened"] == "127.0.0.1 refused the connection: nothing listens at this port."
+    assert attempt["timing"]["first_byte"] is None
 
 
 def test_the_log_is_filtered_by_everything_it_promises(forge: Forge, caller: Caller, now: datetime) -> None:

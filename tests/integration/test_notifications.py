@@ -11,11 +11,13 @@ from django.core.mail.backends.locmem import EmailBackend
 
 from deliveries import pipeline
 from deliveries.models import Webhook
+from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from hookhub.models import Membership
 from hookhub.notifications.mailer import BATCH, GIVE_UP_AFTER, RETRY_AFTER, Mailer, Outcome
 from hookhub.notifications.webhooks import notify_owners
-from tests.story import Forge
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +55,21 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
     assert "whsec" not in letter.body
     webhook.refresh_from_db()
     assert webhook.owner_notified_at == now
+
+
+def test_the_letter_explains_the_last_failure(forge: Forge, sender: Sender, now: datetime) -> None:
+    member(forge, "olga")
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = [Answer(302, {"Location": "https://new.example/\x1b[31m"}), Answer(200)]
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    fail(webhook, now=now)
+
+    assert notify_owners(now=now) == 1
+
+    [letter] = mail.outbox
+    assert "The receiver redirected the request (302) to https://new.example/ [31m." in letter.body
+    assert "What to do: If https://new.example/ [31m is the receiver" in letter.body
 
 
 def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: datetime) -> None:

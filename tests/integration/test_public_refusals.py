@@ -58,7 +58,7 @@ def test_a_private_names_address_is_not_in_the_delivery_log(
 
     found = exchange(strict, a_request(f"http://a.localhost:{receiver.port}/"))
 
-    assert found.result == NoResponse("forbidden", SENTENCE.format("a.localhost"))
+    assert found.result == NoResponse("forbidden", SENTENCE.format("a.localhost"), "address_blocked")
     assert receiver.connections == 0
     assert any(
         "a.localhost are not allowed: it resolves to 127.0.0.1, which is" in message for message in caplog.messages

@@ -90,6 +90,26 @@ def test_one_connection_serves_one_request_after_another(sender: Sender, receive
     assert receiver.connections == 1
 
 
+def test_a_new_connection_is_timed_and_a_kept_one_only_waits(sender: Sender, receiver: Receiver) -> None:
+    first, second = [exchange(sender, a_request(receiver.url())).timing for _ in range(2)]
+
+    assert first.connect is not None
+    assert first.tls is None
+    assert first.first_byte is not None
+    assert (second.dns, second.connect, second.tls) == (None, None, None)
+    assert second.first_byte is not None
+    assert second.first_byte > 0
+
+
+def test_a_response_that_never_comes_has_no_first_byte(sender: Sender, receiver: Receiver) -> None:
+    receiver.script = lambda connection, request: receiver.closing.wait(60)  # type: ignore[assignment, return-value]
+
+    timing = exchange(sender, a_request(receiver.url(), timeout=SOON)).timing
+
+    assert timing.connect is not None
+    assert timing.first_byte is None
+
+
 def test_many_at_once_each_get_their_own_answer_and_share_connections(sender: Sender, receiver: Receiver) -> None:
     receiver.answers = {f"/{n}": Answer(400 + n, body=str(n).encode()) for n in range(60)}
 
@@ -578,7 +598,9 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
     found = exchange(sender, a_request(receiver.url()))
 
     assert found.result == NoResponse(
-        "protocol", f"The response headers are longer than {MAX_HEADERS} bytes. (after status 200)"
+        "protocol",
+        f"The response headers are longer than {MAX_HEADERS} bytes. (after status 200)",
+        "response_headers_too_long",
     )
 
 
@@ -694,6 +716,7 @@ def test_the_refusal_names_the_address_and_the_setting(strict: Sender, receiver:
         "forbidden",
         "Connections to 127.0.0.1 are not allowed: it is in 127.0.0.0/8 (loopback). The operator can allow them by "
         "adding 127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or 127.0.0.1 to HOOKHUB_ALLOWED_HOSTS.",
+        "address_blocked",
     )
 
 

@@ -63,7 +63,7 @@ def test_running_out_of_files_is_not_told_as_the_receivers_fault(
 
     told = {each.result for each in found}
     assert told == {
-        NoResponse("timeout", "No response within 0.3 s"),
-        NoResponse("unreachable", "HookHub could not open a connection: Too many open files"),
+        NoResponse("timeout", "No response within 0.3 s", "response_timed_out"),
+        NoResponse("unreachable", "HookHub could not open a connection: Too many open files", "out_of_resources"),
     }
     assert "Traceback" not in capfd.readouterr().err

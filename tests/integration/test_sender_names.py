@@ -124,7 +124,7 @@ def test_the_deadline_covers_the_look_up(sender: Sender, receiver: Receiver, nam
     for _ in range(2):
         found = exchange(sender, a_request(at("slow.example", receiver), timeout=SOON))
 
-        assert found.result == NoResponse("timeout", "Resolving the host name timed out after 300 ms")
+        assert found.result == NoResponse("timeout", "Resolving the host name timed out after 300 ms", "name_timed_out")
         assert SOON <= found.duration < LATE
     assert nameserver.asked == ["slow.example"]
 
@@ -145,9 +145,21 @@ def test_the_deadline_is_one_for_the_look_up_and_the_answer(
 
     found = exchange(sender, a_request(at("slow.example", receiver), timeout=timedelta(seconds=4)))
 
-    assert found.result == NoResponse("timeout", "No response within 4 s")
+    assert found.result == NoResponse("timeout", "No response within 4 s", "response_timed_out")
     # Two deadlines, one after the other, would be 7 s.
     assert timedelta(seconds=4) <= found.duration < timedelta(seconds=6.9)
+
+
+def test_the_look_up_is_timed_apart(sender: Sender, receiver: Receiver, nameserver: Nameserver) -> None:
+    nameserver.silent = {"good.example"}
+    threading.Timer(0.2, nameserver.may_answer.set).start()
+
+    timing = exchange(sender, a_request(at("good.example", receiver))).timing
+
+    assert timing.dns is not None
+    # The answer came after 200 ms of its own clock.
+    assert timing.dns >= 100_000
+    assert timing.connect is not None
 
 
 def test_a_name_that_is_denied_is_unreachable_and_asked_for_again(
@@ -157,7 +169,9 @@ def test_a_name_that_is_denied_is_unreachable_and_asked_for_again(
 
     for times in (1, 2):
         found = exchange_all(sender, requests)
-        assert {each.result for each in found} == {NoResponse("unreachable", "Could not resolve host: nowhere.example")}
+        assert {each.result for each in found} == {
+            NoResponse("unreachable", "Could not resolve host: nowhere.example", "name_not_resolved")
+        }
         assert times <= len(nameserver.asked) <= 3 * times
 
     nameserver.addresses["nowhere.example"] = ["127.0.0.1"]

@@ -41,27 +41,42 @@ def secure_sender(authority: Identity) -> Iterator[Sender]:
 
 
 Make = Callable[[Path, Identity], Identity]
-IDENTITIES: dict[str, tuple[Make, str | None]] = {
-    "vouched for": (lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.1"), None),
-    "self-signed": (lambda path, ca: Identity.make(path, "receiver", address="127.0.0.1"), "self-signed"),
-    "another address": (lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.2"), "127.0.0.1"),
-    "no address": (lambda path, ca: Identity.make(path, "127.0.0.1.example", issuer=ca), "127.0.0.1"),
+# How each certificate is made, a word of the error, and the cause.
+IDENTITIES: dict[str, tuple[Make, str | None, str | None]] = {
+    "vouched for": (lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.1"), None, None),
+    "self-signed": (
+        lambda path, ca: Identity.make(path, "receiver", address="127.0.0.1"),
+        "self-signed",
+        "certificate_untrusted",
+    ),
+    "another address": (
+        lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.2"),
+        "127.0.0.1",
+        "certificate_for_other_name",
+    ),
+    "no address": (
+        lambda path, ca: Identity.make(path, "127.0.0.1.example", issuer=ca),
+        "127.0.0.1",
+        "certificate_for_other_name",
+    ),
     "expired": (
         lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.1", expired=True),
-        "expired",
+        "expired on 20",
+        "certificate_expired",
     ),
     "a strange authority": (
         lambda path, ca: Identity.make(
             path, "receiver", issuer=Identity.make(path.with_name("other.pem"), "Other"), address="127.0.0.1"
         ),
         "issuer",
+        "certificate_untrusted",
     ),
 }
 
 
-@pytest.mark.parametrize(("make", "reason"), IDENTITIES.values(), ids=IDENTITIES)
+@pytest.mark.parametrize(("make", "reason", "cause"), IDENTITIES.values(), ids=IDENTITIES)
 def test_only_a_certificate_that_is_vouched_for_valid_and_of_that_name_is_believed(
-    secure_sender: Sender, authority: Identity, tmp_path: Path, make: Make, reason: str | None
+    secure_sender: Sender, authority: Identity, tmp_path: Path, make: Make, reason: str | None, cause: str | None
 ) -> None:
     identity = make(tmp_path / "receiver.pem", authority)
     with Receiver(tls=identity.server_context()) as receiver:
@@ -71,12 +86,12 @@ def test_only_a_certificate_that_is_vouched_for_valid_and_of_that_name_is_believ
             assert status_of(found) == 200
         else:
             assert isinstance(found.result, NoResponse)
-            assert found.result.kind == "tls"
+            assert (found.result.kind, found.result.cause) == ("tls", cause)
             assert reason in found.result.error
             assert receiver.received == []
 
 
-@pytest.mark.parametrize("make", [make for make, _ in IDENTITIES.values()], ids=IDENTITIES)
+@pytest.mark.parametrize("make", [make for make, *_ in IDENTITIES.values()], ids=IDENTITIES)
 def test_who_asked_not_to_verify_gets_every_certificate_and_no_more_than_that(
     secure_sender: Sender, authority: Identity, tmp_path: Path, make: Make
 ) -> None:
@@ -101,7 +116,7 @@ def test_an_error_that_quotes_half_a_character_of_a_strange_name_can_be_stored(
             found = exchange(secure_sender, a_request(receiver.url(), timeout=LATE))
 
             assert isinstance(found.result, NoResponse)
-            assert found.result.kind == "tls"
+            assert (found.result.kind, found.result.cause) == ("tls", "certificate_for_other_name")
             assert "🎉🎉" in pg_safe(found.result.error)
             pg_safe(found.result.error).encode()
 

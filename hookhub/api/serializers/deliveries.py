@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt, Delivery
+from deliveries.policy.outcomes import CAUSES
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, Seconds
 from hookhub.http.attempts import response_of
 from hookhub.models import Replay
@@ -49,14 +51,41 @@ class AnsweredSerializer(serializers.Serializer[Any]):
     body = serializers.CharField(help_text="Start of the body, as text.")
 
 
+class TimingSerializer(serializers.Serializer[Any]):
+    """How long each phase of an attempt took, in seconds; null for a phase that was not needed, or not completed."""
+
+    dns = serializers.FloatField(allow_null=True, help_text="Look-up of the host name.")
+    connect = serializers.FloatField(allow_null=True, help_text="TCP connection; null if one was kept from before.")
+    tls = serializers.FloatField(allow_null=True, help_text="TLS handshake.")
+    first_byte = serializers.FloatField(
+        allow_null=True, help_text="From the request to the first byte of the response."
+    )
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """Why an attempt did not deliver, in words."""
+
+    what_happened = serializers.CharField()
+    what_to_do = serializers.CharField()
+
+
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     duration = Seconds(allow_null=True)
     request = serializers.SerializerMethodField()
     response = serializers.SerializerMethodField()
+    timing = serializers.SerializerMethodField()
+    cause = serializers.ChoiceField(
+        choices=CAUSES, read_only=True, allow_null=True, default=None,
+        help_text="What exactly went wrong, if there was no response and it is known.",
+    )  # fmt: skip
+    explanation = serializers.SerializerMethodField()
 
     class Meta:
         model = Attempt
-        fields = ("id", "number", "started_at", "duration", "outcome", "status", "error", "request", "response")
+        fields = (
+            "id", "number", "started_at", "duration", "timing", "outcome", "status", "cause", "error", "explanation",
+            "request", "response",
+        )  # fmt: skip
 
     @extend_schema_field(SentSerializer)
     def get_request(self, attempt: Attempt) -> dict[str, str]:
@@ -65,6 +94,15 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     @extend_schema_field(AnsweredSerializer(allow_null=True))
     def get_response(self, attempt: Attempt) -> dict[str, str] | None:
         return response_of(attempt)
+
+    @extend_schema_field(TimingSerializer)
+    def get_timing(self, attempt: Attempt) -> dict[str, float | None]:
+        return timing_of(attempt)
+
+    @extend_schema_field(ExplanationSerializer(allow_null=True))
+    def get_explanation(self, attempt: Attempt) -> dict[str, str] | None:
+        found = explanation_of(attempt, wire_format=self.context["format"])
+        return None if found is None else found._asdict()
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
@@ -76,7 +114,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
     @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, delivery: Delivery) -> list[dict[str, Any]]:
         attempts = Attempt.objects.filter(delivery_id=delivery.pk).order_by("number")
-        return list(AttemptSerializer(attempts, many=True).data)
+        return list(AttemptSerializer(attempts, many=True, context={"format": delivery.webhook.format}).data)
 
 
 class NewReplaySerializer(serializers.Serializer[Any]):
