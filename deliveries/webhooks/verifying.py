@@ -306,7 +306,7 @@ def _finish(verification: Verification, state: Verification.State, *, now: datet
 def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> bool:
     """Delete the webhook of a failed verification if it never was verified, and return whether it did.
 
-    Asking again cancels this.
+    Also if it is a subscription at a hub whose lease has ended meanwhile. Asking again cancels this.
     """
     if webhook_id is None:
         # A denial whose requests have all been lost.
@@ -315,7 +315,9 @@ def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> b
     with transaction.atomic():
         webhook = Webhook.objects.kept().locked().filter(pk=webhook_id).first()
         is_due = Verification.objects.filter(pk=verification_id, forget_at__lte=now).update(forget_at=None)
-        if not is_due or webhook is None or not webhook.unverified:
+        if not is_due or webhook is None:
+            return False
+        if not webhook.unverified and (webhook.subscription is None or webhook.ended_at is None):
             return False
         lifecycle.delete_locked(webhook, now=now)
     return True

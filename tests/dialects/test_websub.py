@@ -452,6 +452,50 @@ def test_nothing_is_sent_after_the_lease_and_the_subscription_is_deleted(forge: 
 # Distribution ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_renewal_that_is_proved_after_the_old_lease_is_not_lost(forge: Forge, sender: Sender) -> None:
+    webhook = subscribed(forge, lease_seconds="300")
+    assert webhook.expires_at is not None
+    assert ask(forge.receiver.url("/"), lease_seconds="3600").status_code == 202
+    ended = webhook.expires_at + SECOND
+
+    leases.end_expired(now=ended)
+    leases.end_expired(now=ended + SECOND)
+
+    assert publish(forge, sender, now=ended) == []
+    echo(forge.receiver)
+    assert verify_due(now=ended + SECOND) == ["verified"]
+    forge.receiver.script = None
+    webhook.refresh_from_db()
+    assert (webhook.deleted_at, webhook.ended_at) == (None, None)
+    assert webhook.expires_at == ended + SECOND + timedelta(hours=1)
+    assert len(publish(forge, sender, now=ended + 2 * SECOND)) == 1
+
+
+def test_a_renewal_that_fails_after_the_old_lease_leaves_nothing(forge: Forge) -> None:
+    webhook = subscribed(forge, lease_seconds="300")
+    assert webhook.expires_at is not None
+    ask(forge.receiver.url("/"), lease_seconds="3600")
+    forge.receiver.script = lambda connection, _: connection.sendall(Answer(500).encode())
+    leases.end_expired(now=webhook.expires_at)
+    assert Webhook.objects.kept().exists()
+
+    for seconds in (0, 10, 70, 370):
+        assert leases.forget_unverified(now=webhook.expires_at + seconds * SECOND) == 0
+        assert verify_due(now=webhook.expires_at + seconds * SECOND) == ["failed" if seconds == 370 else "pending"]
+
+    assert leases.forget_unverified(now=webhook.expires_at + 370 * SECOND) == 1
+    assert not Webhook.objects.kept().exists()
+
+
+def test_a_renewal_that_fails_before_the_lease_ends_changes_nothing(forge: Forge) -> None:
+    webhook = subscribed(forge)
+    ask(forge.receiver.url("/"))
+    forge.receiver.script = lambda connection, _: connection.sendall(Answer(410).encode())
+    assert verify_due(now=timezone.now()) == ["failed"]
+    assert leases.forget_unverified(now=timezone.now()) == 0
+    assert Webhook.objects.kept().get() == webhook
+
+
 def test_the_link_names_the_hub_and_the_topic_as_the_subscriber_wrote_them(forge: Forge, sender: Sender) -> None:
     topic = "https://github.com/ACME/widgets/events/push"
     subscribed(forge, at="/api/v3/hub", topic=topic)
