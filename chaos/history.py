@@ -91,6 +91,36 @@ class Webhook(NamedTuple):
     auto_disable: bool = False
 
 
+class Note(NamedTuple):
+    """What a subscriber logged: a life that began, a request of its own and its answer, a question, or an update.
+
+    ``mode`` is what was asked for, ``secret`` the number of a secret, ``signature`` that of the one which signed.
+    """
+
+    what: str
+    path: str
+    at: float
+    kind: str = ""
+    mode: str = ""
+    secret: int | None = None
+    lease: int = 0
+    status: int = 0
+    echoed: bool = False
+    key: str = ""
+    signature: str = ""
+    answer: str = ""
+
+
+class Seen(NamedTuple):
+    """A subscription as it was seen in the database; ``at`` is after that had been committed."""
+
+    path: str
+    at: float
+    verified_at: float | None
+    expires_at: float | None
+    deleted_at: float | None
+
+
 class Interruption(NamedTuple):
     """Something that may have cut requests short.
 
@@ -125,6 +155,9 @@ class History:
     # The longest allowed median in seconds from answer to arrival, if the scenario demands promptness.
     prompt_within: float | None = None
     late_allowed: float = 5.0
+    # What subscribers logged, and what was seen of their subscriptions.
+    notes: Sequence[Note] = ()
+    seen: Sequence[Seen] = ()
 
 
 class Breach(NamedTuple):
@@ -152,6 +185,20 @@ def read_journal(lines: Iterable[str]) -> list[Published]:
 def read_log(lines: Iterable[str]) -> list[Arrival]:
     """Parse the receiver's log, in order of arrival."""
     return [Arrival(**{name: entry[name] for name in Arrival._fields}) for entry in map(json.loads, lines)]
+
+
+def read_notes(lines: Iterable[str]) -> list[Note]:
+    """Parse the subscribers' log, in order of time."""
+    return [Note(**json.loads(line)) for line in lines]
+
+
+def read_of_subscriptions(connection: "psycopg.Connection[Any]") -> frozenset[str]:
+    """Return the deliveries of webhooks that had to prove themselves, which have a rule of their own."""
+    rows = connection.execute(
+        "SELECT d.id::text FROM hookhub_delivery d JOIN hookhub_webhook w ON w.id = d.webhook_id"
+        " WHERE w.proof IS NOT NULL"
+    )
+    return frozenset(id_ for (id_,) in rows.fetchall())
 
 
 def lines_of(path: Path) -> list[str]:

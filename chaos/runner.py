@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from chaos.checkers.report import Verdict, judge
+from chaos.checkers.subscriptions import untested_subscriptions
 from chaos.checkers.validity import (
     Span,
     idle_kills,
@@ -26,12 +27,15 @@ from chaos.checkers.validity import (
 )
 from chaos.history import (
     History,
+    Seen,
     complete_lines_of,
     lines_of,
     read_attempts,
     read_deliveries,
     read_journal,
     read_log,
+    read_notes,
+    read_of_subscriptions,
     read_stored,
     read_webhooks,
 )
@@ -52,6 +56,7 @@ from chaos.setup import (
     set_up,
     start,
 )
+from chaos.subscribing import subscriptions
 from chaos.workload.behaviour import as_json
 from hookhub.embedded import service
 from hookhub.stream_client import DEFAULT_STREAM
@@ -62,7 +67,8 @@ from testbed.servers import Servers
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
 UNFINISHED = """
 SELECT (SELECT count(*) FROM hookhub_outbox),
-       (SELECT count(*) FROM hookhub_delivery WHERE state IN ('pending', 'sending'))
+       (SELECT count(*) FROM hookhub_delivery WHERE state IN ('pending', 'sending')),
+       (SELECT count(*) FROM hookhub_verification WHERE finished_at IS NULL)
 """
 
 
@@ -86,15 +92,16 @@ def run(
         with of_ours("chaos.workload.receiver", str(paths / "arrivals")) as receiver:
             prepare(scenario, context, receiver, seed=seed)
             stack.enter_context(stall_monitor.watch_for_stalls(context))
+            made = stack.enter_context(subscriptions(scenario, context, seed=seed, folder=paths))
             published = of_ours("chaos.workload.publisher", publisher_plan(scenario, context, seed, paths))
-            with published, web_monitor.watch_web_server(context), around(context):
+            with published, web_monitor.watch_web_server(context), around(context), made.being_made():
                 wait_for_the_first_events(scenario, context, paths / "journal")
                 publishing = inject_faults(scenario, context, seed=seed)
             begun_at = time.monotonic()
             wait_until_quiescent(context, within=scenario.quiescent_within)
             log(f"    quiescent {time.monotonic() - begun_at:.1f} s after the last event")
             stop_all(context)
-        history = read_history(scenario, context, paths)
+        history = read_history(scenario, context, paths, seen=made.all_seen())
         context.complaints += invalid_parts(scenario, context, history, publishing=publishing, folder=paths)
         (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in history.attempts))
         verdict = judge(history, scenario=scenario.name, seed=seed, complaints=context.complaints)
@@ -159,6 +166,8 @@ def invalid_parts(
     yield from unreached_webhooks(history.arrivals, history.webhooks)
     yield from silent_outages(history.arrivals, history.webhooks, context.absences)
     yield from idle_kills(context.interruptions, at_least=scenario.min_leased)
+    if scenario.subscribes:
+        yield from untested_subscriptions(history)
     yield from rejections(json.loads(line) for line in lines_of(folder / "journal"))
     for log in sorted(folder.glob("worker*.log")):
         yield from worker_crashes(log.stem, log.read_text(errors="replace"), killed=context.killed)
@@ -176,7 +185,7 @@ def wait_until_quiescent(context: RunContext, *, within: float) -> None:
             waiting = connection.execute(UNFINISHED).fetchone()
             with context.instance.servers.redis() as redis:
                 entries = redis.xlen(DEFAULT_STREAM)
-            if waiting == (0, 0) and not entries:
+            if waiting == (0, 0, 0) and not entries:
                 return
     context.log(f"    not quiescent after {within:g} s")
 
@@ -196,20 +205,24 @@ def stop_all(context: RunContext) -> None:
     wait_for_exit(terminate(list(context.instance.running), context), context, since=since)
 
 
-def read_history(scenario: Scenario, context: RunContext, folder: Path) -> History:
-    """Read the three histories, and run ``check_ledger``."""
+def read_history(scenario: Scenario, context: RunContext, folder: Path, *, seen: Sequence[Seen] = ()) -> History:
+    """Read the three histories, and run ``check_ledger``.
+
+    Subscriptions are judged by what their subscribers logged and what was ``seen`` of them, not by their deliveries.
+    """
     ledger = []
     try:
         context.instance.check_ledger("--grace", "0")
     except service.ServiceError as error:
         ledger.append(str(error))
     with psycopg.connect(context.instance.database_url) as connection:
+        of_subscriptions = read_of_subscriptions(connection)
         return History(
             published=read_journal(lines_of(folder / "journal")),
             arrivals=read_log(lines_of(folder / "arrivals")),
             stored=read_stored(connection),
-            deliveries=read_deliveries(connection),
-            attempts=read_attempts(connection),
+            deliveries=[one for one in read_deliveries(connection) if one.id not in of_subscriptions],
+            attempts=[one for one in read_attempts(connection) if one.delivery not in of_subscriptions],
             webhooks=read_webhooks(connection, [one.webhook(timeout=TIMEOUT_SECONDS) for one in scenario.subscribers]),
             interruptions=context.interruptions,
             forgotten_at=context.forgotten_at,
@@ -218,4 +231,6 @@ def read_history(scenario: Scenario, context: RunContext, folder: Path) -> Histo
             ledger=ledger,
             prompt_within=scenario.prompt_within,
             late_allowed=scenario.late_allowed,
+            notes=read_notes(lines_of(folder / "subscriptions")),
+            seen=seen,
         )

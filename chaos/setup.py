@@ -32,6 +32,8 @@ SETTINGS = {
     "HOOKHUB_WORKER_PROCESSES": "2",
     "WEB_WORKERS": "1",
 }
+# Of all events of a scenario with subscriptions.
+REPOSITORY = "widgets"
 
 
 def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
@@ -164,6 +166,7 @@ def publisher_plan(scenario: Scenario, context: RunContext, seed: int, folder: P
         journal=str(folder / "journal"),
         seed=seed,
         rates=dict(scenario.rates),
+        repository=REPOSITORY if scenario.subscribes else "",
     )
     return json.dumps(asdict(made))
 

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Connection:
@@ -36,6 +36,9 @@ class Connection:
 class Receiver(ABC):
     """One event loop. A request costs it some ten microseconds, so it is not the bottleneck of a benchmark."""
 
+    # Addresses of this machine, all with the same port.
+    hosts: ClassVar[tuple[str, ...]] = ("127.0.0.1",)
+
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._is_over = False
@@ -53,11 +56,14 @@ class Receiver(ABC):
 
     def serve(self) -> None:
         """Print the port, and serve until standard input is closed."""
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
+        port = 0
+        for host in self.hosts:
+            listener = socket.create_server((host, port), backlog=4096)
+            listener.setblocking(False)
+            self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
+            port = listener.getsockname()[1]
         self._selector.register(sys.stdin, selectors.EVENT_READ, self._take_message)
-        print(listener.getsockname()[1], flush=True)
+        print(port, flush=True)
         while not self._is_over:
             wait = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
             for key, _ in self._selector.select(wait):

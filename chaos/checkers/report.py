@@ -36,7 +36,7 @@ class Verdict:
 
 
 def judge(history: History, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
-    """Check the history against the seven rules; ``complaints`` are the problems that the harness itself noticed."""
+    """Check the history against the eight rules; ``complaints`` are the problems that the harness itself noticed."""
     breaches = rules.check(history) + [Breach(0, complaint) for complaint in complaints]
     by_rule = Counter(breach.rule for breach in breaches)
     taken = taken_by_delivery(history)

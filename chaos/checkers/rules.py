@@ -1,4 +1,4 @@
-"""The checker: seven rules, each a pure function from the history to its violations."""
+"""The checker: eight rules, each a pure function from the history to its violations."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +8,7 @@ from chaos.checkers.losses import losses
 from chaos.checkers.matching import match_pairs
 from chaos.checkers.metrics import by_delivery, taken_by_delivery
 from chaos.checkers.schedule import off_schedule
+from chaos.checkers.subscriptions import wrong_subscriptions
 from chaos.checkers.tolerances import SLACK, is_overlapped, may_have_been_repeated, may_have_hit
 from chaos.history import Arrival, Attempt, Breach, History, matches
 
@@ -156,6 +157,7 @@ RULES: Mapping[int, Callable[[History], Iterator[str]]] = {
     5: off_schedule,
     6: not_quiescent,
     7: late,
+    8: wrong_subscriptions,
 }
 # Rule 0 is what the harness itself noticed.
 RULE_NAMES: Mapping[int, str] = {
@@ -167,4 +169,5 @@ RULE_NAMES: Mapping[int, str] = {
     5: "off schedule",
     6: "not quiescent",
     7: "late",
+    8: "wrong subscription",
 }

@@ -3,7 +3,7 @@
 import faulthandler
 import signal
 
-from chaos.mutations import clock, patches
+from chaos.mutations import clock, pace, patches
 
 clock.set_clock_wrong()
 # Lets the harness dump the threads of a process that does not stop in time; children inherit it.
@@ -15,6 +15,7 @@ from config.celery import app
 
 django.setup()
 clock.prove_clock_wrong()
+pace.set_pace()
 patches.apply()
 
 __all__ = ["app"]

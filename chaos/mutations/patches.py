@@ -224,6 +224,38 @@ def a_crash_uses_up_a_step() -> None:
         _change(rescue, name, "SET state", "SET failures = d.failures + 1, state")
 
 
+def leases_that_never_end() -> None:
+    """Match and claim webhooks whose lease has ended, and cancel nothing."""
+    from deliveries.maintenance import leases
+    from deliveries.pipeline import claiming, fanning_out
+    from deliveries.pipeline.capacity import LEASE_LASTS
+
+    _change(fanning_out, "TAKE_EVENTS", LEASE_LASTS, "true")
+    _change(claiming, "LOCK_WEBHOOKS", LEASE_LASTS, "true")
+    _put(leases, "end_expired", lambda **_: 0)
+
+
+def proofs_that_are_not_awaited() -> None:
+    """Match webhooks that have not proved themselves: create them as verified."""
+    from deliveries.webhooks import creating
+
+    insert = creating.insert
+
+    def insert_verified(cleaned: dict[str, object], *, wanted: Any, now: datetime, **how: Any) -> Any:
+        verified = {} if wanted is None else {"verified_at": now}
+        return insert({**cleaned, **verified}, wanted=wanted, now=now, **how)
+
+    _put(creating, "insert", insert_verified)
+
+
+def echoes_that_are_not_compared() -> None:
+    """Take any 2xx response for a proof."""
+    from deliveries.proofs import challenge, websub
+
+    for module in (challenge, websub):
+        _put(module, "is_echo", lambda *_: True)
+
+
 MUTATIONS: Mapping[str, Callable[[], None]] = {
     "settle-without-fencing": settle_without_fencing,
     "bell-inside-the-transaction": bell_inside_the_transaction,
@@ -238,6 +270,9 @@ MUTATIONS: Mapping[str, Callable[[], None]] = {
     "ids-swapped": ids_swapped,
     "stream-entries-finished-before-they-are-stored": stream_entries_finished_before_they_are_stored,
     "a-crash-uses-up-a-step": a_crash_uses_up_a_step,
+    "leases-that-never-end": leases_that_never_end,
+    "proofs-that-are-not-awaited": proofs_that_are_not_awaited,
+    "echoes-that-are-not-compared": echoes_that_are_not_compared,
 }
 
 

@@ -4,7 +4,17 @@ import math
 from typing import Any
 
 from chaos.mutations.clock import CLOCK
-from chaos.scenarios.scenario import FAILING, FLAKY, NARROW, SLOW, STEADY, USUAL, Scenario, Subscriber
+from chaos.scenarios.scenario import (
+    FAILING,
+    FLAKY,
+    NARROW,
+    QUICK_SUBSCRIPTIONS,
+    SLOW,
+    STEADY,
+    USUAL,
+    Scenario,
+    Subscriber,
+)
 from chaos.workload.behaviour import ReceiverBehaviour
 from deliveries.failpoints import FAILPOINTS
 
@@ -242,6 +252,30 @@ SCENARIOS = (
             Subscriber(subscriber.path, subscriber.topics, subscriber.behaviours, (1,) * 8, subscriber.in_flight)
             for subscriber in (STEADY, NARROW)
         ),
+    ),
+    Scenario(
+        "subscriptions",
+        "no callback gets an event without its proof, misses one while it is subscribed, or gets one after its end",
+        subscribes=True,
+        subscribers=(STEADY,),
+        rates={"single": 4, "batch": 0.3, "stream": 2},
+        settings=QUICK_SUBSCRIPTIONS,
+        faults=(
+            "kill-at-verification-claimed",
+            "kill-worker",
+            "kill-at-verification-half-concluded",
+            "kill-redis",
+            "kill-web",
+            "kill-at-verification-concluded",
+            "kill-postgres",
+            "kill-child",
+            "terminate-backends",
+        ),
+        every=2.5,
+        seconds=30,
+        needs_own_servers=True,
+        late_allowed=10,
+        stop_grace=8,
     ),
     Scenario(
         "storm",

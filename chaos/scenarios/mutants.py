@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chaos.scenarios.scenario import SLOW, STEADY, Scenario, Subscriber
+from chaos.scenarios.scenario import QUICK_SUBSCRIPTIONS, SLOW, STEADY, Scenario, Subscriber
 from chaos.workload.behaviour import ReceiverBehaviour
 
 SLOWLY_FAILING = Subscriber(
@@ -137,6 +137,24 @@ MUTANTS = (
         subscribers=(SLOW_AND_FAILING,),
         seconds=3,
         workers=1,
+    ),
+    *(
+        Scenario(
+            name,
+            bug=bug,
+            expected_rules={8},
+            subscribes=True,
+            subscribers=(STEADY,),
+            rates={"single": 4},
+            settings=QUICK_SUBSCRIPTIONS,
+            seconds=20,
+            workers=1,
+        )
+        for name, bug in (
+            ("endless", "leases-that-never-end"),
+            ("unproved", "proofs-that-are-not-awaited"),
+            ("any-echo", "echoes-that-are-not-compared"),
+        )
     ),
 )
 

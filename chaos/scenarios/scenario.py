@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from chaos.history import Webhook
+from chaos.mutations.pace import QUICK
 from chaos.workload.behaviour import ReceiverBehaviour, Script
 from chaos.workload.events import Route
 
@@ -47,6 +48,14 @@ FAILING = Subscriber("/failing", topics=("push.b",), behaviours=(ReceiverBehavio
 SLOW = Subscriber("/slow", topics=("push",), behaviours=(ReceiverBehaviour({"slow": 1}),), in_flight=50)
 
 USUAL = (STEADY, NARROW, FLAKY, FAILING)
+# Subscriptions come and go within a scenario, and their subscribers are never limited.
+QUICK_SUBSCRIPTIONS = {
+    QUICK: "1",
+    "HOOKHUB_HUB_MIN_LEASE": "2",
+    "HOOKHUB_HUB_REQUESTS_PER_ADDRESS": "0",
+    "HOOKHUB_HUB_REQUESTS_PER_HOST": "0",
+    "HOOKHUB_RETRY_SCHEDULE": "1,1,1,1,1,1,1,1",
+}
 RATES: Mapping[Route, float] = {"single": 12, "batch": 2, "stream": 8}
 
 
@@ -69,6 +78,8 @@ class Scenario:
     subscribers: tuple[Subscriber, ...] = USUAL
     rates: Mapping[Route, float] = field(default_factory=lambda: RATES)
     workers: int = 2
+    # Whether subscriptions are made, renewed and ended all the time.
+    subscribes: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     # Workers that are never killed or stopped as a whole.
     protected: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ class Made:
     sha: str
 
 
-def make(number: int, *, seed: int, route: str) -> Made:
+def make(number: int, *, seed: int, route: str, repository: str = "") -> Made:
     """Return the event with that number; the same seed gives the same event."""
     rng = random.Random(f"{seed} {route} {number}")
     key = f"{seed}-{route}-{number}"
@@ -38,6 +38,7 @@ def make(number: int, *, seed: int, route: str) -> Made:
         f'{{"k":"{key}", "n" : 1.50,"e":1e2,"text":"é\\u00e9\\u00C9 \\/ 🎉","empty":[ ],"z":null,'
         f'"a":{{"b":{{}}}},"number":{number},"filling":"{filling}"}}'
     )
-    line = f'{{"type":"{event_type}","id":"{key}","timestamp":"{timestamp}","data":{data}}}'
+    named = f'"repository":"{repository}",' if repository else ""
+    line = f'{{"type":"{event_type}",{named}"id":"{key}","timestamp":"{timestamp}","data":{data}}}'
     body = f'{{"type":"{event_type}","timestamp":"{timestamp}","data":{data}}}'
     return Made(key, event_type, line.encode(), hashlib.sha256(body.encode()).hexdigest())

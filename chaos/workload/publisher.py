@@ -54,6 +54,8 @@ class Plan:
     # Requests a second by route.
     rates: dict[Route, float]
     batch: int = BATCH
+    # The repository of all events, if they have one.
+    repository: str = ""
     threads: int = 3
 
 
@@ -169,7 +171,10 @@ def publish(plan: Plan, route: Route, *, number: int, of: int, stopped: threadin
     while not stopped.wait(max(0.0, due - time.monotonic())):
         # After a stall, do not send everything that was due meanwhile at once.
         due = max(due + every, time.monotonic() - 1.0)
-        events = [make(number * count + place, seed=plan.seed, route=route) for place in range(count)]
+        events = [
+            make(number * count + place, seed=plan.seed, route=route, repository=plan.repository)
+            for place in range(count)
+        ]
         publish_one(
             sender.send, events, journal=journal, route=route, is_patient=number // of % 2 == 0, stopped=stopped
         )

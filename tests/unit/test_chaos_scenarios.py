@@ -17,7 +17,7 @@ from chaos.soak import SOAK
 from chaos.svg import Curve, Panel, draw, nice_above
 from chaos.workload.behaviour import ANSWERS, ReceiverBehaviour, answer_to, as_json, from_json
 from chaos.workload.events import make
-from deliveries.failpoints import FAILPOINTS, hit
+from deliveries.failpoints import FAILPOINTS, OF_VERIFICATIONS, hit
 
 EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *MUTANTS, SOAK)
 
@@ -36,9 +36,10 @@ def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
 
 
 def test_every_failpoint_has_a_scenario_in_which_a_process_dies_there() -> None:
-    [scenario] = [one for one in catalogue.SCENARIOS if one.name == "failpoints-killed"]
+    faults = {one.name: set(one.faults) for one in catalogue.SCENARIOS}
 
-    assert {f"kill-at-{point}" for point in FAILPOINTS} <= set(scenario.faults)
+    assert {f"kill-at-{point}" for point in FAILPOINTS} <= faults["failpoints-killed"]
+    assert {f"kill-at-{point}" for point in OF_VERIFICATIONS} <= faults["subscriptions"]
 
 
 def test_failpoints_are_nothing_unless_they_are_wanted() -> None:

@@ -1,0 +1,187 @@
+"""The rule about subscriptions: nothing before their proof, everything while they last, nothing after their end."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from chaos.checkers.losses import accepted
+from chaos.checkers.tolerances import DELAYING_ENTRIES, interrupted_seconds
+from chaos.history import History, Note, Published, Seen, matches
+from chaos.workload.lives import BRIEF, KINDS, LASTING, LONG_SECONDS
+
+TOPICS = ("push",)
+# Seconds within which a request that was claimed before an end, or before a change of the secret, has arrived.
+SENT_WITHIN = 1.0
+# Seconds within which an event arrives where its receiver accepts it by the fourth request.
+ARRIVES_WITHIN = 8.0
+
+
+@dataclass
+class Subscription:
+    """One subscription as its subscriber logged it, and as it was seen in the database, in order of time."""
+
+    path: str
+    notes: list[Note] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Return what was to become of it."""
+        return next((note.kind for note in self.notes if note.what == "life"), "")
+
+    def noted(self, what: str, *modes: str) -> list[Note]:
+        """Return the notes of one kind, with one of these modes if there are any."""
+        return [note for note in self.notes if note.what == what and (not modes or note.mode in modes)]
+
+    @property
+    def updates(self) -> list[Note]:
+        """Return the updates that arrived, whatever they were answered."""
+        return self.noted("update")
+
+    @property
+    def proved_at(self) -> float:
+        """Return when it was first seen proved; infinity if never."""
+        return next((seen.at for seen in self.seen if seen.verified_at is not None), math.inf)
+
+    @property
+    def lasts_since(self) -> float:
+        """Return when it was first seen with a lease that outlasts the run, or without an end; infinity if never."""
+        proved = (seen for seen in self.seen if seen.verified_at is not None)
+        return next(
+            (seen.at for seen in proved if (seen.expires_at or math.inf) > seen.at + LONG_SECONDS / 2), math.inf
+        )
+
+    @property
+    def gone_at(self) -> float:
+        """Return when it was first seen deleted; infinity if never."""
+        return next((seen.at for seen in self.seen if seen.deleted_at is not None), math.inf)
+
+    @property
+    def is_certain(self) -> bool:
+        """Return whether each of its requests was answered, so that it is known what was asked for."""
+        return len(self.noted("ask")) == len([note for note in self.noted("answer") if 200 <= note.status < 300])
+
+
+def gather(notes: Iterable[Note], seen: Iterable[Seen]) -> list[Subscription]:
+    """Return the subscriptions of a history, ordered by path."""
+    found: dict[str, Subscription] = {}
+    for note in notes:
+        found.setdefault(note.path, Subscription(note.path)).notes.append(note)
+    for one in seen:
+        found.setdefault(one.path, Subscription(one.path)).seen.append(one)
+    return [found[path] for path in sorted(found)]
+
+
+def wrong_subscriptions(history: History) -> Iterator[str]:
+    """Yield each update that a subscription must not get, and each that it missed."""
+    events = [event for event in accepted(history) if matches(TOPICS, event.type)]
+    for one in gather(history.notes, history.seen):
+        problems = chain(
+            _unproved(one), _after_its_lease(one, history), _after_its_end(one, history), _wrong_secrets(one, history),
+            _missed(one, events, history), _lost(one),
+        )  # fmt: skip
+        yield from (f"{one.path} {problem}" for problem in problems)
+
+
+def _unproved(one: Subscription) -> Iterator[str]:
+    """Yield each update that came before the callback had echoed a challenge."""
+    echoed_at = min((note.at for note in one.noted("question", "subscribe") if note.echoed), default=math.inf)
+    for update in one.updates:
+        if update.at < echoed_at:
+            yield f"got {update.key} without having echoed a challenge"
+
+
+def _after_its_lease(one: Subscription, history: History) -> Iterator[str]:
+    """Yield each update that came after the end of every lease that was granted before it."""
+    leases = [(seen.verified_at, seen.expires_at) for seen in one.seen if seen.verified_at is not None]
+    for update in one.updates:
+        granted = [math.inf if ends is None else ends for since, ends in leases if since <= update.at]
+        ended_at = max(granted, default=math.inf)
+        if update.at > ended_at + _sent_within(ended_at, update.at, history):
+            yield f"got {update.key} {update.at - ended_at:.1f} s after its lease had ended"
+
+
+def _after_its_end(one: Subscription, history: History) -> Iterator[str]:
+    """Yield each update that came after the subscription was deleted, or its subscriber was told so."""
+    ended_at = min([one.gone_at, *(note.at for note in one.noted("denied"))])
+    for update in one.updates:
+        if update.at > ended_at + _sent_within(ended_at, update.at, history):
+            yield f"got {update.key} {update.at - ended_at:.1f} s after it was deleted"
+
+
+def _wrong_secrets(one: Subscription, history: History) -> Iterator[str]:
+    """Yield each update with an invalid signature, with a secret that is not proved yet, or with a replaced one."""
+    asks, answers = one.noted("ask", "subscribe"), one.noted("answer", "subscribe")
+    for place, ask in enumerate(asks):
+        echoes = [note.at for note in one.noted("question", "subscribe") if note.echoed and note.at >= ask.at]
+        since = min(echoes, default=math.inf)
+        until = math.inf
+        if place + 1 < len(answers) and answers[place + 1].status == 202:
+            renewed = [seen.at for seen in one.seen if (seen.verified_at or 0) > answers[place + 1].at]
+            until = min(renewed, default=math.inf)
+        for update in one.updates:
+            if update.signature != _name_of(ask.secret):
+                continue
+            if update.at < since:
+                yield f"got {update.key} signed with a secret that it had not proved"
+            elif update.at > until + _sent_within(until, update.at, history):
+                yield f"got {update.key} signed with a secret that it had replaced {update.at - until:.1f} s before"
+    known = {_name_of(ask.secret) for ask in asks}
+    for update in one.updates:
+        if update.signature not in known:
+            yield f"got {update.key} with the signature of {update.signature} instead of {', '.join(sorted(known))}"
+
+
+def _name_of(secret: int | None) -> str:
+    return "none" if secret is None else str(secret)
+
+
+def _missed(one: Subscription, events: Iterable[Published], history: History) -> Iterator[str]:
+    """Yield each event that was published while the subscription was surely in force, and did not arrive.
+
+    Of one that ends, only those that had time to arrive. A short lease ends before that.
+    """
+    if one.kind in BRIEF or not one.is_certain:
+        return
+    taken = {update.key for update in one.updates if update.answer == "200"}
+    until = min((note.at for note in one.noted("ask", "unsubscribe", "delete")), default=math.inf)
+    for event in events:
+        stored_at = max(event.answered_at, history.stored.get(event.key, event.answered_at))
+        had_time = until == math.inf or _arrives_by(stored_at, until, history) < until
+        if event.at > one.lasts_since and had_time and event.key not in taken:
+            yield f"missed {event.key}, published {event.at - one.lasts_since:.1f} s after it was proved"
+
+
+def _arrives_by(since: float, until: float, history: History) -> float:
+    faults = interrupted_seconds(since, until, history.interruptions, kinds=DELAYING_ENTRIES)
+    return since + ARRIVES_WITHIN + faults + (history.stored_within if faults else 0)
+
+
+def _lost(one: Subscription) -> Iterator[str]:
+    """Yield whether the subscription was deleted although it was to last."""
+    if one.kind in LASTING and one.is_certain and one.proved_at < math.inf and one.gone_at < math.inf:
+        yield "was deleted, although nobody had asked for that"
+
+
+def _sent_within(since: float, until: float, history: History) -> float:
+    return SENT_WITHIN + interrupted_seconds(since, until, history.interruptions)
+
+
+def untested_subscriptions(history: History) -> Iterator[str]:
+    """Yield each kind of which none went the way that it was to go: then the run proves nothing about it."""
+    ways: defaultdict[str, set[str]] = defaultdict(set)
+    for one in gather(history.notes, history.seen):
+        proofs = {seen.verified_at for seen in one.seen if seen.verified_at is not None}
+        happened = {
+            "proved": bool(proofs) or (one.kind == "mute" and bool(one.noted("question"))),
+            "got an update": bool(one.updates) or one.kind == "mute",
+            "renewed": len(proofs) > 1 or one.kind not in {"renewed", "prolonged"},
+            "ended": one.gone_at < math.inf or one.kind in LASTING or one.kind == "native-brief",
+        }
+        ways[one.kind] |= {what for what, is_so in happened.items() if is_so}
+    for kind in KINDS:
+        for what in ("proved", "got an update", "renewed", "ended"):
+            if what not in ways[kind]:
+                yield f"no subscription of the kind {kind} was {what}"
