@@ -65,6 +65,7 @@ from testbed.servers import Servers
 
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
+PROOFS_SETTLE_WITHIN_SECONDS = 5.0
 UNFINISHED = """
 SELECT (SELECT count(*) FROM hookhub_outbox),
        (SELECT count(*) FROM hookhub_delivery WHERE state IN ('pending', 'sending')),
@@ -212,7 +213,9 @@ def read_history(scenario: Scenario, context: RunContext, folder: Path, *, seen:
     """
     ledger = []
     try:
-        context.instance.check_ledger("--grace", "0")
+        # A proof counts from shortly before its commit, and rule 8 judges what was published meanwhile.
+        settling = ("--settling", f"{PROOFS_SETTLE_WITHIN_SECONDS:g}") if scenario.subscribes else ()
+        context.instance.check_ledger("--grace", "0", *settling)
     except service.ServiceError as error:
         ledger.append(str(error))
     with psycopg.connect(context.instance.database_url) as connection:
