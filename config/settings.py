@@ -273,6 +273,7 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.leases.end_expired",
     "deliveries.maintenance.leases.forget_unverified",
     "deliveries.maintenance.retention.prune_expired",
+    "deliveries.maintenance.hourly_stats.count_attempts",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notifications.webhooks.notify_owners",

@@ -48,3 +48,8 @@ def uuid7s(at: datetime, count: int) -> list[UUID]:
 def first_id_at(at: datetime) -> UUID:
     """Return the smallest id for the time ``at``: every id made for an earlier time sorts before it."""
     return UUID(int=((at - _EPOCH) // _MILLISECOND) << 80 | 0x7 << 76 | 0b10 << 62)
+
+
+def time_of(identifier: UUID) -> datetime:
+    """Return the time for which an id was made, to the millisecond."""
+    return _EPOCH + (identifier.int >> 80) * _MILLISECOND

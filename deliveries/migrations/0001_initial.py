@@ -335,6 +335,43 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='HourlyStats',
+            fields=[
+                ('pk', models.CompositePrimaryKey('organization_id', 'webhook_id', 'hour', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('organization_id', models.BigIntegerField()),
+                ('webhook_id', models.BigIntegerField()),
+                ('hour', models.DateTimeField()),
+                ('delivered', models.BigIntegerField()),
+                ('redirects', models.BigIntegerField()),
+                ('client_errors', models.BigIntegerField()),
+                ('server_errors', models.BigIntegerField()),
+                ('timeouts', models.BigIntegerField()),
+                ('unreachable', models.BigIntegerField()),
+                ('tls_errors', models.BigIntegerField()),
+                ('blocked', models.BigIntegerField()),
+                ('other', models.BigIntegerField()),
+                ('latencies', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), size=None)),
+            ],
+            options={
+                'verbose_name_plural': 'hourly stats',
+                'db_table': 'hookhub_hourly_stats',
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['hour'], name='hourly_stats_hour')],
+            },
+        ),
+        migrations.CreateModel(
+            name='StatsProgress',
+            fields=[
+                ('id', models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ('next_attempt', models.UUIDField()),
+            ],
+            options={
+                'db_table': 'hookhub_stats_progress',
+                'default_permissions': (),
+                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='stats_progress_is_one_row')],
+            },
+        ),
+        migrations.CreateModel(
             name='AuditEntry',
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),

@@ -8,10 +8,11 @@ from deliveries.models.webhooks import Host, Webhook
 from deliveries.models.verifications import Verification
 from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
+from deliveries.models.statistics import HourlyStats, StatsProgress
 from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Worker
 
 __all__ = [
-    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "Organization", "OutboxEntry",
-    "Repository", "Verification", "Webhook", "Worker", "is_pending", "new_id",
+    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "Organization",
+    "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker", "is_pending", "new_id",
 ]  # fmt: skip

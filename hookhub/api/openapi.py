@@ -43,6 +43,8 @@ SUMMARIES: Mapping[str, str] = {
     "POST /v1/webhooks/{uid}/verify": "Verify a webhook's URL",
     "POST /v1/webhooks/{uid}/test": "Send a test event to a webhook",
     "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
+    "GET /v1/webhooks/{uid}/timeseries": "Retrieve a webhook's statistics by hour or day",
+    "GET /v1/organizations/{slug}/timeseries": "Retrieve an organization's statistics by hour or day",
     "GET /v1/events": "List events",
     "POST /v1/events": "Publish events",
     "POST /v1/events/validate": "Validate events without publishing them",

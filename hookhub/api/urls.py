@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, webhooks
+from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, timeseries, webhooks
 from hookhub.http.negotiation import OneFormat
 
 urlpatterns = [
@@ -24,6 +24,7 @@ urlpatterns = [
     path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
+    path("organizations/<str:slug>/timeseries", timeseries.OrganizationTimeseriesView.as_view()),
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
     path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),
     path("api-keys/<str:key_id>/roll", keys.RollView.as_view()),
@@ -39,6 +40,7 @@ urlpatterns = [
     path("webhooks/<str:uid>/ping", webhooks.PingView.as_view()),
     path("webhooks/<str:uid>/test", webhooks.TestView.as_view()),
     path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),
+    path("webhooks/<str:uid>/timeseries", timeseries.WebhookTimeseriesView.as_view()),
     path("events", events.EventsView.as_view(), name="events"),
     path("events/validate", events.ValidateView.as_view()),
     path("events/<str:uid>", events.EventView.as_view()),

@@ -89,6 +89,7 @@ def organizations(exerciser: Exerciser) -> None:
     call("POST", "/v1/organizations", {"slug": "acme"})
     call("GET", "/v1/organizations")
     call("GET", "/v1/organizations/{slug}", slug="acme")
+    call("GET", "/v1/organizations/{slug}/timeseries", slug="acme")
     call("PATCH", "/v1/organizations/{slug}", {"name": "Acme", "default_format": "github"}, slug="acme")
     call("PATCH", "/v1/organizations/{slug}", {"default_format": None}, slug="acme")
     for name in ("widgets", "gone"):
@@ -134,6 +135,7 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("POST", "/v1/webhooks/{uid}/verify", uid=good)
     call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
     call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
+    call("GET", "/v1/webhooks/{uid}/timeseries", uid=slack["id"], query="?step=day")
     call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])
     return [good, bad]
 
