@@ -112,8 +112,12 @@ class Note(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A subscription as it was seen in the database; ``at`` is after that had been committed."""
+    """A subscription as it was seen in the database; ``at`` is after that had been committed.
 
+    A subscriber whose subscription has ended may make another with the same callback, which is another ``webhook``.
+    """
+
+    webhook: int
     path: str
     at: float
     verified_at: float | None

@@ -67,7 +67,7 @@ class Subscriptions:
             path = self.paths.setdefault(webhook, urlsplit(url).path)
             if self.latest.get(webhook) != tuple(times):
                 self.latest[webhook] = tuple(times)
-                self.seen.append(Seen(path, at, *times))
+                self.seen.append(Seen(webhook, path, at, *times))
 
     def watch(self, is_over: threading.Event) -> None:
         """Look again and again until it is over."""

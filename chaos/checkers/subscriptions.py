@@ -55,8 +55,18 @@ class Subscription:
 
     @property
     def gone_at(self) -> float:
-        """Return when it was first seen deleted; infinity if never."""
-        return next((seen.at for seen in self.seen if seen.deleted_at is not None), math.inf)
+        """Return when the last of its webhooks was first seen deleted; infinity if one is not, or if there is none."""
+        return self.gone_by(math.inf)
+
+    def gone_by(self, moment: float) -> float:
+        """Return the same of those webhooks that were proved by a moment."""
+        ends: dict[int, float] = {}
+        for seen in self.seen:
+            if seen.verified_at is not None and seen.verified_at <= moment:
+                ends.setdefault(seen.webhook, math.inf)
+            if seen.deleted_at is not None and seen.webhook in ends:
+                ends[seen.webhook] = min(seen.at, ends[seen.webhook])
+        return max(ends.values(), default=math.inf)
 
     @property
     def is_certain(self) -> bool:
@@ -105,33 +115,39 @@ def _after_its_lease(one: Subscription, history: History) -> Iterator[str]:
 
 def _after_its_end(one: Subscription, history: History) -> Iterator[str]:
     """Yield each update that came after the subscription was deleted, or its subscriber was told so."""
-    ended_at = min([one.gone_at, *(note.at for note in one.noted("denied"))])
+    told_at = min((note.at for note in one.noted("denied")), default=math.inf)
     for update in one.updates:
+        ended_at = min(one.gone_by(update.at), told_at)
         if update.at > ended_at + _sent_within(ended_at, update.at, history):
             yield f"got {update.key} {update.at - ended_at:.1f} s after it was deleted"
 
 
 def _wrong_secrets(one: Subscription, history: History) -> Iterator[str]:
     """Yield each update with an invalid signature, with a secret that is not proved yet, or with a replaced one."""
+    in_force = _secrets_in_force(one)
+    for update in one.updates:
+        spans = in_force.get(update.signature)
+        if spans is None:
+            yield f"got {update.key} with the signature of {update.signature} instead of {', '.join(sorted(in_force))}"
+        elif all(update.at < since for since, _ in spans):
+            yield f"got {update.key} signed with a secret that it had not proved"
+        elif all(update.at > until + _sent_within(until, update.at, history) for _, until in spans):
+            late = update.at - max(until for _, until in spans)
+            yield f"got {update.key} signed with a secret that it had replaced {late:.1f} s before"
+
+
+def _secrets_in_force(one: Subscription) -> dict[str, list[tuple[float, float]]]:
+    """Return from when and until when, at most, each of the secrets that were asked for may sign."""
     asks, answers = one.noted("ask", "subscribe"), one.noted("answer", "subscribe")
+    found: dict[str, list[tuple[float, float]]] = {}
     for place, ask in enumerate(asks):
         echoes = [note.at for note in one.noted("question", "subscribe") if note.echoed and note.at >= ask.at]
-        since = min(echoes, default=math.inf)
         until = math.inf
         if place + 1 < len(answers) and answers[place + 1].status == 202:
             renewed = [seen.at for seen in one.seen if (seen.verified_at or 0) > answers[place + 1].at]
             until = min(renewed, default=math.inf)
-        for update in one.updates:
-            if update.signature != _name_of(ask.secret):
-                continue
-            if update.at < since:
-                yield f"got {update.key} signed with a secret that it had not proved"
-            elif update.at > until + _sent_within(until, update.at, history):
-                yield f"got {update.key} signed with a secret that it had replaced {update.at - until:.1f} s before"
-    known = {_name_of(ask.secret) for ask in asks}
-    for update in one.updates:
-        if update.signature not in known:
-            yield f"got {update.key} with the signature of {update.signature} instead of {', '.join(sorted(known))}"
+        found.setdefault(_name_of(ask.secret), []).append((min(echoes, default=math.inf), until))
+    return found
 
 
 def _name_of(secret: int | None) -> str:
@@ -161,7 +177,7 @@ def _arrives_by(since: float, until: float, history: History) -> float:
 
 def _lost(one: Subscription) -> Iterator[str]:
     """Yield whether the subscription was deleted although it was to last."""
-    if one.kind in LASTING and one.is_certain and one.proved_at < math.inf and one.gone_at < math.inf:
+    if one.kind in LASTING and one.is_certain and one.lasts_since < one.gone_at < math.inf:
         yield "was deleted, although nobody had asked for that"
 
 
@@ -178,7 +194,7 @@ def untested_subscriptions(history: History) -> Iterator[str]:
             "proved": bool(proofs) or (one.kind == "mute" and bool(one.noted("question"))),
             "got an update": bool(one.updates) or one.kind == "mute",
             "renewed": len(proofs) > 1 or one.kind not in {"renewed", "prolonged"},
-            "ended": one.gone_at < math.inf or one.kind in LASTING or one.kind == "native-brief",
+            "ended": one.gone_at < math.inf or one.kind in {*LASTING, "mute", "native-brief"},
         }
         ways[one.kind] |= {what for what, is_so in happened.items() if is_so}
     for kind in KINDS:

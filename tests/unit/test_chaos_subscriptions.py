@@ -37,7 +37,7 @@ def made(path: str, kind: str, *, lease: int = LONG_SECONDS, secret: int | None 
 
 
 def seen(at: float, path: str = "/kept", *, ends: float | None = 5000, deleted_at: float | None = None) -> Seen:
-    return Seen(path, at, at - 0.1, ends, deleted_at)
+    return Seen(1, path, at, at - 0.1, ends, deleted_at)
 
 
 KEPT = History(
@@ -67,7 +67,7 @@ RENEWED = replace(
 BRIEF = replace(
     KEPT,
     notes=[*made("/kept", "brief", lease=SHORT_SECONDS), update("one", 12.2)],
-    seen=[seen(11.2, ends=15.0), Seen("/kept", 16.0, 11.1, 15.0, 15.9)],
+    seen=[seen(11.2, ends=15.0), Seen(1, "/kept", 16.0, 11.1, 15.0, 15.9)],
 )
 UNSUBSCRIBED = replace(
     KEPT,
@@ -78,7 +78,7 @@ UNSUBSCRIBED = replace(
         note("answer", 30.1, mode="unsubscribe", status=202),
         note("question", 31, mode="unsubscribe", echoed=True),
     ],
-    seen=[seen(11.2), Seen("/kept", 31.2, 11.1, 5000, 31.1)],
+    seen=[seen(11.2), Seen(1, "/kept", 31.2, 11.1, 5000, 31.1)],
 )
 
 
@@ -129,8 +129,18 @@ def test_what_was_published_before_the_proof_or_around_the_end_may_be_missed() -
 
 
 def test_a_subscription_that_vanishes_is_found() -> None:
-    gone = replace(KEPT, seen=[*KEPT.seen, Seen("/kept", 20, 11.1, 5000, 19.9)])
+    gone = replace(KEPT, seen=[*KEPT.seen, Seen(1, "/kept", 20, 11.1, 5000, 19.9)])
     assert list(wrong_subscriptions(gone)) == ["/kept was deleted, although nobody had asked for that"]
+
+
+def test_one_that_is_made_again_after_its_end_is_another() -> None:
+    again = Seen(2, "/kept", 20.2, 20.1, 5000, None)
+    asked = [note("ask", 18, mode="subscribe"), note("answer", 18.1, mode="subscribe", status=202)]
+    echoed = note("question", 20, mode="subscribe", echoed=True)
+    life = replace(BRIEF, notes=[*BRIEF.notes, *asked, echoed, update("one", 20.5)], seen=[*BRIEF.seen, again])
+    assert list(wrong_subscriptions(life)) == []
+    early = replace(life, notes=[*life.notes, update("one", 17.5)])
+    assert [problem for problem in wrong_subscriptions(early) if "lease" in problem or "deleted" in problem]
 
 
 def test_a_run_in_which_a_kind_of_subscription_never_went_its_way_is_no_proof() -> None:
