@@ -14,10 +14,10 @@ IS_WITHIN_RATE = "(w.next_request_at IS NULL OR w.next_request_at <= %(now)s)"
 
 # The requests of about two seconds may be sent at once, and at least two unless the rate is below ten: without other
 # work a worker looks for it once a second, and must not lose what became allowed in between. With the interval below
-# that makes at most ``allowed_rate`` requests in any 61 seconds: a minute, and a second for the way from the claim to
-# the receiver.
+# that makes at most ``allowed_rate`` requests in any 62 seconds: a minute, and two seconds for the way from the claim
+# to the receiver, which the worker's dispatcher sees to.
 _AT_ONCE = "(1 + (w.allowed_rate + 20) / 30)"
-_INTERVAL = "(interval '61 s' / (w.allowed_rate - (w.allowed_rate + 20) / 30))"
+_INTERVAL = "(interval '62 s' / (w.allowed_rate - (w.allowed_rate + 20) / 30))"
 
 # How many requests a webhook may be sent now; null if its receiver has set no limit.
 REQUESTS_ALLOWED = f"""

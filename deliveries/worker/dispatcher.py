@@ -17,8 +17,8 @@ from deliveries.worker.slots import SlotTracker
 
 # Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
 AT_ONCE = 64
-# How long after its claim a request may start that counts against a rate; the rate is kept with a second to spare.
-MAX_LAG = timedelta(seconds=1)
+# How long after its claim a request may start that counts against a rate, which is kept with as much to spare.
+MAX_LAG = timedelta(seconds=2)
 
 
 class Dispatcher:

@@ -60,8 +60,8 @@ def test_a_small_batch_is_built_in_one_go() -> None:
 # Seconds since the claim, which is leased for a minute; the rate; and whether its request is still sent.
 AGES = {
     "at once": (0, 60, True),
-    "a second later": (1, 60, True),
-    "later than a rate allows": (1.001, 60, False),
+    "two seconds later": (2, 60, True),
+    "later than a rate allows": (2.001, 60, False),
     "later, without a rate": (29, None, True),
     "too late for the lease": (31, None, False),
 }
