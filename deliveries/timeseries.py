@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from deliveries.db.ids import time_of
-from deliveries.models import HourlyStats, Organization, StatsProgress, Webhook
+from deliveries.models import HourlyStats, StatsProgress, Webhook
 from deliveries.policy.latencies import added, percentile
 
 Step = Literal["hour", "day"]
@@ -37,20 +37,24 @@ def counted_until() -> datetime | None:
 
 def of_webhook(webhook: Webhook, *, after: datetime, before: datetime, step: Step) -> list[Point]:
     """Return a point for each step of a webhook's attempts, also for those without any; see ``points``."""
-    return points(webhook.organization_id, webhook_id=webhook.pk, after=after, before=before, step=step)
+    return points([webhook.organization_id], webhook_id=webhook.pk, after=after, before=before, step=step)
 
 
-def of_organization(organization: Organization, *, after: datetime, before: datetime, step: Step) -> list[Point]:
-    """Return a point for each step of the attempts to all webhooks of an organization; see ``points``."""
-    every = HourlyStats.ALL_WEBHOOKS
-    return points(organization.pk, webhook_id=every, after=after, before=before, step=step)
+def of_organizations(
+    organization_ids: Sequence[int] | None, *, after: datetime, before: datetime, step: Step
+) -> list[Point]:
+    """Return a point for each step of all attempts of these organizations, by default of all; see ``points``."""
+    ids = [HourlyStats.ALL_ORGANIZATIONS] if organization_ids is None else organization_ids
+    return points(ids, webhook_id=HourlyStats.ALL_WEBHOOKS, after=after, before=before, step=step)
 
 
-def points(organization_id: int, *, webhook_id: int, after: datetime, before: datetime, step: Step) -> list[Point]:
+def points(
+    organization_ids: Sequence[int], *, webhook_id: int, after: datetime, before: datetime, step: Step
+) -> list[Point]:
     """Return a point for each step that begins before ``before``, from the one that contains ``after`` on."""
     first = floor(after, step)
     rows = HourlyStats.objects.filter(
-        organization_id=organization_id, webhook_id=webhook_id, hour__gte=first, hour__lt=before
+        organization_id__in=organization_ids, webhook_id=webhook_id, hour__gte=first, hour__lt=before
     )
     found: dict[datetime, list[HourlyStats]] = {}
     for row in rows:

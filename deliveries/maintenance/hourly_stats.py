@@ -135,15 +135,18 @@ def count_next(until: datetime) -> int | None:
 
 
 def to_rows(groups: Sequence[Group], *, hour: datetime) -> list[dict[str, object]]:
-    """Return the rows to add to HourlyStats: one per webhook, and one per organization."""
+    """Return the rows to add to HourlyStats: one per webhook, per organization, and for all."""
     counts: defaultdict[tuple[int, int], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTERS, 0))
     latencies: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * BUCKETS)
     for group in groups:
         if group.organization_id is None:  # The row of its webhook was deleted by hand.
             continue
         kind = kind_of(group.outcome, status=group.status, cause=group.cause)
-        for webhook_id in (group.webhook_id, HourlyStats.ALL_WEBHOOKS):
-            key = (group.organization_id, webhook_id)
+        for key in (
+            (group.organization_id, group.webhook_id),
+            (group.organization_id, HourlyStats.ALL_WEBHOOKS),
+            (HourlyStats.ALL_ORGANIZATIONS, HourlyStats.ALL_WEBHOOKS),
+        ):
             counts[key][kind] += group.attempts
             if group.bucket is not None:
                 latencies[key][group.bucket] += group.attempts

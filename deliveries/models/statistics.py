@@ -7,16 +7,16 @@ from django.db import models
 
 
 class HourlyStats(models.Model):
-    """What became of the attempts that ended in one hour, of one webhook or of all webhooks of an organization.
+    """What became of the attempts that ended in one hour, of one webhook or of all of an organization, or of all.
 
     ``latencies`` is the histogram of ``policy.latencies``, of the attempts with a response.
     """
 
-    ALL_WEBHOOKS = 0
+    ALL_WEBHOOKS = ALL_ORGANIZATIONS = 0
 
     pk = models.CompositePrimaryKey("organization_id", "webhook_id", "hour")
+    # 0 is the row of all.
     organization_id = models.BigIntegerField()
-    # 0 is the row of all webhooks.
     webhook_id = models.BigIntegerField()
     hour = models.DateTimeField()
     delivered = models.BigIntegerField()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
@@ -10,10 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from deliveries import stats, workers
+from deliveries import stats, timeseries, workers
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhook
 from deliveries.workers import Workers
+from hookhub.admin.attempts_chart import chart_context
 from hookhub.admin.base import page_of
 from hookhub.admin.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
 from hookhub.admin.keyset import MAX_SCANNED
@@ -45,6 +47,7 @@ class Dashboard:
     oldest_due: SafeString | str
     last_attempt: SafeString | str
     workers: str
+    chart: dict[str, object]
 
 
 def load(request: HttpRequest) -> Dashboard:
@@ -65,6 +68,7 @@ def load(request: HttpRequest) -> Dashboard:
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
         last_attempt=when(last_attempt_at, now=now),
         workers=f"{found.alive:,}",
+        chart=chart_context(request, partial(timeseries.of_organizations, own), now=now),
     )
 
 

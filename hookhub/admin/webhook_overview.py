@@ -1,16 +1,20 @@
 """The health of a webhook: as a label for the list, and as numbers for its page."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.utils.safestring import SafeString
 
-from deliveries import vault
+from deliveries import timeseries, vault
+from deliveries.explanations import last_failure_of
 from deliveries.formats import MASK
 from deliveries.models import Delivery, Webhook
 from deliveries.stats import attempt_stats_of
 from deliveries.webhooks.verifying import latest_of
+from hookhub.admin.attempts_chart import chart_context
 from hookhub.admin.formatting import badge, count_up_to, exact, relative, span, when
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.webhook_actions import OBJECT_ACTIONS
@@ -23,13 +27,15 @@ LATEST = 20
 WINDOW = timedelta(days=1)
 
 
-def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any]:
+def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any]:
     """Return the context for the part of the page above a webhook's form."""
     latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
     can_act = may_act and webhook.deleted_at is None
     return {
         "health": health(webhook, now=now),
         "metrics": metrics(webhook, now=now),
+        "explanation": last_failure_of(webhook) if webhook.failure_count else None,
+        "chart": chart_context(request, partial(timeseries.of_webhook, webhook), now=now),
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,

@@ -187,7 +187,7 @@ class WebhookAdmin(PluralTitle, WebhookActions):
         context = (
             {}
             if found is None
-            else overview(found, may_act=self.has_act_permission(request, found), now=timezone.now())
+            else overview(request, found, may_act=self.has_act_permission(request, found), now=timezone.now())
         )
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

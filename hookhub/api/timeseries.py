@@ -97,7 +97,7 @@ class OrganizationTimeseriesView(GenericAPIView[Organization]):
     def get(self, request: Request, slug: str) -> Response:
         step, after, before = read_period(request, now=timezone.now())
         organization = authorize(request, scope=Scope.READ, organization=slug)
-        return answer(timeseries.of_organization(organization, after=after, before=before, step=step), step=step)
+        return answer(timeseries.of_organizations([organization.pk], after=after, before=before, step=step), step=step)
 
 
 def read_period(request: Request, *, now: datetime) -> tuple[Step, datetime, datetime]:

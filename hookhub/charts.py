@@ -1,0 +1,125 @@
+"""The chart of attempts over time, drawn by the server: its geometry as numbers, for a template of SVG.
+
+The numbers are in the page as a table, too. Sizes are in the units of the drawing, which scales with the page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from deliveries.timeseries import Point, Step
+
+WIDTH, HEIGHT = 720, 120
+# The part of a step's width that its bar fills.
+BAR_FILL = 0.8
+# A bar of anything is at least this high, so that one failure among a million attempts is seen.
+LEAST_HEIGHT = 1.5
+
+Period = Literal["24h", "7d", "30d"]
+PERIODS: dict[Period, tuple[timedelta, Step]] = {
+    "24h": (timedelta(hours=24), "hour"),
+    "7d": (timedelta(days=7), "hour"),
+    "30d": (timedelta(days=30), "day"),
+}
+FAILURE_NAMES = {
+    "redirects": "3xx",
+    "client_errors": "4xx",
+    "server_errors": "5xx",
+    "timeouts": "timeout",
+    "unreachable": "unreachable",
+    "tls_errors": "TLS",
+    "blocked": "blocked",
+    "other": "other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One step: what was delivered, with what failed on top of it."""
+
+    x: float
+    width: float
+    delivered_y: float
+    delivered_height: float
+    failed_y: float
+    failed_height: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Attempts over time. ``rows`` are the steps with any, for the table; ``begins`` and ``ends`` label the axis."""
+
+    bars: list[Bar]
+    most: int
+    delivered: int
+    failed: int
+    begins: str
+    ends: str
+    rows: list[tuple[str, int, int, str, str]]
+    counted_until: datetime | None
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def read_period(text: str | None) -> Period:
+    """Return the period of that name, the shortest for any other text."""
+    return next((period for period in PERIODS if period == text), "24h")
+
+
+def draw(points: Sequence[Point], *, step: Step, counted_until: datetime | None) -> Chart:
+    """Return the chart of these points, of which there is at least one."""
+    most = max(point.attempts for point in points)
+    length = WIDTH / len(points)
+    return Chart(
+        bars=[_bar(point, x=n * length, length=length, most=most, step=step) for n, point in enumerate(points)],
+        most=most,
+        delivered=sum(point.delivered for point in points),
+        failed=sum(_failed(point) for point in points),
+        begins=_label(points[0].at, step),
+        ends=_label(points[-1].at, step),
+        rows=[_row(point, step) for point in points if point.attempts],
+        counted_until=counted_until,
+    )
+
+
+def _bar(point: Point, *, x: float, length: float, most: int, step: Step) -> Bar:
+    delivered, failed = _height(point.delivered, most=most), _height(_failed(point), most=most)
+    # The least height of the one may make both together higher than the drawing.
+    if delivered > failed:
+        delivered = min(delivered, HEIGHT - failed)
+    else:
+        failed = min(failed, HEIGHT - delivered)
+    title = f"{_label(point.at, step)}: {point.delivered:,} delivered, {_failed(point):,} failed"
+    return Bar(
+        x=round(x + length * (1 - BAR_FILL) / 2, 2),
+        width=round(length * BAR_FILL, 2),
+        delivered_y=round(HEIGHT - delivered, 2),
+        delivered_height=round(delivered, 2),
+        failed_y=round(HEIGHT - delivered - failed, 2),
+        failed_height=round(failed, 2),
+        title=f"{title} ({_kinds(point)})" if _failed(point) else title,
+    )
+
+
+def _height(count: int, *, most: int) -> float:
+    return max(HEIGHT * count / most, LEAST_HEIGHT) if count else 0.0
+
+
+def _row(point: Point, step: Step) -> tuple[str, int, int, str, str]:
+    latencies = " / ".join("–" if ms is None else f"{ms:,.0f} ms" for ms in (point.p50_ms, point.p95_ms))
+    return _label(point.at, step), point.delivered, _failed(point), _kinds(point), latencies
+
+
+def _failed(point: Point) -> int:
+    return point.attempts - point.delivered
+
+
+def _kinds(point: Point) -> str:
+    """Return the failures of a point by kind, such as ``3 timeout, 1 5xx``."""
+    return ", ".join(f"{count:,} {FAILURE_NAMES[kind]}" for kind, count in point.failed.items() if count)
+
+
+def _label(at: datetime, step: Step) -> str:
+    return f"{at:%b} {at.day}" if step == "day" else f"{at:%b} {at.day}, {at:%H:%M}"

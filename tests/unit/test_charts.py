@@ -1,0 +1,65 @@
+"""The chart of attempts: its bars fit the drawing, and every number in it can be read."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deliveries.timeseries import FAILURES, Point
+from hookhub.charts import FAILURE_NAMES, HEIGHT, LEAST_HEIGHT, WIDTH, draw, read_period
+
+AT = datetime(2026, 3, 4, tzinfo=UTC)
+
+
+def point(hours: int = 0, *, delivered: int = 0, **failed: int) -> Point:
+    kinds = dict.fromkeys(FAILURES, 0) | failed
+    return Point(AT + timedelta(hours=hours), delivered + sum(kinds.values()), delivered, kinds, 12.4, 1500.0, None)
+
+
+def test_every_kind_of_failure_has_a_name() -> None:
+    assert set(FAILURE_NAMES) == set(FAILURES)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=170))
+def test_bars_fit_the_drawing_and_do_not_overlap(counts: list[tuple[int, int]]) -> None:
+    points = [point(n, delivered=delivered, timeouts=failed) for n, (delivered, failed) in enumerate(counts)]
+
+    chart = draw(points, step="hour", counted_until=None)
+
+    assert len(chart.bars) == len(points)
+    for n, bar in enumerate(chart.bars):
+        assert 0 <= bar.x <= bar.x + bar.width <= WIDTH + 0.01
+        assert bar.x + bar.width <= (n + 1) * WIDTH / len(points) + 0.01
+        assert -LEAST_HEIGHT <= bar.failed_y <= bar.delivered_y <= HEIGHT
+        assert bar.failed_y + bar.failed_height == pytest.approx(bar.delivered_y, abs=0.02)
+        assert bool(bar.delivered_height) == bool(points[n].delivered)
+        assert bool(bar.failed_height) == bool(points[n].failed["timeouts"])
+
+
+def test_one_failure_among_a_million_is_seen() -> None:
+    [bar] = draw([point(delivered=10**6, tls_errors=1)], step="hour", counted_until=None).bars
+
+    assert bar.failed_height >= LEAST_HEIGHT
+    assert bar.title == "Mar 4, 00:00: 1,000,000 delivered, 1 failed (1 TLS)"
+
+
+def test_the_table_has_the_steps_with_any_attempts() -> None:
+    points = [point(0), point(1, delivered=2, timeouts=3, server_errors=1), point(2)]
+
+    chart = draw(points, step="hour", counted_until=AT)
+
+    assert chart.rows == [("Mar 4, 01:00", 2, 4, "1 5xx, 3 timeout", "12 ms / 1,500 ms")]
+    assert (chart.most, chart.delivered, chart.failed) == (6, 2, 4)
+    assert (chart.begins, chart.ends) == ("Mar 4, 00:00", "Mar 4, 02:00")
+
+
+def test_nothing_is_an_empty_chart() -> None:
+    chart = draw([point(24 * n) for n in range(30)], step="day", counted_until=None)
+
+    assert (chart.most, chart.rows, chart.begins, chart.ends) == (0, [], "Mar 4", "Apr 2")
+
+
+@pytest.mark.parametrize(("text", "period"), [("7d", "7d"), ("30d", "30d"), (None, "24h"), ("", "24h"), ("<b>", "24h")])
+def test_a_period_is_one_of_those_offered(text: str | None, period: str) -> None:
+    assert read_period(text) == period
