@@ -49,12 +49,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Attempts over time. ``rows`` are the steps with any, for the table; ``begins`` and ``ends`` label the axis."""
+    """Attempts over time, ``most`` of them in the highest bar.
+
+    ``rows`` are the steps with any, for the table; ``begins`` and ``ends`` label the axis.
+    """
 
     bars: list[Bar]
-    most: int
-    delivered: int
-    failed: int
+    total: str
+    most: str
     begins: str
     ends: str
     rows: list[tuple[str, int, int, str, str]]
@@ -74,9 +76,8 @@ def draw(points: Sequence[Point], *, step: Step, counted_until: datetime | None)
     length = WIDTH / len(points)
     return Chart(
         bars=[_bar(point, x=n * length, length=length, most=most, step=step) for n, point in enumerate(points)],
-        most=most,
-        delivered=sum(point.delivered for point in points),
-        failed=sum(_failed(point) for point in points),
+        total=f"{sum(point.delivered for point in points):,} delivered, {sum(map(_failed, points)):,} failed",
+        most=f"{most:,}" if most else "",
         begins=_label(points[0].at, step),
         ends=_label(points[-1].at, step),
         rows=[_row(point, step) for point in points if point.attempts],

@@ -50,14 +50,14 @@ def test_the_table_has_the_steps_with_any_attempts() -> None:
     chart = draw(points, step="hour", counted_until=AT)
 
     assert chart.rows == [("Mar 4, 01:00", 2, 4, "1 5xx, 3 timeout", "12 ms / 1,500 ms")]
-    assert (chart.most, chart.delivered, chart.failed) == (6, 2, 4)
+    assert (chart.most, chart.total) == ("6", "2 delivered, 4 failed")
     assert (chart.begins, chart.ends) == ("Mar 4, 00:00", "Mar 4, 02:00")
 
 
 def test_nothing_is_an_empty_chart() -> None:
     chart = draw([point(24 * n) for n in range(30)], step="day", counted_until=None)
 
-    assert (chart.most, chart.rows, chart.begins, chart.ends) == (0, [], "Mar 4", "Apr 2")
+    assert (chart.most, chart.rows, chart.begins, chart.ends) == ("", [], "Mar 4", "Apr 2")
 
 
 @pytest.mark.parametrize(("text", "period"), [("7d", "7d"), ("30d", "30d"), (None, "24h"), ("", "24h"), ("<b>", "24h")])
