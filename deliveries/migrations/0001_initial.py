@@ -266,6 +266,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True)),
                 ('kept_for', models.DurationField()),
                 ('forget_at', models.DateTimeField(null=True)),
+                ('requests', models.JSONField(default=list)),
                 ('last_started_at', models.DateTimeField(null=True)),
                 ('last_duration', models.DurationField(null=True)),
                 ('last_status', models.PositiveSmallIntegerField(null=True)),

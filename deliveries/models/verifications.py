@@ -82,6 +82,8 @@ class Verification(models.Model):
     kept_for = models.DurationField()
     forget_at = models.DateTimeField(null=True)
 
+    # Its latest requests, oldest first, as ``verification_log`` writes them; at most MAX_KEPT.
+    requests = models.JSONField(default=list)
     # The last request whose outcome is known.
     last_started_at = models.DateTimeField(null=True)
     last_duration = models.DurationField(null=True)

@@ -39,6 +39,20 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Return the webhooks that are not deleted."""
         return self.filter(deleted_at=None)
 
+    def with_status(self, status: "Webhook.Status", *, now: datetime) -> "WebhookQuerySet":
+        """Return those with this status, as ``Webhook.status`` tells it, of webhooks that are not deleted."""
+        ended, unverified = Q(expires_at__lte=now), Q(proof__isnull=False, verified_at=None)
+        match status:
+            case Webhook.Status.ENDED:
+                return self.filter(ended)
+            case Webhook.Status.DISABLED:
+                return self.filter(~ended, disabled_at__isnull=False)
+            case Webhook.Status.UNVERIFIED:
+                return self.filter(~ended, unverified, disabled_at=None)
+            case Webhook.Status.ACTIVE:
+                return self.filter(~ended, ~unverified, disabled_at=None)
+        return self.none()
+
     def locked(self) -> "WebhookQuerySet":
         """Lock the rows until the transaction ends; they can still be referenced by new rows."""
         return self.select_for_update(no_key=True)

@@ -14,6 +14,7 @@ from deliveries.models import Verification, Webhook
 from deliveries.proofs import PROOFS, Question, make_challenge
 from deliveries.sending.exchange import Request
 from deliveries.webhooks import pending_changes
+from deliveries.webhooks.verification_log import WITH_LOST
 
 State = Verification.State
 # In place of the webhook of a denial.
@@ -49,7 +50,7 @@ def claim(limit: int, *, now: datetime) -> list[VerificationClaim]:
         return []
     with transaction.atomic():
         sql.run("SELECT pg_advisory_xact_lock(%(key)s)", {"key": CLAIM_LOCK})
-        sql.run(RELEASE_EXPIRED, {"now": now, "most": MAX_ATTEMPTS})
+        sql.run(RELEASE_EXPIRED, {"now": now, "most": MAX_ATTEMPTS, "lasts": LEASE})
         claims = [
             VerificationClaim(uid, uuid4(), webhook_id, make_challenge(), now)
             for uid, webhook_id in sql.run(FIND_DUE, {"now": now, "limit": limit})
@@ -107,13 +108,14 @@ SELECT EXISTS (SELECT FROM hookhub_verification WHERE state = 'pending' AND due_
 
 # The processes that held these leases have died, or were suspended. A request of unknown outcome is repeated and uses
 # no step of the schedule.
-RELEASE_EXPIRED = """
+RELEASE_EXPIRED = f"""
 WITH lost AS MATERIALIZED (
     SELECT id FROM hookhub_verification WHERE lease IS NOT NULL AND leased_until < %(now)s
     ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE hookhub_verification v
 SET lease = NULL, leased_until = NULL, challenge = NULL,
+    requests = CASE WHEN state = 'sending' THEN {WITH_LOST} ELSE requests END,
     state = CASE WHEN state <> 'sending' THEN state WHEN attempts_made < %(most)s THEN 'pending' ELSE 'failed' END,
     due_at = CASE WHEN state = 'sending' AND attempts_made < %(most)s THEN %(now)s::timestamptz END,
     finished_at = CASE WHEN state = 'sending' AND attempts_made >= %(most)s THEN %(now)s ELSE finished_at END,

@@ -26,6 +26,7 @@ from deliveries.sending.exchange import Exchange
 from deliveries.webhooks import leases, lifecycle, pending_changes, quotas
 from deliveries.webhooks.fields import Fields, InvalidFields
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
+from deliveries.webhooks.verification_log import with_entry
 from deliveries.webhooks.verification_queue import VerificationClaim
 
 State, Mode = Verification.State, Verification.Mode
@@ -215,13 +216,13 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
                 change = pending_changes.unseal(verification.sealed_change, of=verification.id)
             except vault.Unreadable as error:
                 judged = Refused(f"The change cannot be decrypted: {error}", is_final=True)
+        _log(verification, judged)
         if isinstance(judged, Grant):
             _finish(verification, State.VERIFIED, now=now)
             # Saved first: deleting the webhook would supersede it otherwise.
             verification.save()
             _prove(webhook, verification, change, judged, now=now)
         else:
-            verification.last_error = printable(judged.reason)[:MAX_ERROR]
             is_final = judged.is_final or not PROOFS[verification.proof].is_repeated
             _fail(webhook, verification, is_final=is_final, now=now)
             verification.save()
@@ -261,6 +262,20 @@ def _record(verification: Verification, claim: VerificationClaim, exchange: Exch
     reply = Reply(response.status, response.headers, response.body)
     proof, asked = PROOFS[verification.proof], Asked(claim.challenge, verification.details)
     return proof.refusal(reply, asked) or proof.grant(reply, asked) or Grant()
+
+
+def _log(verification: Verification, judged: Refused | Grant) -> None:
+    """Add the last request, as it was recorded and judged, to those that the owner can read."""
+    verification.last_error = printable(judged.reason)[:MAX_ERROR] if isinstance(judged, Refused) else ""
+    verification.requests = with_entry(
+        verification.requests,
+        started_at=verification.last_started_at or verification.created_at,
+        duration=verification.last_duration or timedelta(0),
+        status=verification.last_status,
+        excerpt=verification.last_excerpt,
+        error=verification.last_error,
+        is_proved=isinstance(judged, Grant),
+    )
 
 
 def _prove(webhook: Webhook, verification: Verification, change: PendingChange, grant: Grant, *, now: datetime) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries import timeseries, vault
@@ -13,6 +14,7 @@ from deliveries.explanations import last_failure_of
 from deliveries.formats import MASK
 from deliveries.models import Delivery, Webhook
 from deliveries.stats import attempt_stats_of
+from deliveries.webhooks.verification_log import Entry
 from deliveries.webhooks.verifying import latest_of
 from hookhub.admin.attempts_chart import chart_context
 from hookhub.admin.formatting import badge, count_up_to, exact, relative, span, when
@@ -108,18 +110,20 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
     facts = [("Verified", verified), ("Verification", latest.get_state_display()), ("URL asked", latest.stored_url)]
     if latest.due_at is not None:
         facts.append(("Next request", when(latest.due_at, now=now)))
-    if latest.last_started_at is not None:
-        answer = "no response" if latest.last_status is None else str(latest.last_status)
-        facts += [
-            (f"Request {latest.attempts_made}", when(latest.last_started_at, now=now)),
-            ("Response", f"{answer} {latest.last_excerpt}".strip()),
-            ("Error", latest.last_error or "–"),
-        ]
+    facts += [(f"Request {request['number']}", _request(request, now=now)) for request in latest.requests]
     if webhook.allowed_rate is not None:
         facts.append(("Allowed rate", f"{webhook.allowed_rate:,} requests a minute"))
     if webhook.subscription is not None:
         facts += [("Topic", str(webhook.subscription["topic"])), ("Hub", str(webhook.subscription["hub"]))]
     return facts
+
+
+def _request(logged: Entry, *, now: datetime) -> SafeString:
+    answer = "" if logged["status"] is None else f"{logged['status']} {logged['excerpt']}".strip()
+    said = [answer, logged["error"] or logged["outcome"]]
+    return format_html(
+        "{}: {}", when(datetime.fromisoformat(logged["started_at"]), now=now), " – ".join(filter(None, said))
+    )
 
 
 def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:

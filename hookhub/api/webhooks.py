@@ -37,6 +37,8 @@ from hookhub.http.links import path_of
 from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_known_parameters
 from hookhub.models import Scope
 
+STATUSES = [status.value for status in Webhook.Status if status is not Webhook.Status.DELETED]
+
 
 class WebhooksView(PresentedView, GenericAPIView[Webhook]):
     """List the organization's webhooks, or create one.
@@ -57,6 +59,7 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
             OpenApiParameter(
                 "active", bool, description="Only enabled webhooks (true), or only disabled ones (false)."
             ),
+            OpenApiParameter("status", str, enum=STATUSES, description="Only webhooks with this status."),
             DIALECT_HEADER,
         ],
         responses=WebhookSerializer(many=True),
@@ -64,13 +67,17 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
     def get(self, request: Request) -> Response:
         organization = self.authorize(request, scope=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
-        require_known_parameters(request, "repository", "active")
+        require_known_parameters(request, "repository", "active", "status")
         if name := request.query_params.get("repository"):
             found = found.filter(repository=repository_of(organization, name))
         if active := request.query_params.get("active"):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
+        if status := request.query_params.get("status"):
+            if status not in STATUSES:
+                raise invalid({"status": f"must be one of: {', '.join(STATUSES)}"})
+            found = found.with_status(Webhook.Status(status), now=timezone.now())
         return self.presenter.listed(verifying.with_latest(found), request, self)
 
     @extend_schema(

@@ -31,7 +31,7 @@ def test_a_webhook_shows_its_verification_until_it_is_active(api: Caller, receiv
     assert row["verification"] == {
         "id": row["verification"]["id"], "state": "pending", "url": receiver.url("/"), "attempts": 0,
         "due_at": row["verification"]["due_at"], "started_at": None, "duration": None, "status": None, "excerpt": "",
-        "error": "", "created_at": row["verification"]["created_at"], "finished_at": None,
+        "error": "", "created_at": row["verification"]["created_at"], "finished_at": None, "requests": [],
     }  # fmt: skip
     receiver.answers["/"] = Answer(503, body=b"not yet")
     now = timezone.now()
@@ -48,6 +48,38 @@ def test_a_webhook_shows_its_verification_until_it_is_active(api: Caller, receiv
     [listed] = api.get("/v1/webhooks").json()["results"]
     assert (listed["status"], listed["verification"]["state"]) == ("active", "verified")
     assert listed["verified_at"] is not None
+    failed, proved = listed["verification"]["requests"]
+    assert failed.pop("started_at") == told["started_at"]
+    assert failed.pop("duration") == told["duration"]
+    assert failed == {
+        "number": 1, "outcome": "failed", "status": 503, "excerpt": "not yet", "error": "The receiver answered 503.",
+    }  # fmt: skip
+    assert (proved["number"], proved["outcome"], proved["status"], proved["error"]) == (2, "verified", 200, "")
+
+
+@pytest.mark.parametrize("status", ["active", "unverified", "disabled", "ended"])
+def test_webhooks_are_listed_by_status(api: Caller, receiver: Receiver, status: str) -> None:
+    soon = timezone.now() + timedelta(days=1)
+    for name, more in {
+        "active": {}, "unverified": {"verify": "challenge"}, "disabled": {"verify": "challenge", "active": False},
+        "ended": {"verify": "challenge", "active": False, "expires_at": soon.isoformat()},
+    }.items():  # fmt: skip
+        assert create(api, receiver, name=name, **more).status_code == 201
+    # The end goes before the other states that stop a webhook.
+    Webhook.objects.filter(name="ended").update(expires_at=timezone.now())
+    Webhook.objects.filter(name="active").update(expires_at=soon)
+
+    rows = api.get(f"/v1/webhooks?status={status}").json()["results"]
+
+    assert [(row["name"], row["status"]) for row in rows] == [(status, status)]
+
+
+@pytest.mark.parametrize("status", ["deleted", "verified", "Active", "1"])
+def test_an_unknown_status_is_refused(api: Caller, status: str) -> None:
+    refused = api.get(f"/v1/webhooks?status={status}")
+    assert (refused.status_code, faults(refused)) == (
+        422, {"status": "must be one of: active, unverified, disabled, ended"},
+    )  # fmt: skip
 
 
 def test_a_move_shows_the_new_url_and_its_secret(api: Caller, receiver: Receiver) -> None:
@@ -152,6 +184,7 @@ def test_the_page_shows_the_verification_and_starts_another(admin: Client, api: 
     assert "Unverified" in page
     assert "&lt;b&gt;nothing here&lt;/b&gt;" in page
     assert "The receiver answered 404." in page
+    assert "Request 1" in page
     assert admin.post(f"/admin/deliveries/webhook/{webhook.pk}/act/", {"action": "verify_url"}).status_code == 302
     due_at = Verification.objects.get().due_at
     assert due_at is not None

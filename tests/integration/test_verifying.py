@@ -140,6 +140,12 @@ def test_it_is_asked_on_a_short_schedule_and_the_owner_can_read_why_it_failed(fo
     assert verification.last_excerpt.startswith("no such \\x1b[1mhook...")
     assert len(verification.last_excerpt) <= verifying.MAX_EXCERPT + 3
     assert verification.last_started_at == verification.finished_at == now + 370 * SECOND
+    assert [(entry["number"], entry["started_at"], entry["status"]) for entry in verification.requests] == [
+        (place + 1, (now + seconds * SECOND).isoformat(), 404) for place, seconds in enumerate(asked_at)
+    ]
+    assert {entry["outcome"] for entry in verification.requests} == {"failed"}
+    assert {entry["error"] for entry in verification.requests} == {"The receiver answered 404."}
+    assert {entry["excerpt"] for entry in verification.requests} == {verification.last_excerpt}
     webhook.refresh_from_db()
     assert webhook.unverified
     assert list(AuditEntry.objects.order_by("id").values_list("action", flat=True)) == [
@@ -477,6 +483,10 @@ def test_a_process_that_dies_is_repeated_and_reports_in_vain(forge: Forge, now: 
     assert verifying.conclude(living, echoed(living), now=later) is None
     # The lost request has used no step of the schedule.
     assert (the_verification().attempts_made, the_verification().failures) == (2, 0)
+    lost, proved = the_verification().requests
+    assert (lost["number"], lost["outcome"], lost["status"], lost["duration"]) == (1, "unknown", None, None)
+    assert datetime.fromisoformat(lost["started_at"]) == now
+    assert (proved["number"], proved["outcome"], proved["status"], proved["error"]) == (2, "verified", 200, "")
 
 
 def test_a_request_that_always_takes_its_process_down_is_given_up(forge: Forge, now: datetime) -> None:
@@ -488,6 +498,8 @@ def test_a_request_that_always_takes_its_process_down_is_given_up(forge: Forge, 
     assert sum(claimed) == verification_queue.MAX_ATTEMPTS
     verification = the_verification()
     assert (verification.state, verification.forget_at is not None) == ("failed", True)
+    assert [entry["number"] for entry in verification.requests] == list(range(11, 21))
+    assert {entry["outcome"] for entry in verification.requests} == {"unknown"}
 
 
 def test_what_is_superseded_in_flight_changes_nothing_and_keeps_its_host_busy(forge: Forge, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """How the API represents webhooks, their statistics and changes."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from deliveries.webhooks.fields import (
     MAX_RETRIES,
     MAX_RETRY_WAIT,
 )
+from deliveries.webhooks.verification_log import MAX_KEPT, OUTCOMES
 from deliveries.webhooks.verifying import latest_of
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
@@ -50,6 +52,27 @@ class WebhookHeaders(serializers.DictField):
         return dict.fromkeys(vault.headers_to_show(value), MASK)
 
 
+class LoggedTime(serializers.DateTimeField):
+    """A time that is stored in ISO form."""
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(datetime.fromisoformat(value))
+
+
+class VerificationRequestSerializer(serializers.Serializer[Any]):
+    """One request of a verification."""
+
+    number = serializers.IntegerField(read_only=True, min_value=1)
+    started_at = LoggedTime(read_only=True)
+    duration = serializers.FloatField(read_only=True, allow_null=True, help_text="In seconds; null if unknown.")
+    outcome = serializers.ChoiceField(
+        OUTCOMES, read_only=True, help_text="`unknown` if the worker ended before it was recorded."
+    )
+    status = serializers.IntegerField(read_only=True, allow_null=True, help_text="HTTP status of the response, if any.")
+    excerpt = serializers.CharField(read_only=True, help_text="The beginning of its body.")
+    error = serializers.CharField(read_only=True, help_text="Why it was no proof.")
+
+
 class VerificationSerializer(serializers.Serializer[Verification]):
     """A request, repeated on a short schedule, to which the receiver must answer as the proof demands."""
 
@@ -73,6 +96,9 @@ class VerificationSerializer(serializers.Serializer[Verification]):
     )
     excerpt = serializers.CharField(source="last_excerpt", read_only=True, help_text="The beginning of its body.")
     error = serializers.CharField(source="last_error", read_only=True, help_text="Why it was no proof.")
+    requests = VerificationRequestSerializer(
+        many=True, read_only=True, help_text=f"The latest requests, oldest first; at most {MAX_KEPT}."
+    )
     created_at = serializers.DateTimeField(read_only=True)
     finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
