@@ -171,6 +171,7 @@ HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", 3000)
 HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION", 10_000)
 # Subscriptions at the hub, which anybody may ask for: the requests per minute of a client and for a callback's host,
 # how many there may be to an organization's topics, and how long one lasts.
+HOOKHUB_HUB_ANONYMOUS = flag("HOOKHUB_HUB_ANONYMOUS", default=True)
 HOOKHUB_HUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_HUB_REQUESTS_PER_ADDRESS", 60)
 HOOKHUB_HUB_REQUESTS_PER_HOST = whole("HOOKHUB_HUB_REQUESTS_PER_HOST", 60)
 HOOKHUB_HUB_SUBSCRIPTIONS = whole("HOOKHUB_HUB_SUBSCRIPTIONS", 10_000)

@@ -689,6 +689,26 @@ def test_a_repository_made_private_loses_the_subscribers_who_must_not_see_it(for
 # Abuse ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("mode", ["subscribe", "unsubscribe"])
+def test_the_operator_can_demand_a_key(forge: Forge, sender: Sender, settings: Settings, mode: str) -> None:
+    subscribed(forge)
+    settings.HOOKHUB_HUB_ANONYMOUS = False
+
+    answers = [ask(forge.receiver.url("/"), mode=mode, topic=topic) for topic in (TOPIC, TOPIC + "x")]
+
+    for answer in answers:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (401, "text/plain; charset=utf-8")
+        assert answer.content.startswith(b"This hub takes no requests without an API key")
+    assert not Verification.objects.open().exists()
+    # What was subscribed before, keys, and topics go on.
+    assert len(publish(forge, sender)) == 1
+    assert Client().get("/acme/widgets/events/push").status_code == 200
+    reader = Caller.of(forge.organization, Scope.READ)
+    form = {"hub.mode": mode, "hub.topic": TOPIC, "hub.callback": forge.receiver.url("/")}
+    assert send(form, Authorization=f"Bearer {reader.key}").status_code == 202
+    assert Verification.objects.open().exists()
+
+
 def test_a_client_has_a_limit(forge: Forge, settings: Settings) -> None:
     settings.HOOKHUB_HUB_REQUESTS_PER_ADDRESS = 2
     client = Client(REMOTE_ADDR=f"2001:db8:{random.getrandbits(16):x}::1")

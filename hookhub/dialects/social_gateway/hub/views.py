@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -29,6 +30,7 @@ from hookhub.http.problems import Problem, error_response, problem_of
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 TEXT = "text/plain; charset=utf-8"
+KEY_IS_NEEDED = "This hub takes no requests without an API key: the operator has switched anonymous subscriptions off."
 
 
 class HubSchema(DialectSchema):
@@ -59,6 +61,8 @@ class HubView(SocialGatewayView):
         fields = cast("dict[str, str]", self.body)
         prefix = get_script_prefix()
         if way_of(request, fields, prefix=prefix) is Way.WEBSUB:
+            if request.auth is None and not settings.HOOKHUB_HUB_ANONYMOUS:
+                raise NotAuthenticated(KEY_IS_NEEDED)
             asked = websub_requests.read(fields, serves=is_topic_host, prefix=prefix)
             websub.perform(asked, request, hub=url_of(request.path_info, request), now=timezone.now())
             return HttpResponse(status=202, content_type=TEXT)
