@@ -9,6 +9,7 @@ from hookhub.dialects import DIALECTS
 from hookhub.http.documentation import documentation
 from hookhub.http.errors import not_found
 from hookhub.http.security_txt import security_txt
+from hookhub.mcp.views import McpView
 
 admin.autodiscover()
 
@@ -18,6 +19,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="root")),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
+    path("mcp", McpView.as_view()),
     # The admin's "view on site" redirect: no object has a page on the site, and the redirect would reveal which objects
     # exist in other organizations.
     re_path(r"^admin/r/", not_found),

@@ -13,6 +13,7 @@ LIMITS: Mapping[str, str] = {
     "webhook_changes_per_minute": "HOOKHUB_WEBHOOK_CHANGES",
     "webhooks": "HOOKHUB_WEBHOOKS_PER_ORGANIZATION",
     "hub_subscriptions": "HOOKHUB_HUB_SUBSCRIPTIONS",
+    "mcp_subscriptions": "HOOKHUB_MCP_SUBSCRIPTIONS",
     "webhooks_per_url": "HOOKHUB_WEBHOOKS_PER_URL",
 }
 MAX_LIMIT = 1_000_000_000

@@ -7,6 +7,7 @@
 ``cache_invalidation``  a thread per web process evicts cached rows when another process has changed them
 ``api``                 `/v1`: views, serializers and, for `/v1/webhooks`, a presenter for each dialect that shares it
 ``dialects``            the APIs of other systems, a package each, under those systems' paths
+``mcp``                 `/mcp`: MCP Events, and tools to look at them
 ``admin``               the admin's pages
 ``publishing``          publishing events: parse, validate, translate, publish, the fast path; ``redis_stream``
 ``http``                the request kit: authentication, authorization, parsing, errors, pagination, rate limits

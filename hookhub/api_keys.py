@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import audit
+from deliveries.webhooks import mcp_subscribing
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import key_text
 from hookhub.models import ApiKey, digest
@@ -37,6 +38,8 @@ def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiK
         if "expires_at" in changes:
             found.expiry_warned_at = None
             written.append("expiry_warned_at")
+            if found.expires_at is not None:
+                mcp_subscribing.end_by(found.key_id, until=found.expires_at, now=now)
         if written:
             found.save(update_fields=written)
         target = found.as_target()
@@ -64,6 +67,7 @@ def roll(
         found.secret_hash, found.rolled_at = digest(secret), now
         if expires_at is not None:
             found.expires_at, found.expiry_warned_at = expires_at, None
+            mcp_subscribing.end_by(found.key_id, until=expires_at, now=now)
         found.save(
             update_fields=[
                 "secret_hash", "previous_secret_hash", "previous_secret_expires_at", "rolled_at", "expires_at",

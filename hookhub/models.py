@@ -15,6 +15,7 @@ from django.utils import timezone
 from deliveries import audit, plain_text
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Organization, new_id
+from deliveries.webhooks import mcp_subscribing
 from hookhub import key_text
 
 
@@ -130,7 +131,7 @@ class ApiKey(models.Model):
         return hmac.compare_digest(bytes(self.previous_secret_hash), hashed)
 
     def revoke(self, *, now: datetime) -> bool:
-        """Revoke the key; return False if it was revoked already."""
+        """Revoke the key, which ends its subscriptions; return False if it was revoked already."""
         with transaction.atomic():
             valid = ApiKey.objects.select_for_update(of=("self",), no_key=True).filter(pk=self.pk, revoked_at=None)
             if not valid.exists():
@@ -138,6 +139,7 @@ class ApiKey(models.Model):
             before = self.as_state()
             valid.update(revoked_at=now)
             self.revoked_at = now
+            mcp_subscribing.end_by(self.key_id, until=now, now=now)
             audit.record_update(
                 "api_key.revoked", target=self.as_target(), before=before, after=self.as_state(), now=now
             )

@@ -1,5 +1,7 @@
 """The wire format of MCP Events: one event per request, signed as by Standard Webhooks."""
 
+from collections.abc import Mapping
+
 from deliveries.compact_json import encode
 from deliveries.formats import standard_webhooks
 from deliveries.formats.base import Format, Message, Policy, Rendered, Verdict, stamp
@@ -10,6 +12,13 @@ MAX_BODY = 262_144
 SUBSCRIPTION_ID = "X-MCP-Subscription-Id"
 # Where events are read, below the address of a subscriber's HookHub.
 EVENTS_PATH = "/v1/events/"
+# Of what is sent in place of the data of an event that is too long.
+SUMMARY_SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "description": "In place of data that is too long to be sent.",
+    "properties": {"summary": {"type": "string"}, "bytes": {"type": "integer"}, "url": {"type": "string"}},
+    "required": ["summary", "bytes", "url"],
+}
 
 
 class McpEvent(Format):
@@ -28,7 +37,9 @@ class McpEvent(Format):
         subscription = message.subscription or {}
         body = _body(message, data=message.payload)
         if len(body) > MAX_BODY:
-            body = _body(message, data=encode(summary_of(message)))
+            address = subscription.get("events", EVENTS_PATH)
+            summary = summary_of(message.event_id, size=len(message.payload), address=address)
+            body = _body(message, data=encode(summary))
         return Rendered(
             headers=(
                 ("Content-Type", "application/json"),
@@ -59,11 +70,10 @@ def _body(message: Message, *, data: bytes) -> bytes:
     )
 
 
-def summary_of(message: Message) -> dict[str, object]:
-    """Return what is sent in place of an event's data if that is too long."""
-    address = (message.subscription or {}).get("events", EVENTS_PATH)
+def summary_of(event_id: str, *, size: int, address: str) -> dict[str, object]:
+    """Return what is sent in place of an event's data of this size; events are read below the ``address``."""
     return {
         "summary": f"This event is longer than {MAX_BODY:,} bytes. Read it at its url, with an API key.",
-        "bytes": len(message.payload),
-        "url": f"{address}{message.event_id}",
+        "bytes": size,
+        "url": f"{address}{event_id}",
     }

@@ -11,6 +11,7 @@ import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.fields.json
 import django.db.models.functions.comparison
 import django.db.models.functions.text
 import django.utils.timezone
@@ -445,7 +446,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhook',
+            index=models.Index(django.db.models.fields.json.KeyTransform('api_key', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_api_key'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(django.db.models.fields.json.KeyTransform('callback', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_callback'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
             index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.UniqueConstraint(django.db.models.fields.json.KeyTransform('id', 'subscription'), condition=models.Q(('deleted_at', None), ('subscription__isnull', False)), name='webhook_once_per_subscription'),
         ),
         migrations.AddConstraint(
             model_name='webhook',

@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Func, Q, Value
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Collate
 from django.utils import timezone
 
@@ -104,8 +105,10 @@ class Webhook(models.Model):
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     auto_disable = models.BooleanField(default=True)
 
-    # What a subscriber at a hub asked for: its ``topic``, the address of the ``hub``, the ``algorithm`` that signs, and
-    # whether it ``is_public``, made without a key that may read the topic. Null on webhooks created otherwise.
+    # What a subscriber asked for; null on webhooks created otherwise. At a hub: its ``topic``, the address of the
+    # ``hub``, the ``algorithm`` that signs, and whether it ``is_public``, made without a key that may read the topic.
+    # By MCP: its ``id``, the ``name`` of the event and the ``arguments``, the id of the ``api_key``, the hash by which
+    # a proof of its ``callback`` is remembered, and the address below which ``events`` can be read.
     subscription = models.JSONField(null=True, blank=True, editable=False)
 
     # What fields at the top level of an event's data must equal for the webhook to get it; null means all events.
@@ -187,6 +190,16 @@ class Webhook(models.Model):
             ),
             models.Index(fields=["expiry_mail_at"], name="webhook_to_mail", condition=Q(expiry_mail_at__isnull=False)),
             models.Index(
+                KeyTransform("api_key", "subscription"),
+                name="webhook_of_api_key",
+                condition=Q(subscription__isnull=False),
+            ),
+            models.Index(
+                KeyTransform("callback", "subscription"),
+                name="webhook_of_callback",
+                condition=Q(subscription__isnull=False),
+            ),
+            models.Index(
                 fields=["id"], name="webhook_to_notify", condition=Q(disabled_at__isnull=False, owner_notified_at=None)
             ),
         ]
@@ -195,6 +208,11 @@ class Webhook(models.Model):
                 name="webhook_disabled_with_reason",
                 condition=Q(disabled_at=None, disabled_reason=None)
                 | Q(disabled_at__isnull=False, disabled_reason__isnull=False),
+            ),
+            models.UniqueConstraint(
+                KeyTransform("id", "subscription"),
+                name="webhook_once_per_subscription",
+                condition=Q(deleted_at=None, subscription__isnull=False),
             ),
             models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
             models.CheckConstraint(

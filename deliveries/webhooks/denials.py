@@ -39,7 +39,12 @@ def deny(callback: str, *, topic: str, reason: str, now: datetime) -> Verificati
 
 def tell_of_revocation(webhook: Webhook, *, now: datetime) -> None:
     """Deny the subscription of a webhook that its owner is about to delete; do nothing if it is not one of the hub."""
-    if webhook.subscription is None or webhook.unverified or webhook.has_ended(now=now):
+    if (
+        webhook.subscription is None
+        or "topic" not in webhook.subscription
+        or webhook.unverified
+        or webhook.has_ended(now=now)
+    ):
         return
     # A webhook can be deleted after its key is lost.
     with suppress(vault.Unreadable):

@@ -17,7 +17,7 @@ CHANGES = rates.Policy("webhook-changes")
 
 
 class LimitReached(Exception):
-    """There are too many subscriptions at the hub. The caller must not be told of which limit, nor how many."""
+    """There are too many subscriptions. A caller at the hub must not be told of which limit, nor how many."""
 
 
 def take_change(organization: Organization) -> None:
@@ -57,9 +57,26 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
         raise LimitReached from error
 
 
+def require_mcp_quota(callback: str, *, organization: Organization) -> None:
+    """Raise LimitReached if agents have too many subscriptions in an organization, or to a callback's host.
+
+    They do not count as its webhooks: a key that may only read is enough to subscribe. Call it in a transaction, as
+    above.
+    """
+    if limit := limit_of(organization, "mcp_subscriptions"):
+        Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+        of_agents = Webhook.objects.kept().filter(organization=organization, subscription__has_key="id")
+        if of_agents[:limit].count() >= limit:
+            raise LimitReached
+    try:
+        require_host_quota(callback)
+    except InvalidFields as error:
+        raise LimitReached from error
+
+
 def of_hub(organization: Organization) -> "QuerySet[Webhook]":
     """Return the webhooks of an organization that were subscribed at the hub."""
-    return Webhook.objects.kept().filter(organization=organization, subscription__isnull=False)
+    return Webhook.objects.kept().filter(organization=organization, subscription__has_key="topic")
 
 
 def require_url_quota(

@@ -1,5 +1,6 @@
 """The health of a webhook: as a label for the list, and as numbers for its page."""
 
+import json
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -105,7 +106,7 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
     """Return the latest verification as (title, value) pairs; none if there was none and none is wanted."""
     latest = latest_of(webhook)
     if latest is None:
-        return []
+        return subscription_of(webhook)
     verified = "–" if webhook.verified_at is None else when(webhook.verified_at, now=now)
     facts = [("Verified", verified), ("Verification", latest.get_state_display()), ("URL asked", latest.stored_url)]
     if latest.due_at is not None:
@@ -113,9 +114,18 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
     facts += [(f"Request {request['number']}", _request(request, now=now)) for request in latest.requests]
     if webhook.allowed_rate is not None:
         facts.append(("Allowed rate", f"{webhook.allowed_rate:,} requests a minute"))
-    if webhook.subscription is not None:
-        facts += [("Topic", str(webhook.subscription["topic"])), ("Hub", str(webhook.subscription["hub"]))]
-    return facts
+    return [*facts, *subscription_of(webhook)]
+
+
+def subscription_of(webhook: Webhook) -> list[tuple[str, SafeString | str]]:
+    """Return what a subscriber has asked for, as (title, value) pairs; none for webhooks created otherwise."""
+    match webhook.subscription:
+        case {"topic": topic, "hub": hub}:
+            return [("Topic", str(topic)), ("Hub", str(hub))]
+        case {"id": subscription_id, "arguments": arguments, "api_key": key}:
+            shown = json.dumps(arguments, ensure_ascii=False)
+            return [("Subscription", str(subscription_id)), ("Arguments", shown), ("API key", str(key))]
+    return []
 
 
 def _request(logged: Entry, *, now: datetime) -> SafeString:

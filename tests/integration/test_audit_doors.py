@@ -23,6 +23,7 @@ from deliveries import pipeline
 from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repository, Webhook
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import mcp_subscribing
 from hookhub import replays
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
@@ -117,6 +118,17 @@ def subscription(world: World) -> bytes:
     return urlencode({"hub.mode": "subscribe", "hub.topic": topic, "hub.callback": world.url}).encode()
 
 
+def unsubscription(world: World) -> tuple[str, object]:
+    """Return the call by which an agent ends a subscription, after having made it."""
+    now = timezone.now()
+    key = ApiKey.objects.get(key_id=world.api.key.split("_")[1])
+    wanted = mcp_subscribing.Key(world.organization.pk, key.key_id, "https://agent.example/", "push", {})
+    asked = mcp_subscribing.Subscription(wanted, "whsec_" + "a" * 32, None, {}, "http://testserver/v1/events/")
+    mcp_subscribing.subscribe(asked, organization=world.organization, lasts=timedelta(hours=1), now=now)
+    params = {"name": "push", "delivery": {"mode": "webhook", "url": wanted.url}}
+    return "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "events/unsubscribe", "params": params}
+
+
 SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", ""): ("webhook.created", lambda w: (HOOKS, web(w))),
     ("PATCH", "/<str:webhook>"): ("webhook.updated", lambda w: (hook(w), {"events": ["push"]})),
@@ -132,6 +144,7 @@ SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
 }
 
 OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
+    ("POST", "mcp"): ("webhook.deleted", unsubscription),
     ("POST", "v1/organizations"): ("organization.created", lambda w: ("/v1/organizations", {"slug": "new"})),
     ("PATCH", "v1/organizations/<str:slug>"): (
         "organization.updated",
@@ -262,9 +275,10 @@ def test_every_operation_of_every_api_is_in_the_audit_log(world: World, method: 
     path, body = request(world)
     caller = world.operator if route == "v1/organizations" else world.api
     content_type = "application/x-www-form-urlencoded" if isinstance(body, bytes) else "application/json"
+    headers = {"Mcp-Method": body["method"]} if path == "/mcp" and isinstance(body, dict) else None
 
     def act() -> None:
-        answer = caller.send(method, path, body, content_type=content_type)
+        answer = caller.send(method, path, body, content_type=content_type, headers=headers)
         assert answer.status_code < 300, (answer.status_code, answer.content)
 
     written = written_by(act)

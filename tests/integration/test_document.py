@@ -99,6 +99,7 @@ def organizations(exerciser: Exerciser) -> None:
     call("PATCH", "/v1/repositories/{name}", {"private": False}, name="widgets")
     call("DELETE", "/v1/repositories/{name}", name="gone")
     call("GET", "/v1/audit")
+    call("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "ping"})
     key = call("POST", "/v1/api-keys", {"scope": "read"})
     call("GET", "/v1/api-keys")
     call("PATCH", "/v1/api-keys/{key_id}", {"name": "reader"}, key_id=key["id"])

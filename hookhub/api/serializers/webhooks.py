@@ -104,14 +104,18 @@ class VerificationSerializer(serializers.Serializer[Verification]):
 
 
 class SubscriptionSerializer(serializers.Serializer[Any]):
-    """What a subscriber at the hub has asked for, by WebSub."""
+    """What a subscriber has asked for: at the hub by WebSub, or an agent by MCP."""
 
-    topic = serializers.CharField(read_only=True, help_text="The topic, as the subscriber writes it.")
-    hub = serializers.CharField(read_only=True, help_text="The address that it subscribed at.")
-    algorithm = serializers.CharField(read_only=True, help_text="The algorithm that signs, if there is a secret.")
+    topic = serializers.CharField(required=False, help_text="WebSub: the topic, as the subscriber writes it.")
+    hub = serializers.CharField(required=False, help_text="WebSub: the address that it subscribed at.")
+    algorithm = serializers.CharField(required=False, help_text="WebSub: the algorithm that signs.")
     is_public = serializers.BooleanField(
-        read_only=True, help_text="Whether it subscribed without a key that may read the repository."
+        required=False, help_text="WebSub: whether it subscribed without a key that may read the repository."
     )
+    id = serializers.CharField(required=False, help_text="MCP: the id of the subscription, as the agent knows it.")
+    name = serializers.CharField(required=False, help_text="MCP: the name of the event.")
+    arguments = serializers.DictField(required=False, help_text="MCP: what events are filtered by.")
+    api_key = serializers.CharField(required=False, help_text="MCP: the id of the API key with which it subscribed.")
 
 
 class WebhookSerializer(serializers.Serializer[Webhook]):
@@ -178,7 +182,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit.",
     )  # fmt: skip
     subscription = serializers.SerializerMethodField(
-        help_text="What a subscriber at the hub has asked for; null for webhooks that were created otherwise."
+        help_text="What a subscriber has asked for; null for webhooks that were created otherwise."
     )
     expires_at = serializers.DateTimeField(
         allow_null=True, required=False,
@@ -215,7 +219,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
 
     @extend_schema_field(SubscriptionSerializer(allow_null=True))
     def get_subscription(self, webhook: Webhook) -> object:
-        return webhook.subscription
+        found = webhook.subscription
+        return (
+            None if found is None else {name: found[name] for name in SubscriptionSerializer().fields if name in found}
+        )
 
     @extend_schema_field(serializers.ChoiceField(Webhook.Status.choices))
     def get_status(self, webhook: Webhook) -> str:
