@@ -76,8 +76,8 @@ partners-github: venv ## test with go-github, hub4j, octocrab and gh, which it b
 	@$(BIN)/python -m tests.partners.github_clients
 	@$(BIN)/python -m pytest -q -m github tests/partners/test_github_clients.py tests/partners/test_gh.py
 
-demo: venv ## push to a real git repository and show its events arrive, signed, retried and recorded
-	@$(BIN)/python manage.py demo
+demo: venv ## push to a real git repository and show its events arrive, signed, retried and recorded; KEEP=1 leaves it up
+	@$(BIN)/python manage.py demo $(if $(KEEP),--keep)
 
 up: venv ## run the service in the foreground; prints its address and, the first time, a login and an API key
 	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))

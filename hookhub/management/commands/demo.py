@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,7 @@ from typing import Any
 
 import requests
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from deliveries import audit
@@ -27,6 +27,7 @@ from deliveries.models import Organization
 from hookhub.client import Client
 from hookhub.embedded import servers, service
 from hookhub.git.install import install
+from hookhub.management import demo_credentials
 from hookhub.management.commands.listen import Behaviour, Receiver, open_server
 from hookhub.management.commands.up import first_free_port
 from hookhub.models import ApiKey, Scope
@@ -67,16 +68,21 @@ class Command(BaseCommand):
     help = "Push to a real git repository and watch its events being signed, delivered, retried and logged."
     requires_system_checks = ()
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--keep", action="store_true", help="Leave everything running at the end, until Ctrl-C, to look at it."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if shutil.which("git") is None:
             raise CommandError("The demo requires git; install it and try again.")
         try:
-            self._run()
+            self._run(keep=options["keep"])
         except service.ServiceError as error:
             raise CommandError(str(error)) from error
 
     @audit.by_command("demo")
-    def _run(self) -> None:
+    def _run(self, *, keep: bool) -> None:
         subscribers = make_subscribers()
         with contextlib.ExitStack() as stack:
             port, log = first_free_port("127.0.0.1"), servers.home() / "demo.log"
@@ -87,9 +93,13 @@ class Command(BaseCommand):
             operator, operator_key = ApiKey.issue(
                 organization=None, scope=Scope.MASTER, name="demo", now=timezone.now()
             )
-            stack.callback(delete_key, operator)
+            stack.callback(demo_credentials.delete_key, operator)
             organization = f"demo-{timezone.now():%Y%m%d-%H%M%S}"
             key = self._create_organization(url, operator_key, organization)
+            login = demo_credentials.create_login(Organization.objects.get(slug=organization))
+            stack.callback(demo_credentials.delete_login, login)
+            address = f"{url}/admin/deliveries/delivery/"
+            self._print(f"Look at its deliveries while it runs: {address}\n  login {organization} / {login.password}")
             client = stack.enter_context(Client(url, key))
             for subscriber in subscribers:
                 stack.enter_context(self._subscribed(client, subscriber))
@@ -99,7 +109,11 @@ class Command(BaseCommand):
             self._print("\nChecking the invariants …")
             call_command("check_ledger", settling=timedelta(0), stdout=self.stdout)
             summary = self._summarise(client, subscribers, events=expected)
-        self._print(summary.line)
+            if keep:
+                self._print(f"{summary.line}\nStill running at {address} until Ctrl-C.")
+                wait_for_interrupt()
+        if not keep:
+            self._print(summary.line)
         if not summary.is_good:
             raise CommandError("The demo failed; see the delivery log above.")
 
@@ -264,13 +278,12 @@ class Summary:
     is_good: bool
 
 
-@audit.by_command("demo")
-def delete_key(key: ApiKey) -> None:
-    """Delete the operator key that the demo created for itself."""
-    with transaction.atomic():
-        target, state = key.as_target(), key.as_state()
-        key.delete()
-        audit.record("api_key.deleted", target=target, before=state, now=timezone.now())
+def wait_for_interrupt() -> None:
+    """Return on Ctrl-C, or when a service manager ends the process."""
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    interrupted.wait()
 
 
 def log_of(client: Client, subscriber: Subscriber) -> list[dict[str, Any]]:

@@ -124,12 +124,13 @@ class Command(BaseCommand):
 def first_steps() -> list[str]:
     """Create a login, an organization and an API key on the very first start; return the lines that show them.
 
-    Organizations left by ``demo`` do not count as a start. Outside development mode the output is kept in the logs of a
-    service manager or a cloud provider, so no secret is created or printed there.
+    Organizations and logins left by ``demo`` do not count as a start. Outside development mode the output is kept in
+    the logs of a service manager or a cloud provider, so no secret is created or printed there.
     """
     if not settings.HOOKHUB_DEVELOPMENT:
         return [] if User.objects.exists() else [NO_LOGIN_YET]
-    if User.objects.exists() or Organization.objects.exclude(slug__regex=LEFT_BY_A_DEMO).exists():
+    people = User.objects.exclude(username__regex=LEFT_BY_A_DEMO)
+    if people.exists() or Organization.objects.exclude(slug__regex=LEFT_BY_A_DEMO).exists():
         return []
     password = secrets.token_urlsafe(12)
     user = User.objects.create_superuser("admin", "admin@localhost", password)
