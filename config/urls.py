@@ -1,13 +1,13 @@
-"""The URL configuration: the API under /v1/, the admin, and the paths of the dialects."""
+"""The URL configuration: the front page, the API under /v1/, the admin, and the paths of the dialects."""
 
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
 
 from hookhub.dialects import DIALECTS
 from hookhub.http.documentation import documentation
 from hookhub.http.errors import not_found
+from hookhub.http.home import home
 from hookhub.http.security_txt import security_txt
 from hookhub.mcp.views import McpView
 
@@ -16,7 +16,7 @@ admin.autodiscover()
 IN_DEVELOPMENT = settings.DEBUG or settings.HOOKHUB_DEVELOPMENT
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="root")),
+    path("", home),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
     path("mcp", McpView.as_view()),
@@ -26,7 +26,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     *[route for dialect in DIALECTS.values() for route in dialect.fixed],
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
-    *([re_path(r"^docs(?P<path>|/.*)$", documentation)] if IN_DEVELOPMENT else []),
+    *([re_path(r"^docs(?P<path>|/.*)$", documentation, name="documentation")] if IN_DEVELOPMENT else []),
 ]
 
 handler400 = "hookhub.http.errors.malformed_request"

@@ -103,7 +103,9 @@ def test_no_page_that_answers_a_form_of_the_admin_holds_what_its_policy_forbids(
     assert all(answer.headers["Content-Type"].startswith("text/html") for answer in answers.values())
 
 
-@pytest.mark.parametrize("address", ["/v1/", "/v1/docs", "/v1/auth/login/", "/admin/login/", "/v1/nowhere", "/nowhere"])
+@pytest.mark.parametrize(
+    "address", ["/", "/v1/", "/v1/docs", "/v1/auth/login/", "/admin/login/", "/v1/nowhere", "/nowhere"]
+)
 def test_no_page_for_strangers_holds_what_its_policy_forbids(db: None, address: str) -> None:
     answer = Client().get(address, headers={"Accept": "text/html"})
 
