@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.test import Client
-from django.utils import timezone
 
+from deliveries.db import sql
 from deliveries.workers import Heartbeat
 from hookhub.http import documentation, readiness
 from tests.pages import Page, read_policy
@@ -25,7 +25,7 @@ def shown(client: Client) -> str:
 
 
 def test_a_person_reads_whether_all_is_well_and_where_to_go(client: Client) -> None:
-    Heartbeat().beat(now=timezone.now())
+    Heartbeat("a worker").beat(now=sql.database_now())
 
     page = shown(client)
 
