@@ -61,13 +61,23 @@ class McpEvent(Format):
 
 
 def _body(message: Message, *, data: bytes) -> bytes:
-    name = (message.subscription or {}).get("name", message.event_type)
     return b'{"eventId":%s,"name":%s,"timestamp":"%s","data":%s,"cursor":null}' % (
         encode(message.event_id),
-        encode(name),
+        encode(name_of(message)),
         stamp(message.occurred_at, milliseconds=True).encode(),
         data,
     )
+
+
+def name_of(message: Message) -> str:
+    """Return the name under which an event was subscribed to; its type if it is sent for another reason, as a ping is.
+
+    Type and name may differ by the action that one of them has: ``issues`` and ``issues.opened``.
+    """
+    event_type = message.event_type
+    name = (message.subscription or {}).get("name", event_type)
+    is_same = f"{name}.".startswith(f"{event_type}.") or f"{event_type}.".startswith(f"{name}.")
+    return name if is_same else event_type
 
 
 def summary_of(event_id: str, *, size: int, address: str) -> dict[str, object]:

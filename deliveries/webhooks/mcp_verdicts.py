@@ -42,7 +42,7 @@ def verdict_on(asked: Asked) -> Verdict | None:
     """
     webhook = Webhook.objects.kept().filter(pk=asked.webhook_id).first()
     if asked.verification is None:
-        return Verdict(reason=ENDED) if webhook is None else Verdict(webhook.expires_at)
+        return _in_force(webhook)
     verification = Verification.objects.filter(pk=asked.verification).first()
     if verification is None:
         return Verdict(reason=ENDED)
@@ -52,15 +52,18 @@ def verdict_on(asked: Asked) -> Verdict | None:
         case State.FAILED:
             verifying.forget(verification.pk, webhook_id=asked.webhook_id, now=sql.database_now())
             return Verdict(reason=reason_of(verification))
-    if webhook is None:
-        return Verdict(reason=ENDED)
-    if verification.state == State.VERIFIED:
-        return Verdict(webhook.expires_at)
-    latest = verifying.latest_of(webhook)
-    if latest is not None and latest.pk != verification.pk:
+    latest = None if webhook is None else verifying.latest_of(webhook)
+    if verification.state == State.SUPERSEDED and latest is not None and latest.pk != verification.pk:
         return verdict_on(asked._replace(verification=latest.pk))
-    # Superseded by a change that needed no proof.
-    return Verdict(reason=ENDED) if webhook.unverified else Verdict(webhook.expires_at)
+    # Proved, or superseded by a change that needed no proof, or by its end.
+    return _in_force(webhook)
+
+
+def _in_force(webhook: Webhook | None) -> Verdict:
+    """Return when a subscription ends, or that it has ended: its key may have been revoked meanwhile."""
+    if webhook is None or webhook.unverified or webhook.has_ended(now=sql.database_now()):
+        return Verdict(reason=ENDED)
+    return Verdict(webhook.expires_at)
 
 
 def give_up(asked: Asked, *, now: datetime) -> Verdict:

@@ -26,7 +26,7 @@ KEPT = (
     "type", "enum", "const", "title", "description", "format", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "minLength", "maxLength",
 )  # fmt: skip
-# An organization's arguments are in a column of each webhook.
+# They are in a column of the webhook.
 MAX_ARGUMENTS = 4096
 
 
@@ -55,6 +55,14 @@ def definitions(organization: Organization) -> dict[str, Definition]:
     for name, each in catalogue.of(organization.default_dialect).types.items():
         types.setdefault(name, each)
     return {name: definition_of(each) for name, each in types.items()}
+
+
+def find(name: str, *, organization: Organization) -> Definition | None:
+    """Return one of the definitions, or None if there is no event of this name."""
+    found = registry.custom(organization).types.get(name)
+    if found is None:
+        found = catalogue.of(organization.default_dialect).types.get(name)
+    return None if found is None else definition_of(found)
 
 
 def definition_of(each: EventType) -> Definition:
@@ -95,14 +103,18 @@ def _kept(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: schema[keyword] for keyword in KEPT if keyword in schema}
 
 
-def require_valid(arguments: Mapping[str, Any], definition: Definition) -> None:
-    """Raise RpcError unless the arguments are valid, and can be stored."""
+def require_short(arguments: Mapping[str, Any]) -> None:
+    """Raise RpcError if arguments are too long, or have numbers that are."""
     try:
         text = compact_json.encode(arguments)
     except ValueError as error:
         raise invalid_params("arguments contains a number that is too large.") from error
     if len(text) > MAX_ARGUMENTS:
         raise invalid_params(f"arguments must be at most {MAX_ARGUMENTS:,} bytes long as JSON.")
+
+
+def require_valid(arguments: Mapping[str, Any], definition: Definition) -> None:
+    """Raise RpcError unless the arguments are valid, and can be stored."""
     schema = compact_json.encode(definition.input_schema).decode()
     errors = validation.errors_in(arguments, schema, budget=Budget())
     if errors:

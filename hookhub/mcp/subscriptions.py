@@ -41,7 +41,7 @@ class Target(NamedTuple):
 def subscribe(params: Mapping[str, Any], context: Context) -> Asked:
     """Ask for a subscription, or for its renewal; raise RpcError if it cannot be had."""
     target = read_target(params)
-    definition = event_types.definitions(context.organization).get(target.name)
+    definition = event_types.find(target.name, organization=context.organization)
     if definition is None:
         raise invalid_params(f"name: there is no event {target.name[:100]!r}; events/list has all of them.")
     lasts = ttl_of(params)
@@ -85,6 +85,7 @@ def read_target(params: Mapping[str, Any]) -> Target:
         raise invalid_params("name must be the name of an event.")
     if not isinstance(arguments, dict | None):
         raise invalid_params("arguments must be an object.")
+    event_types.require_short(arguments or {})
     if not isinstance(delivery, dict) or delivery.get("mode") != "webhook":
         raise invalid_params('delivery.mode must be "webhook".')
     callback = delivery.get("url")

@@ -6,7 +6,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -122,8 +122,9 @@ METHODS: Mapping[str, Callable[[Mapping[str, Any], Context], dict[str, Any]]] = 
 
 def subscribe(call: Call, context: Context) -> HttpResponse:
     """Return the answer to events/subscribe, or let the web server look for it until it is there."""
-    with waiting.place(context.caller) as wait:
-        asked = subscriptions.subscribe(call.params, context)
+    waiting.require_room(context.organization.pk)
+    asked = subscriptions.subscribe(call.params, context)
+    wait = Wait(context.organization.pk)
     subscription_id = subscriptions.read_target(call.params).key(context).id
     look = partial(verdict_as_json, wait, asked, subscription_id, call_id=call.id, headers=context.request.headers)
     found = look()
@@ -148,6 +149,12 @@ def verdict_as_json(
         body = jsonrpc.result_of(call_id, result)
     except RpcError as error:
         body = jsonrpc.error_of(call_id, error)
+    except (OperationalError, InterfaceError):
+        # The verdict is in the database, which may be back in time.
+        if not wait.is_over:
+            return None
+        unavailable = RpcError(jsonrpc.SERVER_ERROR, "The database is unavailable. Make the same call again.")
+        body = jsonrpc.error_of(call_id, unavailable)
     except BaseException:
         wait.end()
         raise

@@ -3,8 +3,7 @@
 The web server looks again from time to time (``hookhub.server.polling``). Elsewhere, the thread of the request does.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from time import monotonic, sleep
@@ -20,56 +19,55 @@ from hookhub.mcp.subscriptions import callback_failed
 # Longer than the request to the callback may take, with time for a worker to find it. The caller waits as long.
 PATIENCE = timedelta(seconds=15)
 INTERVAL = timedelta(milliseconds=200)
-# How many calls of one caller, and of all, may wait in a process: each look is a query.
-MAX_OF_CALLER = 8
+# How many calls of one organization, and of all, may wait in a process: each look is a query, and a worker asks only so
+# many callbacks at a time.
+MAX_OF_ORGANIZATION = 8
 MAX_WAITING = 64
-
-# How much longer a place is kept for a call whose connection is lost, and which is looked at no more.
+# How much longer a call counts that is looked for no more, because its connection is lost.
 GRACE = timedelta(seconds=5)
 
 _waiting: "list[Wait]" = []
 _lock = Lock()
 
 
-class Wait:
-    """A call that waits for the verdict on a callback, and has a place for it."""
+def require_room(organization_id: int) -> None:
+    """Raise RpcError if too many calls wait already."""
+    now = monotonic()
+    with _lock:
+        _waiting[:] = [each for each in _waiting if each.deadline + GRACE.total_seconds() > now]
+        of_organization = sum(each.organization_id == organization_id for each in _waiting)
+        if of_organization >= MAX_OF_ORGANIZATION or len(_waiting) >= MAX_WAITING:
+            message = "Too many callbacks are being verified; try again in a moment."
+            raise RpcError(EXHAUSTED, message, data={"limit": "waiting"})
 
-    def __init__(self, caller: str) -> None:
-        """Take a place; raise RpcError if there is none."""
-        self.caller = caller
-        now = monotonic()
-        self.deadline = now + PATIENCE.total_seconds()
+
+class Wait:
+    """A call that waits for the verdict on a callback."""
+
+    def __init__(self, organization_id: int) -> None:
+        """Count the call among those that wait, until it ends."""
+        self.organization_id = organization_id
+        self.deadline = monotonic() + PATIENCE.total_seconds()
         with _lock:
-            _waiting[:] = [each for each in _waiting if each.deadline + GRACE.total_seconds() > now]
-            of_caller = sum(each.caller == caller for each in _waiting)
-            if of_caller >= MAX_OF_CALLER or len(_waiting) >= MAX_WAITING:
-                message = "Too many callbacks are being verified; try again in a moment."
-                raise RpcError(EXHAUSTED, message, data={"limit": "waiting"})
             _waiting.append(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the caller has waited for long enough."""
+        return monotonic() >= self.deadline
 
     def look(self, asked: Asked) -> Verdict | None:
         """Return the verdict, if there is one by now or it is too late; None to look again."""
         verdict = mcp_verdicts.verdict_on(asked)
-        if verdict is None and monotonic() >= self.deadline:
+        if verdict is None and self.is_over:
             verdict = mcp_verdicts.give_up(asked, now=sql.database_now())
         return verdict
 
     def end(self) -> None:
-        """Release the place; again is harmless."""
+        """Count the call no more; again is harmless."""
         with _lock:
             if self in _waiting:
                 _waiting.remove(self)
-
-
-@contextmanager
-def place(caller: str) -> Iterator[Wait]:
-    """Return a place for a call that may have to wait; it is given back if the block fails."""
-    wait = Wait(caller)
-    try:
-        yield wait
-    except BaseException:
-        wait.end()
-        raise
 
 
 def block(look: Callable[[], bytes | None]) -> bytes:

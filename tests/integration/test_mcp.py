@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
@@ -16,10 +17,13 @@ from deliveries import pipeline
 from deliveries.maintenance import invariants, leases
 from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Verification, Webhook
 from deliveries.sending.sender import Sender, certificates_from_settings, make_sender
-from deliveries.webhooks import lifecycle, mcp_subscribing
+from deliveries.webhooks import lifecycle, mcp_subscribing, mcp_verdicts
+from deliveries.webhooks.mcp_subscribing import Asked
+from deliveries.webhooks.mcp_verdicts import Verdict
 from hookhub import api_keys
 from hookhub.event_types import registry
 from hookhub.mcp import waiting
+from hookhub.mcp.waiting import PATIENCE
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller
 from tests.chatgpt import OTHER_SECRET, SECRET, ChatGPT, playing_chatgpt
@@ -567,28 +571,58 @@ def test_a_call_that_waits_hears_that_its_subscription_was_ended(
 
 
 def test_only_so_many_calls_wait_at_a_time(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:
-    key = ApiKey.objects.get(scope=Scope.READ)
-    places = [waiting.Wait(key.key_id) for _ in range(waiting.MAX_OF_CALLER)]
+    places = [waiting.Wait(forge.organization.pk) for _ in range(waiting.MAX_OF_ORGANIZATION)]
 
-    assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32013
+    assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"limit": "waiting"}
     assert not Webhook.objects.exists()
-    subscribe(Caller.of(forge.organization, Scope.READ), chatgpt)
+    waiting.require_room(0)
     for place in places:
         place.end()
         place.end()
     subscribe(agent, chatgpt)
-    # What was refused or failed has given its place back.
+    # What was refused or has failed does not count.
     error(agent, "events/subscribe", wanted(chatgpt, name="nothing"))
     assert waiting._waiting == []
 
 
-def test_a_place_of_a_lost_call_is_given_back_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = waiting.Wait("lost")
+def test_a_lost_call_counts_no_more_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = waiting.Wait(1)
     monkeypatch.setattr(waiting, "monotonic", lambda: lost.deadline + 10)
 
-    waiting.Wait("next").end()
+    waiting.require_room(1)
 
     assert waiting._waiting == []
+
+
+@pytest.mark.parametrize("patience", [PATIENCE, timedelta(0)], ids=["in time", "too late"])
+def test_a_database_that_is_away_while_a_call_waits_may_come_back(
+    agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch, patience: timedelta
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", patience)
+    verdict_on, failures = mcp_verdicts.verdict_on, [OperationalError("away"), InterfaceError("away")]
+
+    def fails_first(asked: Asked) -> Verdict | None:
+        if failures:
+            raise failures.pop()
+        return verdict_on(asked)
+
+    monkeypatch.setattr(mcp_verdicts, "verdict_on", fails_first)
+
+    found = rpc(agent, "events/subscribe", wanted(chatgpt)).json()
+
+    assert ("result" in found) is bool(patience)
+    assert patience or found["error"]["code"] == -32000
+    assert waiting._waiting == []
+
+
+def test_a_key_that_is_revoked_while_a_renewal_waits_has_no_subscription(
+    agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(agent, chatgpt)
+    Webhook.objects.update(verified_at=timezone.now() - 2 * DAY)
+    monkeypatch.setattr(waiting, "sleep", lambda _: key_of(agent).revoke(now=timezone.now()))
+
+    assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"reason": "subscription_ended"}
 
 
 # Filters --------------------------------------------------------------------------------------------------------------
@@ -1047,6 +1081,31 @@ def test_the_owner_sees_what_was_subscribed(agent: Caller, chatgpt: ChatGPT, for
     assert actions == ["webhook.created", "webhook.verification_started", "webhook.verified"]
     assert owner.delete(f"/v1/webhooks/{row['id']}").status_code == 204
     assert Verification.objects.filter(webhook=None).count() == 0
+
+
+def test_the_admin_shows_what_was_subscribed(admin_client: Client, agent: Caller, chatgpt: ChatGPT) -> None:
+    made = subscribe(agent, chatgpt, arguments={"environment": "staging"})
+    subscribe(agent, chatgpt, name="push")
+
+    for webhook in Webhook.objects.all():
+        page = admin_client.get(f"/admin/deliveries/webhook/{webhook.pk}/change/").content.decode()
+        assert key_of(agent).key_id in page
+        assert SECRET not in page
+    assert (
+        made["id"]
+        in admin_client.get(
+            f"/admin/deliveries/webhook/{Webhook.objects.get(events=['app.deployed']).pk}/change/"
+        ).content.decode()
+    )
+
+
+def test_a_number_that_no_json_can_hold_is_an_error_of_the_parameters(agent: Caller, chatgpt: ChatGPT) -> None:
+    for method in ("events/subscribe", "events/unsubscribe"):
+        content = json.dumps(
+            {"jsonrpc": "2.0", "id": 1, "method": method, "params": wanted(chatgpt, arguments={"attempt": 7})}
+        ).replace('"attempt": 7', '"attempt": 1e999')
+        answer = agent.post("/mcp", content.encode(), headers={"Mcp-Method": method})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
 
 
 def test_a_verification_that_the_owner_asks_for_is_the_agents(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:

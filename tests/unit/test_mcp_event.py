@@ -30,6 +30,22 @@ def test_an_event_has_the_name_that_was_subscribed_to_and_the_publishers_own_byt
     assert dict(rendered.headers)["webhook-id"] == json.loads(rendered.body)["eventId"]
 
 
+@pytest.mark.parametrize(
+    ("event_type", "name", "told"),
+    [
+        ("issues.opened", "issues", "issues"),
+        ("issues", "issues.opened", "issues.opened"),
+        ("push", "push", "push"),
+        ("ping", "push", "ping"),
+        ("pushed", "push", "pushed"),
+    ],
+)
+def test_a_ping_is_not_taken_for_the_event(event_type: str, name: str, told: str) -> None:
+    message = PUSH._replace(event_type=event_type, subscription={"id": "sub_1", "name": name})
+
+    assert json.loads(MCP.render(message).body)["name"] == told
+
+
 def test_every_attempt_has_the_events_id_and_is_signed_afresh() -> None:
     later = PUSH.sent_at + timedelta(hours=2)
 
