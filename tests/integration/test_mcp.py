@@ -17,7 +17,7 @@ from deliveries import pipeline
 from deliveries.maintenance import invariants, leases
 from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Verification, Webhook
 from deliveries.sending.sender import Sender, certificates_from_settings, make_sender
-from deliveries.webhooks import lifecycle, mcp_subscribing, mcp_verdicts
+from deliveries.webhooks import lifecycle, mcp_subscribing, mcp_verdicts, verification_queue
 from deliveries.webhooks.mcp_subscribing import Asked
 from deliveries.webhooks.mcp_verdicts import Verdict
 from hookhub import api_keys
@@ -281,6 +281,17 @@ def test_a_callback_that_cannot_be_reached_or_is_not_trusted_has_none_either(
     params = wanted(chatgpt)
     chatgpt.receiver.close()
     assert error(agent, "events/subscribe", params)["data"] == {"reason": "connection_failed"}
+    assert not Webhook.objects.kept().exists()
+
+
+def test_a_slow_callback_has_none_either(agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification_queue, "TIMEOUT", timedelta(milliseconds=300))
+    chatgpt.receiver.delay = 30
+
+    found = error(agent, "events/subscribe", wanted(chatgpt))
+
+    assert (found["code"], found["data"]) == (-32015, {"reason": "timeout"})
+    assert len(chatgpt.verifications) == 1
     assert not Webhook.objects.kept().exists()
 
 
