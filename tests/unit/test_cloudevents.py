@@ -15,6 +15,7 @@ from standardwebhooks import WebhookVerificationError
 from deliveries.formats import FORMATS, Message
 from deliveries.formats.cloudevents import source_of
 from deliveries.formats.cloudevents_binary import header_value
+from hookhub.receiving import verify
 from tests.golden.messages import MESSAGES, NEWEST, PUSH
 
 MODES = ("cloudevents", "cloudevents-binary")
@@ -66,6 +67,16 @@ def test_the_signature_is_that_of_standard_webhooks(mode: str) -> None:
         Verifier(NEWEST).verify(rendered.body, dict(rendered.headers))
         with pytest.raises(WebhookVerificationError):
             Verifier(NEWEST).verify(rendered.body + b" ", dict(rendered.headers))
+
+
+def test_the_receivers_helper_verifies_the_structured_mode() -> None:
+    rendered = FORMATS["cloudevents"].render(PUSH)
+
+    received = verify(
+        rendered.body, dict(rendered.headers), secrets=NEWEST, format="standard-webhooks", now=PUSH.sent_at
+    )
+
+    assert (received.type, received.id, received.data) == ("push", PUSH.delivery_id, json.loads(PUSH.payload))
 
 
 @pytest.mark.parametrize(
