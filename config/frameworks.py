@@ -118,6 +118,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "events", "description": "Publish and read events."},
         {"name": "meta", "description": "The version and configuration of this deployment."},
         {"name": "organizations", "description": "The tenants of this deployment."},
+        {"name": "portal-sessions", "description": "Links to the portal, for the owners of webhooks."},
         {"name": "replays", "description": "Bulk redelivery."},
         {"name": "repositories", "description": "The subjects of most events."},
         {"name": "webhooks", "description": "Subscriptions of URLs to event types."},

@@ -94,13 +94,13 @@ if HOOKHUB_BEHIND_TLS_PROXY:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     # With this prefix browsers accept the cookies only from this host, not from a sibling domain.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
-    HOOKHUB_DEVICE_COOKIE = "__Host-device"
+    HOOKHUB_DEVICE_COOKIE, HOOKHUB_PORTAL_COOKIE = "__Host-device", "__Host-portal"
     SECURE_HSTS_SECONDS = 31_536_000
     # The proxy redirects browsers to https; a program that sent its key over http should get an error, not a redirect
     # (W008). Whether HSTS may cover subdomains and be preloaded (W005, W021) is not for HookHub to decide.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 else:
-    HOOKHUB_DEVICE_COOKIE = "hookhub_device"
+    HOOKHUB_DEVICE_COOKIE, HOOKHUB_PORTAL_COOKIE = "hookhub_device", "hookhub_portal"
 SESSION_COOKIE_AGE = whole("HOOKHUB_SESSION_AGE", 43_200, least=60)
 HOOKHUB_SESSION_IDLE = seconds("HOOKHUB_SESSION_IDLE", timedelta(hours=2))
 CSRF_COOKIE_HTTPONLY = False  # The browsable API reads it.
@@ -278,6 +278,7 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.hourly_stats.count_attempts",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
+    "hookhub.portal_sessions.prune_ended",
     "hookhub.notifications.webhooks.notify_owners",
     "hookhub.notifications.leases.notify_owners",
     "hookhub.notifications.api_keys.warn_of_expiring_keys",

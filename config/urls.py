@@ -19,6 +19,7 @@ urlpatterns = [
     path("", home),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
+    path("portal/", include("hookhub.portal.urls")),
     path("mcp", McpView.as_view()),
     # The admin's "view on site" redirect: no object has a page on the site, and the redirect would reveal which objects
     # exist in other organizations.

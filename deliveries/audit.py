@@ -30,9 +30,12 @@ State = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The author of a change: an API key (id, name), a person (login, name) or a command (command name, OS user)."""
+    """The author of a change.
 
-    kind: Literal["api_key", "person", "command", "system", "anonymous"]
+    It is an API key (id, name), a person (login, name), a command (command name, OS user) or a portal session (id).
+    """
+
+    kind: Literal["api_key", "person", "command", "portal", "system", "anonymous"]
     id: str
     name: str = ""
     address: str = ""

@@ -35,9 +35,11 @@ def counted_until() -> datetime | None:
     return None if progress is None else time_of(progress.next_attempt)
 
 
-def of_webhook(webhook: Webhook, *, after: datetime, before: datetime, step: Step) -> list[Point]:
-    """Return a point for each step of a webhook's attempts, also for those without any; see ``points``."""
-    return points([webhook.organization_id], webhook_id=webhook.pk, after=after, before=before, step=step)
+def of_webhooks(webhooks: Sequence[Webhook], *, after: datetime, before: datetime, step: Step) -> list[Point]:
+    """Return a point for each step of these webhooks' attempts, also for steps without any; see ``points``."""
+    organizations = {webhook.organization_id for webhook in webhooks}
+    ids = [webhook.pk for webhook in webhooks]
+    return points(sorted(organizations), webhook_ids=ids, after=after, before=before, step=step)
 
 
 def of_organizations(
@@ -45,16 +47,16 @@ def of_organizations(
 ) -> list[Point]:
     """Return a point for each step of all attempts of these organizations, by default of all; see ``points``."""
     ids = [HourlyStats.ALL_ORGANIZATIONS] if organization_ids is None else organization_ids
-    return points(ids, webhook_id=HourlyStats.ALL_WEBHOOKS, after=after, before=before, step=step)
+    return points(ids, webhook_ids=[HourlyStats.ALL_WEBHOOKS], after=after, before=before, step=step)
 
 
 def points(
-    organization_ids: Sequence[int], *, webhook_id: int, after: datetime, before: datetime, step: Step
+    organization_ids: Sequence[int], *, webhook_ids: Sequence[int], after: datetime, before: datetime, step: Step
 ) -> list[Point]:
     """Return a point for each step that begins before ``before``, from the one that contains ``after`` on."""
     first = floor(after, step)
     rows = HourlyStats.objects.filter(
-        organization_id__in=organization_ids, webhook_id=webhook_id, hour__gte=first, hour__lt=before
+        organization_id__in=organization_ids, webhook_id__in=webhook_ids, hour__gte=first, hour__lt=before
     )
     found: dict[datetime, list[HourlyStats]] = {}
     for row in rows:

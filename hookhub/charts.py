@@ -6,7 +6,7 @@ The numbers are in the page as a table, too. Sizes are in the units of the drawi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from deliveries.timeseries import Point, Step
 
@@ -63,6 +63,25 @@ class Chart:
     counted_until: datetime | None
     width: int = WIDTH
     height: int = HEIGHT
+
+
+class Series(Protocol):
+    """Returns the points of a period; one of ``timeseries`` for a webhook or for organizations."""
+
+    def __call__(self, *, after: datetime, before: datetime, step: Step) -> list[Point]:
+        """Return a point for each step."""
+
+
+def context_of(name: str | None, series: Series, *, counted_until: datetime | None, now: datetime) -> dict[str, object]:
+    """Return the context of ``attempts_chart.html`` for the period of that name; the other periods are links."""
+    period = read_period(name)
+    length, step = PERIODS[period]
+    points = series(after=now - length, before=now, step=step)
+    return {
+        "chart": draw(points, step=step, counted_until=counted_until),
+        "period": period,
+        "periods": [(other, "" if other == period else f"?period={other}") for other in PERIODS],
+    }
 
 
 def read_period(text: str | None) -> Period:

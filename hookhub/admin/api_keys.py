@@ -17,10 +17,10 @@ from hookhub import api_keys
 from hookhub.admin import filters
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import ObjectActions, Skipped
-from hookhub.admin.formatting import badge, span, when
 from hookhub.admin.forms.api_key import ApiKeyForm
 from hookhub.admin.organizations import Undeletable
 from hookhub.admin.tenancy import is_unrestricted
+from hookhub.formatting import badge, span, when
 from hookhub.http import authentication
 from hookhub.models import ApiKey, Scope
 

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from deliveries.models import AuditEntry
 from deliveries.plain_text import printable
 from hookhub.admin import filters
-from hookhub.admin.formatting import timestamp, when
 from hookhub.admin.logs import LogAdmin, LogIndex
+from hookhub.formatting import timestamp, when
 from hookhub.models import Scope
 
 

@@ -17,9 +17,9 @@ from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhoo
 from deliveries.workers import Workers
 from hookhub.admin.attempts_chart import chart_context
 from hookhub.admin.base import page_of
-from hookhub.admin.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
 from hookhub.admin.keyset import MAX_SCANNED
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
+from hookhub.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
 
 # The workers' scheduler ticks once a second, so a delivery this late means that the system does not keep up.
 LATE = timedelta(minutes=1)

@@ -16,8 +16,6 @@ from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, count_reasons, page_of
-from hookhub.admin.explanations import cancel_blocked_reason, explain
-from hookhub.admin.formatting import deliveries, span, state_badge, when
 from hookhub.admin.keyset import Order
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
@@ -30,6 +28,8 @@ from hookhub.admin.presenters import (
     payload_context,
 )
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
+from hookhub.explanations import cancel_blocked_reason, explain
+from hookhub.formatting import deliveries, span, state_badge, when
 from hookhub.models import Scope
 
 # The orders of the indexes of queued deliveries; in the order of ids a page could scan the whole log and find none.

@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from deliveries.models import Delivery, Event, is_pending
 from deliveries.plain_text import printable
 from hookhub.admin import filters
-from hookhub.admin.formatting import badge, timestamp, when
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
@@ -23,6 +22,7 @@ from hookhub.admin.presenters import (
     delivery_row,
     payload_context,
 )
+from hookhub.formatting import badge, timestamp, when
 
 
 @admin.register(Event)

@@ -12,7 +12,7 @@ from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.plain_text import printable
 from hookhub.admin.base import page_of
-from hookhub.admin.formatting import exact, pretty, span, state_badge, timestamp, truncated, when
+from hookhub.formatting import exact, pretty, span, state_badge, timestamp, truncated, when
 
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100

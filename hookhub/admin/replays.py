@@ -10,9 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hookhub.admin import filters
-from hookhub.admin.formatting import state_badge, timestamp, when
 from hookhub.admin.logs import LogAdmin
 from hookhub.admin.presenters import WITH_ORGANIZATION
+from hookhub.formatting import state_badge, timestamp, when
 from hookhub.models import Replay
 
 

@@ -13,8 +13,8 @@ from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
 from deliveries.webhooks import fields, lifecycle, secrets, verifying
 from hookhub.admin.base import ObjectActions, Skipped, page_of
-from hookhub.admin.formatting import deliveries
 from hookhub.event_types import examples
+from hookhub.formatting import deliveries
 
 ONE_PAGE = 100
 

@@ -18,10 +18,11 @@ from deliveries.stats import attempt_stats_of
 from deliveries.webhooks.verification_log import Entry
 from deliveries.webhooks.verifying import latest_of
 from hookhub.admin.attempts_chart import chart_context
-from hookhub.admin.formatting import badge, count_up_to, exact, relative, span, when
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.webhook_actions import OBJECT_ACTIONS
 from hookhub.event_types import examples
+from hookhub.formatting import badge, count_up_to, exact, relative, span, when
+from hookhub.webhook_health import health_of
 
 ACTIVE = Webhook.Status.ACTIVE
 # The recent deliveries on a webhook's page.
@@ -38,7 +39,7 @@ def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: date
         "health": health(webhook, now=now),
         "metrics": metrics(webhook, now=now),
         "explanation": last_failure_of(webhook) if webhook.failure_count else None,
-        "chart": chart_context(request, partial(timeseries.of_webhook, webhook), now=now),
+        "chart": chart_context(request, partial(timeseries.of_webhooks, [webhook]), now=now),
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
@@ -54,26 +55,7 @@ def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: date
 
 def health(webhook: Webhook, *, now: datetime) -> SafeString:
     """Return a colored label that says how healthy a webhook is."""
-    if webhook.deleted_at is not None:
-        return badge("Deleted", "quiet")
-    if webhook.has_ended(now=now):
-        return badge("Ended", "quiet")
-    if webhook.disabled_at is not None:
-        return badge(f"Disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
-    if webhook.unverified:
-        return badge("Unverified", "warning")
-    if webhook.backoff_until is not None and webhook.backoff_until > now:
-        return badge(f"Backing off, next attempt {relative(webhook.backoff_until, now=now)}", "warning")
-    if webhook.failure_count:
-        return badge(f"Failing ({webhook.failure_count})", "warning")
-    if webhook.last_delivery_at is None:
-        return badge("No deliveries yet", "quiet")
-    return badge("Healthy", "good")
-
-
-def was_meant(webhook: Webhook) -> bool:
-    """Return whether the webhook was disabled by its owner."""
-    return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
+    return badge(*health_of(webhook, now=now))
 
 
 def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:

@@ -19,11 +19,11 @@ from deliveries.rates import TooMany
 from deliveries.webhooks import changing, creating, fields, lifecycle
 from hookhub.admin.base import PluralTitle
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
-from hookhub.admin.formatting import deliveries, when
 from hookhub.admin.forms.webhook import WebhookForm
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_actions import ONE_PAGE, WebhookActions
 from hookhub.admin.webhook_overview import health, overview
+from hookhub.formatting import deliveries, when
 from hookhub.http.authorization import MASTER_ONLY
 from hookhub.models import Scope
 

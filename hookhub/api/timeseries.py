@@ -84,7 +84,7 @@ class WebhookTimeseriesView(PresentedView, GenericAPIView[Webhook]):
     def get(self, request: Request, uid: str) -> Response:
         step, after, before = read_period(request, now=timezone.now())
         webhook = find(self, request, uid, scope=Scope.READ)
-        return answer(timeseries.of_webhook(webhook, after=after, before=before, step=step), step=step)
+        return answer(timeseries.of_webhooks([webhook], after=after, before=before, step=step), step=step)
 
 
 class OrganizationTimeseriesView(GenericAPIView[Organization]):

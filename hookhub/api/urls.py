@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, timeseries, webhooks
+from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, portal, timeseries, webhooks
 from hookhub.http.negotiation import OneFormat
 
 urlpatterns = [
@@ -28,6 +28,8 @@ urlpatterns = [
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
     path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),
     path("api-keys/<str:key_id>/roll", keys.RollView.as_view()),
+    path("portal-sessions", portal.PortalSessionsView.as_view(), name="portal-sessions"),
+    path("portal-sessions/<str:uid>", portal.PortalSessionView.as_view()),
     path("repositories", organizations.RepositoriesView.as_view(), name="repositories"),
     path("repositories/<str:name>", organizations.RepositoryView.as_view()),
     path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),

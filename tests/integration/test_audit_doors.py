@@ -24,11 +24,11 @@ from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repos
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import mcp_subscribing
-from hookhub import replays
+from hookhub import portal_sessions, replays
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from hookhub.management.commands import up
-from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
+from hookhub.models import ApiKey, CustomEventType, Membership, PortalSession, Replay, Scope
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.story import Forge, deliver_due
@@ -129,6 +129,12 @@ def unsubscription(world: World) -> tuple[str, object]:
     return "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "events/unsubscribe", "params": params}
 
 
+def portal_session(world: World) -> str:
+    """Return the address of a portal session, after having made it."""
+    wanted = portal_sessions.Wanted(world.organization, PortalSession.Role.READ, timedelta(hours=1))
+    return f"/v1/portal-sessions/{portal_sessions.create(wanted, now=timezone.now())[0].pk}"
+
+
 SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", ""): ("webhook.created", lambda w: (HOOKS, web(w))),
     ("PATCH", "/<str:webhook>"): ("webhook.updated", lambda w: (hook(w), {"events": ["push"]})),
@@ -205,6 +211,8 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
         "delivery.cancelled",
         lambda w: (f"/v1/deliveries/{w.waiting.pk}/cancel", None),
     ),
+    ("POST", "v1/portal-sessions"): ("portal_session.created", lambda w: ("/v1/portal-sessions", {})),
+    ("DELETE", "v1/portal-sessions/<str:uid>"): ("portal_session.revoked", lambda w: (portal_session(w), None)),
     ("POST", "v1/replays"): ("replay.started", lambda w: ("/v1/replays", {"state": ["failed"]})),
     ("POST", "v1/replays/<str:uid>/cancel"): (
         "replay.cancelled",
@@ -233,25 +241,6 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     },
 }
 
-# Operations that change nothing, or nothing that is configuration: publishing, and user sessions.
-NOT_RECORDED = {
-    ("POST", "v1/events"),
-    ("POST", "v1/events/validate"),
-    # It only answers with the caller's identity.
-    ("POST", "api/graphql"),
-    ("POST", "v1/auth/login/"),
-    ("PUT", "v1/auth/login/"),
-    ("POST", "v1/auth/logout/"),
-    *((method, "^docs(?P<path>|/.*)$") for method in ("POST", "PUT", "PATCH", "DELETE")),
-    *((method, ".well-known/security.txt") for method in ("POST", "PUT", "PATCH", "DELETE")),
-    *((method, "") for method in ("POST", "PUT", "PATCH", "DELETE")),
-    *(
-        (method, f"{prefix}repos/<path:rest>")
-        for method in ("POST", "PUT", "PATCH", "DELETE")
-        for prefix in ("", "api/v3/")
-    ),
-}
-
 
 def operations(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield every operation of the URL configuration that may change something, except the admin's."""
@@ -267,6 +256,28 @@ def operations(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, st
             answered = getattr(view, "http_method_names", ()) if view else (method.lower(),)
             if method.lower() in answered and (view is None or hasattr(view, method.lower())):
                 yield method, route
+
+
+# Operations that change nothing, or nothing that is configuration: publishing, and user sessions.
+NOT_RECORDED = {
+    ("POST", "v1/events"),
+    ("POST", "v1/events/validate"),
+    # It only answers with the caller's identity.
+    ("POST", "api/graphql"),
+    ("POST", "v1/auth/login/"),
+    ("PUT", "v1/auth/login/"),
+    ("POST", "v1/auth/logout/"),
+    # Its forms need a portal session; tests/integration/test_portal.py has what they record.
+    *(operation for operation in operations() if operation[1].startswith("portal/")),
+    *((method, "^docs(?P<path>|/.*)$") for method in ("POST", "PUT", "PATCH", "DELETE")),
+    *((method, ".well-known/security.txt") for method in ("POST", "PUT", "PATCH", "DELETE")),
+    *((method, "") for method in ("POST", "PUT", "PATCH", "DELETE")),
+    *(
+        (method, f"{prefix}repos/<path:rest>")
+        for method in ("POST", "PUT", "PATCH", "DELETE")
+        for prefix in ("", "api/v3/")
+    ),
+}
 
 
 @pytest.mark.parametrize(("method", "route"), sorted(set(operations()) - NOT_RECORDED))

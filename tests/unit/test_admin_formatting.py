@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from deliveries.plain_text import printable
-from hookhub.admin.formatting import pretty, relative, span
+from hookhub.formatting import pretty, relative, span
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from deliveries.models import Delivery, Webhook
 from deliveries.redelivery import BlockedReason, blocked_reason
-from hookhub.admin.explanations import explain
+from hookhub.explanations import explain
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ACTIVE: dict[str, datetime] = {}

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
 from deliveries.redelivery import CANCELLABLE, BlockedReason, blocked_reason
-from hookhub.admin.formatting import exact, relative, span
+from hookhub.formatting import exact, relative, span
 
 State = Delivery.State
 

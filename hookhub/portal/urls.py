@@ -1,0 +1,16 @@
+"""The URL patterns under /portal/."""
+
+from django.urls import path
+
+from hookhub.portal import views
+
+app_name = "portal"
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("enter", views.enter, name="enter"),
+    path("leave", views.leave, name="leave"),
+    path("webhooks/<uuid:uid>", views.webhook, name="webhook"),
+    path("webhooks/<uuid:uid>/deliveries", views.deliveries, name="deliveries"),
+    path("deliveries/<uuid:uid>", views.delivery, name="delivery"),
+    path("deliveries/<uuid:uid>/redeliver", views.redeliver, name="redeliver"),
+]

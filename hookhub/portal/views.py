@@ -1,0 +1,162 @@
+"""The pages of the portal: the webhooks of a session, one of them, its deliveries, and one delivery."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
+
+from deliveries import redelivery, timeseries
+from deliveries.models import Attempt, Delivery, Webhook
+from hookhub import charts, portal_sessions
+from hookhub.explanations import explain
+from hookhub.models import PortalSession
+from hookhub.portal.access import delete_cookie, ended, for_session, protected, refused, set_cookie
+from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
+
+# Webhooks and deliveries of one page.
+WEBHOOKS_SHOWN = 200
+ROWS = 50
+ATTEMPTS_SHOWN = 50
+STATES = tuple(Delivery.State.values)
+
+
+@require_safe
+def enter(request: HttpRequest) -> HttpResponse:
+    """Open the session of a link, and lead to the overview."""
+    opened = portal_sessions.open_by(request.GET.get("token", ""), now=timezone.now())
+    if opened is None:
+        return protected(render(request, "hookhub/portal/used.html", status=410))
+    session, cookie = opened
+    answer = protected(redirect("portal:overview"))
+    set_cookie(answer, cookie, session=session)
+    return answer
+
+
+@require_safe
+@for_session
+def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
+    """Show the webhooks of the session with their health, and their attempts together."""
+    now = timezone.now()
+    found = list(portal_sessions.webhooks_of(session).select_related("repository").order_by("id")[: WEBHOOKS_SHOWN + 1])
+    shown = found[:WEBHOOKS_SHOWN]
+    series: charts.Series = partial(timeseries.of_webhooks, shown)
+    if session.repository_id is None and session.webhooks is None:
+        series = partial(timeseries.of_organizations, [session.organization_id])
+    context = {
+        "webhooks": [webhook_row(webhook, now=now) for webhook in shown],
+        "is_cut": len(found) > WEBHOOKS_SHOWN,
+        **_chart(request, series, now=now),
+    }
+    return _page(request, session, "overview.html", context)
+
+
+@require_safe
+@for_session
+def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Show one webhook: its health, its attempts over time, and its latest deliveries."""
+    now, found = timezone.now(), _webhook(session, uid)
+    deliveries = Delivery.objects.filter(webhook=found).order_by("-id")
+    context = {
+        "webhook": webhook_row(found, now=now),
+        "rows": [delivery_row(delivery, found, now=now) for delivery in deliveries[:20]],
+        **_chart(request, partial(timeseries.of_webhooks, [found]), now=now),
+    }
+    return _page(request, session, "webhook.html", context)
+
+
+@require_safe
+@for_session
+def deliveries(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """List the deliveries of one webhook, newest first, in any state or in one."""
+    now, found = timezone.now(), _webhook(session, uid)
+    state = request.GET.get("state", "")
+    rows = Delivery.objects.filter(webhook=found).order_by("-id")
+    if state in STATES:
+        rows = rows.filter(state=state)
+    page, older = _part(rows, before=request.GET.get("before", ""))
+    context = {
+        "webhook": webhook_row(found, now=now),
+        "rows": [delivery_row(delivery, found, now=now) for delivery in page],
+        "states": [(name, name == state) for name in STATES],
+        "state": state if state in STATES else "",
+        "older": "" if older is None else urlencode({"state": state, "before": str(older)}),
+    }
+    return _page(request, session, "deliveries.html", context)
+
+
+@require_safe
+@for_session
+def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Show one delivery, with what was sent, what came back, and why it failed."""
+    now, found = timezone.now(), _delivery(session, uid)
+    attempts = Attempt.objects.filter(delivery_id=found.pk).order_by("-number")[:ATTEMPTS_SHOWN]
+    context = {
+        "delivery": delivery_row(found, found.webhook, now=now),
+        "webhook": webhook_row(found.webhook, now=now),
+        "explanation": explain(found, found.webhook, now=now),
+        "attempts": [attempt_shown(attempt, wire_format=found.webhook.format) for attempt in attempts],
+        "may_redeliver": session.may_manage and redelivery.blocked_reason(found) is None,
+    }
+    return _page(request, session, "delivery.html", context)
+
+
+@require_POST
+@for_session
+def redeliver(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Send a delivery again, and lead back to its page, which says why if that is not possible."""
+    if not session.may_manage:
+        return refused(request, session)
+    redelivery.redeliver([_delivery(session, uid).pk], now=timezone.now())
+    return redirect("portal:delivery", uid=uid)
+
+
+@require_POST
+@for_session
+def leave(request: HttpRequest, session: PortalSession) -> HttpResponse:
+    """End the session."""
+    portal_sessions.revoke(session, now=timezone.now())
+    answer = ended(request, status=200)
+    delete_cookie(answer)
+    return answer
+
+
+def _page(request: HttpRequest, session: PortalSession, template: str, context: Mapping[str, object]) -> HttpResponse:
+    common = {"session": session, "form_token": portal_sessions.form_token(session)}
+    return render(request, f"hookhub/portal/{template}", {**context, **common})
+
+
+def _chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:
+    return charts.context_of(request.GET.get("period"), series, counted_until=timeseries.counted_until(), now=now)
+
+
+def _webhook(session: PortalSession, uid: UUID) -> Webhook:
+    found = portal_sessions.webhooks_of(session).select_related("repository").filter(uid=uid).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _delivery(session: PortalSession, uid: UUID) -> Delivery:
+    """Return a delivery to a webhook of the session; raise Http404 for any other."""
+    found = Delivery.objects.filter(pk=uid, organization=session.organization_id).select_related("webhook").first()
+    if found is None or not portal_sessions.webhooks_of(session).filter(pk=found.webhook_id).exists():
+        raise Http404
+    return found
+
+
+def _part(rows: QuerySet[Delivery], *, before: str) -> tuple[list[Delivery], UUID | None]:
+    """Return one page of deliveries, and the id before which the next begins, or None at the end."""
+    if before:
+        try:
+            rows = rows.filter(pk__lt=UUID(before))
+        except ValueError as error:
+            raise Http404 from error
+    found = list(rows[: ROWS + 1])
+    return found[:ROWS], found[ROWS - 1].pk if len(found) > ROWS else None

@@ -1,0 +1,113 @@
+"""Portal sessions: a link that works once and for minutes opens a session that lasts for hours.
+
+Both the link's token and the session's cookie are 256 random bits, of which only a hash is stored.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from deliveries import audit
+from deliveries.models import Organization, Repository, Webhook
+from hookhub.models import PortalSession
+
+# How long a link can be opened after it was made.
+LINK_LASTS = timedelta(minutes=10)
+MIN_LENGTH, DEFAULT_LENGTH, MAX_LENGTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
+
+
+class Wanted(NamedTuple):
+    """What a new session is for: an organization, one repository of it, or some of its webhooks."""
+
+    organization: Organization
+    role: PortalSession.Role
+    lasts: timedelta
+    repository: Repository | None = None
+    webhooks: tuple[Webhook, ...] | None = None
+    theme: PortalSession.Theme = PortalSession.Theme.AUTO
+    return_url: str = ""
+
+
+def create(wanted: Wanted, *, now: datetime) -> tuple[PortalSession, str]:
+    """Create a session that is not open yet; return it with the token of its link, which cannot be shown again."""
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        session = PortalSession.objects.create(
+            organization=wanted.organization,
+            repository=wanted.repository,
+            webhooks=None if wanted.webhooks is None else [webhook.uid for webhook in wanted.webhooks],
+            role=wanted.role,
+            theme=wanted.theme,
+            return_url=wanted.return_url,
+            token_hash=digest(token),
+            created_at=now,
+            token_expires_at=min(now + LINK_LASTS, now + wanted.lasts),
+            expires_at=now + wanted.lasts,
+        )
+        audit.record("portal_session.created", target=session.as_target(), after=session.as_state(), now=now)
+    return session, token
+
+
+def open_by(token: str, *, now: datetime) -> tuple[PortalSession, str] | None:
+    """Open the session of a link, once; return it with the text of its cookie, or None if the link is of no use."""
+    cookie = secrets.token_urlsafe(32)
+    usable = PortalSession.objects.filter(token_hash=digest(token), token_expires_at__gt=now, revoked_at=None)
+    # A single statement: of two who open the link at once, one gets the session.
+    if not usable.update(token_hash=None, cookie_hash=digest(cookie), opened_at=now):
+        return None
+    session = find(cookie, now=now)
+    return None if session is None else (session, cookie)
+
+
+def find(cookie: str, *, now: datetime) -> PortalSession | None:
+    """Return the open session of a cookie, or None if it has ended, or if there is none."""
+    valid = PortalSession.objects.filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now)
+    return valid.select_related("organization", "repository").first()
+
+
+def revoke(session: PortalSession, *, now: datetime) -> bool:
+    """End a session, and its link; return False if it was revoked already."""
+    with transaction.atomic():
+        before = session.as_state()
+        if not PortalSession.objects.filter(pk=session.pk, revoked_at=None).update(revoked_at=now):
+            return False
+        session.revoked_at = now
+        audit.record_update(
+            "portal_session.revoked", target=session.as_target(), before=before, after=session.as_state(), now=now
+        )
+    return True
+
+
+def prune_ended(*, now: datetime) -> int:
+    """Delete sessions that ended a day ago; return how many."""
+    return PortalSession.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()[0]
+
+
+def webhooks_of(session: PortalSession) -> QuerySet[Webhook]:
+    """Return the webhooks that a session shows, deleted ones left out."""
+    found = Webhook.objects.kept().filter(organization=session.organization_id)
+    if session.repository_id is not None:
+        found = found.filter(repository=session.repository_id)
+    if session.webhooks is not None:
+        found = found.filter(uid__in=session.webhooks)
+    return found
+
+
+def form_token(session: PortalSession) -> str:
+    """Return what the forms of a session carry, so that no other site can send one in its name.
+
+    Django's own token is a cookie, which browsers withhold from a page that is embedded in another site.
+    """
+    key, message = settings.SECRET_KEY.encode(), b"hookhub-portal-form:" + bytes(session.cookie_hash or b"")
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def digest(text: str) -> bytes:
+    """Return the SHA-256 of a token; a slow hash would not protect 256 random bits any better."""
+    return hashlib.sha256(text.encode()).digest()

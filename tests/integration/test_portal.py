@@ -1,0 +1,360 @@
+"""The portal: a link opens one session once; it shows its own webhooks, explains failures, and redelivers."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from deliveries import pipeline
+from deliveries.models import AuditEntry, Delivery, Repository, Webhook
+from deliveries.sending.sender import Sender
+from hookhub import portal_sessions
+from hookhub.models import ApiKey, PortalSession, Scope
+from tests.api import Caller
+from tests.pages import Page, read_policy
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def caller(forge: Forge) -> Caller:
+    return Caller.of(forge.organization)
+
+
+def ask(caller: Caller, **fields: Any) -> dict[str, Any]:
+    answer = caller.post("/v1/portal-sessions", fields)
+    assert answer.status_code == 201, answer.content
+    assert "no-store" in answer["Cache-Control"]
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def path_of(link: str) -> str:
+    parts = urlsplit(link)
+    return f"{parts.path}?{parts.query}"
+
+
+def visitor(caller: Caller, **fields: Any) -> Client:
+    """Return a browser in which the link of a new session has been opened."""
+    browser = Client(enforce_csrf_checks=True)
+    answer = browser.get(path_of(ask(caller, **fields)["url"]))
+    assert (answer.status_code, answer["Location"]) == (302, "/portal/")
+    return browser
+
+
+def shown(browser: Client, address: str, *, status: int = 200) -> str:
+    answer = browser.get(address)
+    assert answer.status_code == status, answer.content
+    assert answer["Cache-Control"] == "no-store"
+    page = Page(read_policy(answer["Content-Security-Policy"]), origin="http://testserver")
+    page.feed(answer.content.decode())
+    assert page.breaches == []
+    return answer.content.decode()
+
+
+def press(browser: Client, page: str, action: str) -> Any:
+    """Send the form of a page that leads to ``action``, as a browser does."""
+    found = re.search(rf'action="({action})"><input type="hidden" name="form_token" value="(\w+)">', page)
+    assert found is not None, page
+    return browser.post(found[1], {"form_token": found[2]})
+
+
+def failed(forge: Forge, webhook: Webhook, *, sender: Sender, now: datetime) -> Delivery:
+    forge.receiver.answers["/"] = [Answer(404, {"X-Why": HOSTILE}, HOSTILE.encode()), Answer(200)]
+    forge.accept(now=now, data={"title": HOSTILE})
+    deliver_due(sender, now=now)
+    return Delivery.objects.get(webhook=webhook)
+
+
+# Getting in -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_opens_a_session_once(forge: Forge, caller: Caller, now: datetime) -> None:
+    forge.webhook(now=now, name="Deploys")
+    link = path_of(ask(caller)["url"])
+    first, second = Client(), Client()
+
+    cookie = first.get(link).cookies["hookhub_portal"]
+
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    assert "Deploys" in shown(first, "/portal/")
+    assert "This link has been used" in shown(second, link, status=410)
+    assert "Your session has ended" in shown(second, "/portal/", status=401)
+    assert "Deploys" in shown(first, "/portal/")
+
+
+def test_only_hashes_are_stored(caller: Caller) -> None:
+    made = ask(caller)
+    token = made["url"].partition("token=")[2]
+    browser = Client()
+    cookie = browser.get(path_of(made["url"])).cookies["hookhub_portal"].value
+
+    stored = str(PortalSession.objects.values()) + str(AuditEntry.objects.values())
+    assert token not in stored
+    assert cookie not in stored
+    assert PortalSession.objects.get().token_hash is None
+
+
+@pytest.mark.parametrize(
+    ("change", "page"),
+    [
+        ({"token_expires_at": timezone.now() - HOUR}, "This link has been used"),
+        ({"revoked_at": timezone.now() - HOUR}, "This link has been used"),
+        ({"expires_at": timezone.now() - HOUR}, "This link has been used"),
+    ],
+    ids=["too late", "revoked", "ended"],
+)
+def test_a_link_of_no_use_opens_nothing(caller: Caller, change: dict[str, Any], page: str) -> None:
+    link = path_of(ask(caller)["url"])
+    PortalSession.objects.update(**change)
+    browser = Client()
+
+    assert page in shown(browser, link, status=410)
+    assert "Your session has ended" in shown(browser, "/portal/", status=401)
+
+
+@pytest.mark.parametrize("link", ["/portal/enter", "/portal/enter?token=", "/portal/enter?token=abc"])
+def test_a_made_up_link_opens_nothing(caller: Caller, link: str) -> None:
+    visitor(caller)
+
+    assert "This link has been used" in shown(Client(), link, status=410)
+
+
+def test_an_open_session_ends_when_it_is_revoked_or_over(caller: Caller) -> None:
+    made = ask(caller)
+    browser, other = Client(), visitor(caller)
+    browser.get(path_of(made["url"]))
+
+    assert caller.delete(f"/v1/portal-sessions/{made['id']}").status_code == 204
+    assert "Your session has ended" in shown(browser, "/portal/", status=401)
+    shown(other, "/portal/")
+    PortalSession.objects.update(expires_at=timezone.now() - HOUR)
+    assert "Your session has ended" in shown(other, "/portal/", status=401)
+    assert caller.get(f"/v1/portal-sessions/{made['id']}").json()["revoked_at"] is not None
+    assert portal_sessions.prune_ended(now=timezone.now() + 25 * HOUR) == 2
+
+
+def test_who_leaves_is_out(caller: Caller) -> None:
+    browser = visitor(caller)
+
+    answer = press(browser, shown(browser, "/portal/"), "/portal/leave")
+
+    assert "Your session has ended" in answer.content.decode()
+    assert PortalSession.objects.get().revoked_at is not None
+    assert "Your session has ended" in shown(browser, "/portal/", status=401)
+
+
+# What it shows --------------------------------------------------------------------------------------------------------
+
+
+def test_each_scope_shows_its_own_webhooks_and_nothing_else(forge: Forge, caller: Caller, now: datetime) -> None:
+    other = Forge.make(forge.receiver, "globex")
+    gadgets = Repository.objects.create(organization=forge.organization, name="gadgets")
+    hooks = {
+        "wide": forge.webhook(now=now, name="wide"),
+        "widgets": forge.webhook(now=now, name="widgets", repository=forge.repository),
+        "gadgets": forge.webhook(now=now, name="gadgets", repository=gadgets),
+        "stranger": other.webhook(now=now, name="stranger"),
+    }
+    scopes: dict[str, tuple[dict[str, Any], set[str]]] = {
+        "all": ({}, {"wide", "widgets", "gadgets"}),
+        "repository": ({"scope": {"repository": "widgets"}}, {"widgets"}),
+        "some": ({"scope": {"webhooks": [str(hooks["wide"].uid), str(hooks["gadgets"].uid)]}}, {"wide", "gadgets"}),
+    }
+
+    for fields, expected in scopes.values():
+        browser = visitor(caller, **fields)
+        page = shown(browser, "/portal/")
+        assert {name for name in hooks if f">{name}</a>" in page} == expected
+        for name, hook in hooks.items():
+            for address in (f"/portal/webhooks/{hook.uid}", f"/portal/webhooks/{hook.uid}/deliveries"):
+                assert browser.get(address).status_code == (200 if name in expected else 404)
+
+
+def test_a_delivery_of_another_scope_is_not_found(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
+    webhook, other = forge.webhook(now=now), forge.webhook(now=now, path="/other")
+    delivery = failed(forge, webhook, sender=sender, now=now)
+    narrow = visitor(caller, scope={"webhooks": [str(other.uid)]}, role="manage")
+    stranger = visitor(Caller.of(Forge.make(forge.receiver, "globex").organization), role="manage")
+
+    for browser in (narrow, stranger):
+        token = re.search(r'name="form_token" value="(\w+)"', shown(browser, "/portal/"))
+        assert token is not None
+        assert browser.get(f"/portal/deliveries/{delivery.pk}").status_code == 404
+        forged = browser.post(f"/portal/deliveries/{delivery.pk}/redeliver", {"form_token": token[1]})
+        assert forged.status_code == 404
+    delivery.refresh_from_db()
+    assert delivery.redeliveries == 0
+
+
+def test_a_failure_is_explained_and_can_be_redelivered(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now, name=HOSTILE)
+    delivery = failed(forge, webhook, sender=sender, now=now)
+    browser = visitor(caller, role="manage")
+
+    page = shown(browser, f"/portal/deliveries/{delivery.pk}")
+    assert "The receiver knows nothing at this address (404)." in page
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    answer = press(browser, page, f"/portal/deliveries/{delivery.pk}/redeliver")
+
+    assert (answer.status_code, answer["Location"]) == (302, f"/portal/deliveries/{delivery.pk}")
+    delivery.refresh_from_db()
+    assert delivery.redeliveries == 1
+    entry = AuditEntry.objects.latest("id")
+    assert (entry.action, entry.actor_kind) == ("delivery.redelivered", "portal")
+    assert entry.actor_id == str(PortalSession.objects.get().pk)
+    deliver_due(sender, now=timezone.now())
+    assert "Delivered on attempt 2." in shown(browser, f"/portal/deliveries/{delivery.pk}")
+    for address in ("/portal/", f"/portal/webhooks/{webhook.uid}", f"/portal/webhooks/{webhook.uid}/deliveries"):
+        assert HOSTILE not in shown(browser, address)
+
+
+def test_who_may_only_look_changes_nothing(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
+    delivery = failed(forge, forge.webhook(now=now), sender=sender, now=now)
+    browser = visitor(caller, role="read")
+    page = shown(browser, f"/portal/deliveries/{delivery.pk}")
+    token = re.search(r'name="form_token" value="(\w+)"', page)
+    assert token is not None
+
+    answer = browser.post(f"/portal/deliveries/{delivery.pk}/redeliver", {"form_token": token[1]})
+
+    assert "Redeliver" not in page
+    assert answer.status_code == 403
+    delivery.refresh_from_db()
+    assert delivery.redeliveries == 0
+
+
+@pytest.mark.parametrize("token", ["", "x" * 64, None])
+def test_another_site_cannot_send_a_form(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime, token: str | None
+) -> None:
+    delivery = failed(forge, forge.webhook(now=now), sender=sender, now=now)
+    browser = visitor(caller, role="manage")
+
+    answer = browser.post(f"/portal/deliveries/{delivery.pk}/redeliver", {} if token is None else {"form_token": token})
+
+    assert answer.status_code == 403
+    delivery.refresh_from_db()
+    assert delivery.redeliveries == 0
+
+
+def test_deliveries_are_listed_by_state_and_page(forge: Forge, caller: Caller, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(60, now=now)
+    while pipeline.fan_out(100, now=now).events:
+        pass
+    browser = visitor(caller)
+    base = f"/portal/webhooks/{webhook.uid}/deliveries"
+
+    first = shown(browser, base)
+    older = re.search(r'<a href="\?([^"]+)">Older', first)
+    assert older is not None
+    second = shown(browser, f"{base}?{older[1].replace('&amp;', '&')}")
+
+    ids = [re.findall(r"<code>([0-9a-f-]{36})</code>", page) for page in (first, second)]
+    assert [len(set(found)) for found in ids] == [50, 10]
+    assert not set(ids[0]) & set(ids[1])
+    assert "No deliveries." in shown(browser, f"{base}?state=failed")
+    assert browser.get(f"{base}?before=nothing").status_code == 404
+    assert len(re.findall(r"<code>", shown(browser, f"{base}?state=<b>"))) == 50
+
+
+def test_an_empty_portal_says_so(caller: Caller) -> None:
+    assert "There are no webhooks yet." in shown(visitor(caller), "/portal/")
+
+
+def test_the_pages_ask_as_few_questions_for_many_rows_as_for_one(
+    forge: Forge, caller: Caller, now: datetime, django_assert_max_num_queries: Any
+) -> None:
+    browser = visitor(caller)
+    for n in range(30):
+        forge.webhook(now=now, path=f"/{n}", repository=forge.repository)
+
+    with django_assert_max_num_queries(8):
+        shown(browser, "/portal/")
+    with django_assert_max_num_queries(10):
+        shown(browser, f"/portal/webhooks/{Webhook.objects.first().uid}")  # type: ignore[union-attr]
+
+
+# Asking for a session -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"role": "owner"}, "role"),
+        ({"expires_in": 59}, "expires_in"),
+        ({"expires_in": 604_801}, "expires_in"),
+        ({"expires_in": "3600"}, "expires_in"),
+        ({"theme": "pink"}, "theme"),
+        ({"return_url": "javascript:alert(1)"}, "return_url"),
+        ({"return_url": "//x.example"}, "return_url"),
+        ({"return_url": "https://[x"}, "return_url"),
+        ({"scope": {"repository": "nowhere"}}, "scope.repository"),
+        ({"scope": {"webhooks": ["00000000-0000-7000-8000-000000000000"]}}, "scope.webhooks"),
+        ({"scope": {"webhooks": []}}, "scope"),
+        ({"scope": {"repository": "widgets", "webhooks": ["00000000-0000-7000-8000-000000000000"]}}, "scope"),
+        ({"scope": "all"}, "scope"),
+        ({"locale": "de"}, "locale"),
+    ],
+)
+def test_bad_fields_are_named(caller: Caller, fields: dict[str, Any], named: str) -> None:
+    answer = caller.post("/v1/portal-sessions", fields)
+
+    assert answer.status_code == 422
+    assert named in answer.content.decode()
+    assert not PortalSession.objects.exists()
+
+
+def test_another_tenants_webhook_or_repository_is_none(forge: Forge, caller: Caller, now: datetime) -> None:
+    other = Forge.make(forge.receiver, "globex")
+    Repository.objects.filter(pk=other.repository.pk).update(name="secret")
+    hook = other.webhook(now=now)
+
+    for scope in ({"repository": "secret"}, {"webhooks": [str(hook.uid)]}):
+        assert caller.post("/v1/portal-sessions", {"scope": scope}).status_code == 422
+
+
+@pytest.mark.parametrize(("scope", "status"), [(Scope.PUBLISH, 403), (Scope.READ, 403), (Scope.MANAGE, 201)])
+def test_a_key_must_be_allowed_to_manage(forge: Forge, scope: Scope, status: int) -> None:
+    _, key = ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())
+
+    assert Caller(key).post("/v1/portal-sessions", {}).status_code == status
+
+
+def test_a_session_is_seen_by_its_own_organization_only(forge: Forge, caller: Caller) -> None:
+    made = ask(caller, role="manage", expires_in=600, theme="dark", return_url="https://product.example/hooks")
+    stranger = Caller.of(Forge.make(forge.receiver, "globex").organization)
+
+    assert stranger.get(f"/v1/portal-sessions/{made['id']}").status_code == 404
+    assert stranger.delete(f"/v1/portal-sessions/{made['id']}").status_code == 404
+    [listed] = caller.get("/v1/portal-sessions").json()["results"]
+    assert (listed["id"], listed["role"], listed["theme"], listed["scope"]) == (made["id"], "manage", "dark", {})
+    assert "url" not in listed
+    browser = Client()
+    browser.get(path_of(made["url"]))
+    page = shown(browser, "/portal/")
+    assert 'data-theme="dark"' in page
+    assert 'href="https://product.example/hooks"' in page
+
+
+def test_it_is_on_record_who_made_and_who_ended_a_session(caller: Caller) -> None:
+    made = ask(caller)
+    caller.delete(f"/v1/portal-sessions/{made['id']}")
+    caller.delete(f"/v1/portal-sessions/{made['id']}")
+
+    assert list(AuditEntry.objects.filter(target_id=made["id"]).order_by("id").values_list("action", flat=True)) == [
+        "portal_session.created", "portal_session.revoked",
+    ]  # fmt: skip
