@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import bystanders, endtoend, fairness, fanout, latency, light, memory, scale, singles, throughput
+from bench import bystanders, endtoend, fairness, fanout, latency, leased, light, memory, scale, singles, throughput
 from bench.tables import tables
 
 # Each takes the seconds to measure and a function that prints progress, and returns its figures.
@@ -16,6 +16,7 @@ BENCHES: Mapping[str, Callable[[float, Callable[[str], None]], dict[str, object]
     "fairness": fairness.run,
     "fanout": fanout.run,
     "latency": latency.run,
+    "leased": leased.run,
     "light": light.run,
     "memory": memory.run,
     "scale": scale.run,

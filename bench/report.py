@@ -26,6 +26,7 @@ SECONDS: Mapping[str, float] = {
     "fairness": 15,
     "fanout": 8,
     "latency": 12,
+    "leased": 40,
     "light": 10,
     "memory": 5,
     "scale": 5,

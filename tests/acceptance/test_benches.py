@@ -41,3 +41,11 @@ def test_single_events_arrive_once_and_have_their_cost() -> None:
     assert (figures["lost_at_1000"], figures["duplicated_at_1000"]) == (0, 0)
     assert figures["all_us"] == sum(figures[f"{part}_us"] for part in ("web", "worker", "postgres", "valkey"))
     assert min(figures["web_us"], figures["worker_us"], figures["postgres_us"]) > 0
+
+
+# This benchmark changes its webhooks with SQL.
+def test_an_event_reaches_webhooks_with_a_lease_as_it_reaches_others() -> None:
+    figures = figures_of("leased")
+
+    assert (figures["webhooks"], figures["repetitions"] >= 1) == (500, True)
+    assert min(figures["cpu_us_plain"], figures["cpu_us_leased"], figures["ratio"], figures["cpu_ratio"]) > 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import cpu, others, report, scale, steady
+from bench import cpu, leased, others, report, scale, steady
 from bench.__main__ import BENCHES
 from bench.fanout import Round, figures
 from bench.receiver import delivery_id_of, planned_at_of, without_number
@@ -231,3 +231,13 @@ def test_the_document_has_a_place_for_every_bench() -> None:
 
     for name in [report.MACHINE, *BENCHES]:
         assert "XYZ" in report.replace(text, {name: "XYZ"})
+
+
+def test_leased_webhooks_are_compared_with_the_others_pair_by_pair() -> None:
+    plain = [leased.Round(1.0, 0.1), leased.Round(2.0, 0.2), leased.Round(4.0, 0.3)]
+    others = [leased.Round(1.1, 0.1), leased.Round(2.0, 0.25), leased.Round(4.0, 0.3)]
+
+    assert leased.figures({"plain": plain, "leased": others}, webhooks=1000) == {
+        "webhooks": 1000, "repetitions": 3, "all_arrived_s_plain": 2.0, "cpu_us_plain": 200.0,
+        "all_arrived_s_leased": 2.0, "cpu_us_leased": 250.0, "ratio": 1.0, "cpu_ratio": 1.0,
+    }  # fmt: skip
