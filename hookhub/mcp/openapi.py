@@ -56,6 +56,10 @@ class McpSchema(DescribedSchema):
         """Return the id of the only operation."""
         return "mcp_call"
 
+    def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
+        body = super()._get_request_body(direction)
+        return body and {**body, "required": True}
+
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies = super()._get_response_bodies(direction)
         for status, response in bodies.items():

@@ -66,10 +66,10 @@ def faults_in(body: bytes) -> list[str]:
         return []
     if not isinstance(said, Mapping):
         return []
-    # HookHub's own shape, SocialGateway's, and Sigmagit's.
+    # HookHub's own shape and JSON-RPC's, SocialGateway's, and Sigmagit's.
     error = said.get("error")
     if isinstance(error, Mapping):
-        rows = [f"{row['field']}: {row['message']}" for row in error["fields"]]
+        rows = [f"{row['field']}: {row['message']}" for row in error.get("fields", ())]
         return rows or [str(error["message"])]
     if "errors" in said:
         return [f"{row.get('field', '')}: {row.get('message', row['code'])}" for row in said["errors"]]
