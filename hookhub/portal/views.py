@@ -1,7 +1,7 @@
 """The pages of the portal: the webhooks of a session, one of them, its deliveries, and one delivery."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -14,9 +14,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import redelivery, timeseries
 from deliveries.models import Attempt, Delivery, Webhook
-from hookhub import charts, portal_sessions
+from deliveries.redelivery import Selection
+from hookhub import charts, portal_sessions, replays
 from hookhub.explanations import explain
-from hookhub.models import PortalSession
+from hookhub.models import PortalSession, Replay
 from hookhub.portal.access import delete_cookie, ended, for_session, protected, refused, set_cookie
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
@@ -25,6 +26,13 @@ WEBHOOKS_SHOWN = 200
 ROWS = 50
 ATTEMPTS_SHOWN = 50
 STATES = tuple(Delivery.State.values)
+# How far back a bulk redelivery may reach.
+SINCE = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
 
 
 @require_safe
@@ -66,6 +74,8 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
     context = {
         "webhook": webhook_row(found, now=now),
         "rows": [delivery_row(delivery, found, now=now) for delivery in deliveries[:20]],
+        "since": list(SINCE),
+        "may_redeliver": session.may_manage and found.status(now=now) == Webhook.Status.ACTIVE,
         **_chart(request, partial(timeseries.of_webhooks, [found]), now=now),
     }
     return _page(request, session, "webhook.html", context)
@@ -115,6 +125,41 @@ def redeliver(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRe
         return refused(request, session)
     redelivery.redeliver([_delivery(session, uid).pk], now=timezone.now())
     return redirect("portal:delivery", uid=uid)
+
+
+@require_POST
+@for_session
+def redeliver_failed(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Send again what failed at a webhook within the chosen time, and lead to the page with the progress."""
+    if not session.may_manage:
+        return refused(request, session)
+    now, found = timezone.now(), _webhook(session, uid)
+    since = SINCE.get(request.POST.get("since", ""))
+    if since is None:
+        raise Http404
+    selection = Selection(session.organization_id, webhook_id=found.pk, states=("failed",), after=now - since)
+    replay = replays.start(session.organization, selection=selection, now=now)
+    return redirect("portal:replay", uid=replay.pk)
+
+
+@require_safe
+@for_session
+def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Show the progress of a bulk redelivery; the browser loads the page again until it is done."""
+    started = Replay.objects.filter(pk=uid, organization=session.organization_id).first()
+    if started is None:
+        raise Http404
+    of_session = portal_sessions.webhooks_of(session).select_related("repository")
+    # A replay of more than one webhook was not started here.
+    found = of_session.filter(pk__in=[replays.selection_of(started).webhook_id or 0]).first()
+    if found is None:
+        raise Http404
+    is_running = started.state == Replay.State.RUNNING
+    context = {"replay": started, "webhook": webhook_row(found, now=timezone.now()), "is_running": is_running}
+    answer = _page(request, session, "replay.html", context)
+    if is_running:
+        answer.headers["Refresh"] = "2"
+    return answer
 
 
 @require_POST

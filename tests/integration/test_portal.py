@@ -10,10 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries import pipeline
+from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry, Delivery, Repository, Webhook
 from deliveries.sending.sender import Sender
-from hookhub import portal_sessions
-from hookhub.models import ApiKey, PortalSession, Scope
+from hookhub import portal_sessions, replays
+from hookhub.models import ApiKey, PortalSession, Replay, Scope
 from tests.api import Caller
 from tests.pages import Page, read_policy
 from tests.receiver import Answer
@@ -248,6 +249,50 @@ def test_another_site_cannot_send_a_form(
     assert answer.status_code == 403
     delivery.refresh_from_db()
     assert delivery.redeliveries == 0
+
+
+def test_what_failed_is_redelivered_together_with_its_progress(forge: Forge, caller: Caller, sender: Sender) -> None:
+    now = timezone.now() - timedelta(minutes=10)
+    webhook, other = forge.webhook(now=now, retry_schedule=[]), forge.webhook(now=now, path="/other")
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(3, now=now)
+    deliver_due(sender, now=now)
+    old = Delivery.objects.filter(webhook=webhook).earliest("id")
+    Delivery.objects.filter(pk=old.pk).update(id=first_id_at(now - timedelta(days=2)))
+    browser = visitor(caller, role="manage", scope={"webhooks": [str(webhook.uid)]})
+    page = shown(browser, f"/portal/webhooks/{webhook.uid}")
+    found = re.search(r'name="form_token" value="(\w+)"', page)
+    assert found is not None
+    address = f"/portal/webhooks/{webhook.uid}/redeliver-failed"
+
+    assert browser.post(address, {"form_token": found[1], "since": "1y"}).status_code == 404
+    assert browser.post(address, {"since": "1h"}).status_code == 403
+    foreign = f"/portal/webhooks/{other.uid}/redeliver-failed"
+    assert browser.post(foreign, {"form_token": found[1], "since": "1h"}).status_code == 404
+    progress = browser.post(address, {"form_token": found[1], "since": "24h"})["Location"]
+    begun = browser.get(progress)
+    assert begun["Refresh"] == "2"
+    assert "0 of 2 failed deliveries examined, 0 sent again." in begun.content.decode()
+    replays.run_replays(now=timezone.now())
+    done = browser.get(progress)
+
+    assert "Refresh" not in done
+    assert "2 of 2 failed deliveries examined, 2 sent again. Done." in done.content.decode()
+    assert Delivery.objects.filter(webhook=webhook, state="failed").count() == 1
+    assert visitor(caller, scope={"webhooks": [str(other.uid)]}).get(progress).status_code == 404
+
+
+def test_a_session_that_may_only_look_starts_no_redelivery(forge: Forge, caller: Caller, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    browser = visitor(caller)
+    page = shown(browser, f"/portal/webhooks/{webhook.uid}")
+    found = re.search(r'name="form_token" value="(\w+)"', page)
+    assert found is not None
+    address = f"/portal/webhooks/{webhook.uid}/redeliver-failed"
+
+    assert address not in page
+    assert browser.post(address, {"form_token": found[1], "since": "1h"}).status_code == 403
+    assert not Replay.objects.exists()
 
 
 def test_deliveries_are_listed_by_state_and_page(forge: Forge, caller: Caller, now: datetime) -> None:
