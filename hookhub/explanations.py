@@ -4,7 +4,7 @@ from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
 from deliveries.redelivery import CANCELLABLE, BlockedReason, blocked_reason
-from hookhub.formatting import exact, relative, span
+from hookhub.formatting import exact, per_minute, relative, span
 
 State = Delivery.State
 
@@ -56,7 +56,7 @@ def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> 
     if webhook.backoff_until is not None and webhook.backoff_until > max(now, due_at):
         return f"Waiting because the webhook is backing off until {exact(webhook.backoff_until)}."
     if webhook.next_request_at is not None and webhook.next_request_at > max(now, due_at):
-        return f"Waiting because its receiver allows {webhook.allowed_rate:,} requests a minute."
+        return f"Waiting because its receiver allows {per_minute(webhook.allowed_rate)}."
     if due_at > now:
         which = "Next" if delivery.attempts_made else "First"
         return f"{which} attempt {relative(due_at, now=now)}."

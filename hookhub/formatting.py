@@ -90,6 +90,11 @@ def deliveries(count: int) -> str:
     return f"{count:,} deliver{pluralize(count, 'y,ies')}"
 
 
+def per_minute(requests: int | None) -> str:
+    """Return how many requests a minute are allowed; "–" for no limit."""
+    return "–" if requests is None else f"{requests:,} request{pluralize(requests)} a minute"
+
+
 def pretty(raw: bytes) -> str | None:
     """Return JSON with indentation, or None if it cannot be parsed; the notation of numbers may change."""
     try:

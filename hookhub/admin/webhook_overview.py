@@ -21,7 +21,7 @@ from hookhub.admin.attempts_chart import chart_context
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.webhook_actions import OBJECT_ACTIONS
 from hookhub.event_types import examples
-from hookhub.formatting import badge, count_up_to, exact, relative, span, when
+from hookhub.formatting import badge, count_up_to, exact, per_minute, relative, span, when
 from hookhub.webhook_health import health_of
 
 ACTIVE = Webhook.Status.ACTIVE
@@ -95,7 +95,7 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
         facts.append(("Next request", when(latest.due_at, now=now)))
     facts += [(f"Request {request['number']}", _request(request, now=now)) for request in latest.requests]
     if webhook.allowed_rate is not None:
-        facts.append(("Allowed rate", f"{webhook.allowed_rate:,} requests a minute"))
+        facts.append(("Allowed rate", per_minute(webhook.allowed_rate)))
     return [*facts, *subscription_of(webhook)]
 
 

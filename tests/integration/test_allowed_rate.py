@@ -4,21 +4,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
+from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from deliveries import pipeline, redelivery
+from deliveries.db import sql
 from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.models import Delivery, Organization, Webhook
+from deliveries.models.ids import new_id
 from deliveries.pipeline import claiming, rescue
-from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.capacity import FREE_SLOTS, Capacity, capacity_params
 from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import NoResponse
+from deliveries.proofs import Grant
 from deliveries.sending.exchange import Response
-from deliveries.webhooks import creating
+from deliveries.webhooks import creating, verifying
 from tests.story import Forge, pretend, together
 
 pytestmark = pytest.mark.django_db
@@ -251,3 +257,70 @@ def test_a_clock_that_stands_far_ahead_of_the_last_request_grants_no_more(forge:
     Webhook.objects.filter(pk=webhook.pk).update(next_request_at=NOON - timedelta(days=20_000))
 
     assert len(pipeline.claim(10, now=NOON)) == 2
+
+
+# The state of a webhook with a rate of 60, three of which may be sent at once: seconds from now to ``next_request_at``,
+# requests in flight, and how many more may be sent.
+FREE = {
+    "nothing sent yet": (None, 0, 3),
+    "not for long": (-1_000_000, 0, 3),
+    "since just now": (0, 0, 1),
+    "one interval ago": (-1.07, 0, 2),
+    "almost one interval ago": (-1.06, 0, 1),
+    "too early by a moment": (0.000001, 0, 0),
+    "too early": (30, 0, 0),
+    "beyond the requests in flight": (None, 999, 1),
+    "with none left in flight": (None, 1000, 0),
+}
+
+
+@pytest.mark.parametrize(("seconds", "in_flight", "free"), FREE.values(), ids=FREE)
+def test_a_locked_webhook_has_as_many_requests_as_both_limits_leave(
+    forge: Forge, seconds: float | None, in_flight: int, free: int
+) -> None:
+    webhook = limited(forge, 60)
+    if seconds is not None:
+        Webhook.objects.update(next_request_at=NOON + timedelta(seconds=seconds))
+    Delivery.objects.bulk_create(
+        Delivery(
+            event_id=new_id(), webhook=webhook, organization=forge.organization, event_type="push", state="sending",
+            attempts_made=1, lease=new_id(), leased_at=NOON, leased_until=NOON + timedelta(minutes=1), created_at=NOON,
+        )
+        for _ in range(in_flight)
+    )  # fmt: skip
+
+    params = capacity_params(Capacity(10), max_in_flight=5, now=NOON)
+    [row] = sql.run(
+        f"SELECT free FROM ({FREE_SLOTS} WHERE w.id = %(webhook)s) AS found", {**params, "webhook": webhook.pk}
+    )
+
+    assert row[0] == free
+
+
+# The admin ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def test_the_admin_shows_the_rate_and_why_a_delivery_waits(forge: Forge, admin: Client) -> None:
+    now = timezone.now()
+    webhook = forge.webhook(now=now, verify="handshake", max_in_flight=1000)
+    verifying.set_grant(webhook, Grant("hooks.example", 1))
+    webhook.verified_at = now
+    webhook.save()
+    forge.accept(2, now=now)
+    assert len(pipeline.claim(10, now=now)) == 1
+    waiting = Delivery.objects.get(state="pending")
+
+    page = admin.get(f"/admin/deliveries/webhook/{webhook.pk}/change/").content.decode()
+    reason = admin.get(f"/admin/deliveries/delivery/{waiting.pk}/change/").content.decode()
+
+    assert "1 request a minute" in page
+    assert '<option value="handshake" selected>Handshake</option>' in page
+    assert '<option value="mcp">' not in page
+    assert "Waiting because its receiver allows 1 request a minute." in reason
