@@ -195,7 +195,7 @@ def test_the_front_page_shows_the_state_of_the_whole_system(
 
 
 def test_figures_beyond_ten_thousand_are_given_up(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hookhub.admin import formatting
+    from hookhub import formatting
 
     for slug in ("a", "b", "c"):
         Organization.objects.create(slug=slug)
