@@ -4,6 +4,7 @@ import atexit
 import base64
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class ChatGPT:
     events: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     unsigned: int = 0
+    # Requests arrive in several threads.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def url(self, path: str = "/callback") -> str:
         return self.receiver.url(path)
@@ -76,7 +79,8 @@ class ChatGPT:
 
     def serve(self, connection: socket.socket, received: Received) -> None:
         """Answer one request and close the connection."""
-        answer = self._answer_to(received)
+        with self.lock:
+            answer = self._answer_to(received)
         self.receiver.closing.wait(self.receiver.delay)
         answer = Answer(answer.status, {**answer.headers, "Connection": "close"}, answer.body, answer.raw)
         connection.sendall(answer.encode())
