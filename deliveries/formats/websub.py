@@ -23,7 +23,7 @@ class WebSub(Format):
     def render(self, message: Message) -> Rendered:
         subscription = message.subscription or {}
         headers = [("Content-Type", CONTENT_TYPE), ("User-Agent", USER_AGENT)]
-        if subscription:
+        if "hub" in subscription:
             headers.append(("Link", link(hub=subscription["hub"], topic=subscription["topic"])))
         if message.secrets:
             algorithm = subscription.get("algorithm", ALGORITHMS[0])

@@ -236,10 +236,15 @@ def end_by(caller: str, *, until: datetime, now: datetime) -> int:
     Matching and claiming stop by themselves then, and the maintenance tasks delete the webhooks.
     """
     with transaction.atomic():
-        ids = list(_of_key(caller).locked().order_by("pk").values_list("pk", flat=True))
+        found = list(_of_key(caller).locked().order_by("pk"))
+        ids = [webhook.pk for webhook in found]
         waiting = Verification.objects.filter(webhook__in=ids).open()
         if until <= now:
             waiting.supersede(now=now)
+            for webhook in found:
+                # Its lease has ended before, and it was kept for a proof.
+                if webhook.ended_at is not None:
+                    lifecycle.delete_locked(webhook, now=now)
         else:
             waiting.filter(lasts__gt=until - now).update(lasts=until - now)
         return sql.change(SHORTEN_LEASES, {"ids": arrays.bigints(ids), "until": until})

@@ -69,13 +69,14 @@ def _in_force(webhook: Webhook | None) -> Verdict:
 def give_up(asked: Asked, *, now: datetime) -> Verdict:
     """Drop what was asked for, because its caller waits no longer; return the verdict if there is one by now.
 
-    A subscription that was never proved is deleted; one that was to be renewed stays as it is.
+    A subscription that was never proved, or has ended, is deleted; another that was to be renewed stays as it is.
     """
     with transaction.atomic():
         webhook = Webhook.objects.kept().locked().filter(pk=asked.webhook_id).first()
         verification = Verification.objects.select_for_update().filter(pk__in=[asked.verification]).first()
         if webhook is not None and verification is not None and verification.state in Verification.OPEN:
-            if webhook.unverified:
+            # One that has ended meanwhile was kept for the verdict.
+            if webhook.unverified or webhook.ended_at is not None:
                 lifecycle.delete_locked(webhook, now=now)
             else:
                 webhook.verifications.supersede(now=now)

@@ -570,6 +570,27 @@ def test_the_same_asked_twice_at_once_is_answered_twice_with_one_subscription(
     assert len(chatgpt.verifications) == 1
 
 
+@pytest.mark.parametrize("end", ["give up", "revoke"])
+def test_a_subscription_that_ends_while_its_renewal_waits_is_not_left_behind(
+    agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    subscribe(agent, chatgpt)
+    Webhook.objects.update(verified_at=timezone.now() - 2 * DAY)
+
+    def expire(_: float) -> None:
+        Webhook.objects.update(expires_at=timezone.now() - MINUTE)
+        leases.end_expired(now=timezone.now())
+        assert Webhook.objects.kept().get().ended_at is not None
+        if end == "revoke":
+            key_of(agent).revoke(now=timezone.now())
+        monkeypatch.setattr(waiting.Wait, "is_over", True)
+
+    monkeypatch.setattr(waiting, "sleep", expire)
+
+    assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32015
+    assert not Webhook.objects.kept().exists()
+
+
 def test_a_call_that_waits_hears_that_its_subscription_was_ended(
     agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
