@@ -1,0 +1,125 @@
+"""The portal in a real browser: an owner's story without scripts, and every page examined by axe-core."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from deliveries.maintenance.hourly_stats import HourlyCounting
+from deliveries.sending.sender import Sender
+from hookhub import replays
+from tests import chromium
+from tests.api import Caller
+from tests.partners import node
+from tests.receiver import Answer, Receiver
+from tests.story import Forge, deliver_due
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PATIENCE_MS = 60_000
+AXE = node.MODULES / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with chromium.browser() as started:
+        yield started
+
+
+@pytest.fixture
+def forge(transactional_db: None, receiver: Receiver) -> Forge:
+    """Return the usual forge, but committed, because the server is another thread with its own connection."""
+    return Forge.make(receiver)
+
+
+def new_page(chrome: Browser, url: str, **options: Any) -> Page:
+    context = chrome.new_context(base_url=url, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context.new_page()
+
+
+def link_for(forge: Forge, **fields: Any) -> str:
+    """Return the path of a new session's link."""
+    answer = Caller.of(forge.organization).post("/v1/portal-sessions", fields)
+    parts = urlsplit(answer.json()["url"])
+    return f"{parts.path}?{parts.query}"
+
+
+def test_an_owner_sees_why_it_failed_and_sends_it_again(
+    forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender
+) -> None:
+    now = timezone.now() - timedelta(minutes=5)
+    forge.webhook(now=now, name="CI <b>runner</b>", retry_schedule=[])
+    forge.receiver.answers["/"] = Answer(401, {}, b"<script>document.title = 'stolen'</script>")
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    HourlyCounting().tick(now=timezone.now())
+    page = new_page(chrome, live_server.url, java_script_enabled=False)
+    faults: list[str] = []
+    page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
+
+    page.goto(link_for(forge, role="manage"))
+    expect(page.locator("figcaption")).to_contain_text("0 delivered, 2 failed")
+    page.get_by_role("link", name="CI <b>runner</b>").click()
+    page.get_by_role("link", name="Failed").click()
+    page.locator("tbody a").first.click()
+    expect(page.locator(".note")).to_contain_text("The receiver demands authentication (401).")
+    expect(page.locator("details pre").nth(1)).to_contain_text("<script>document.title = 'stolen'</script>")
+    page.get_by_role("button", name="Redeliver").click()
+    forge.receiver.answers["/"] = Answer(200)
+    deliver_due(sender, now=timezone.now())
+    page.reload()
+    expect(page.locator("main")).to_contain_text("Delivered on attempt 2.")
+
+    page.get_by_role("link", name="CI <b>runner</b>").click()
+    page.select_option("select", "24h")
+    page.get_by_role("button", name="Redeliver").click()
+    replays.run_replays(now=timezone.now())
+    # The page reloads by itself until the redelivery is done.
+    expect(page.get_by_role("status")).to_contain_text("1 sent again. Done.")
+    assert len(deliver_due(sender, now=timezone.now())) == 1
+    page.get_by_role("button", name="Leave").click()
+    page.goto("/portal/")
+    expect(page.get_by_role("heading")).to_have_text("Your session has ended")
+    assert faults == [f"{live_server.url}/portal/"]
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(
+    forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender, theme: str
+) -> None:
+    node.require()
+    now = timezone.now() - timedelta(hours=2)
+    webhook = forge.webhook(now=now, name="CI runner")
+    forge.receiver.answers["/"] = [Answer(500), Answer(200)]
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    HourlyCounting().tick(now=timezone.now())
+    # axe-core is put into the page, which the page's own policy would not allow.
+    page = new_page(chrome, live_server.url, bypass_csp=True, viewport={"width": 360, "height": 800})
+    page.goto(link_for(forge, role="manage", theme=theme))
+    page.goto(f"/portal/webhooks/{webhook.uid}/deliveries?state=pending")
+    delivery = page.locator("tbody a").first.get_attribute("href") or ""
+    used = "/portal/enter?token=used"
+    found = {}
+
+    for address in ("/portal/", f"/portal/webhooks/{webhook.uid}", page.url, delivery, used, "/"):
+        page.goto(address)
+        page.add_script_tag(path=AXE)
+        report = page.evaluate("axe.run()")
+        assert report["passes"], address
+        found[address] = [
+            (each["id"], [spot["html"] for spot in each["nodes"]])
+            for each in report["violations"]
+            if each["impact"] in {"serious", "critical"}
+        ]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
+
+    assert {address: spots for address, spots in found.items() if spots} == {}
+    page.context.close()
