@@ -19,7 +19,7 @@ from hookhub import portal_sessions as sessions
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.fields import StrictIntegerField
-from hookhub.http.authorization import authorize
+from hookhub.http.authorization import authorize_webhooks
 from hookhub.http.errors import invalid
 from hookhub.http.query import read_uuid, require_known_parameters
 from hookhub.models import PortalSession, Scope
@@ -103,13 +103,13 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
     @extend_schema(responses=PortalSessionSerializer(many=True))
     def get(self, request: Request) -> Response:
         require_known_parameters(request)
-        organization = authorize(request, scope=Scope.MANAGE)
+        organization = authorize_webhooks(request, scope=Scope.MANAGE)
         found = PortalSession.objects.filter(organization=organization).select_related("repository")
         return self.get_paginated_response(PortalSessionSerializer(self.paginate_queryset(found), many=True).data)
 
     @extend_schema(request=NewPortalSessionSerializer, responses={201: PortalLinkSerializer})
     def post(self, request: Request) -> Response:
-        organization = authorize(request, scope=Scope.MANAGE)
+        organization = authorize_webhooks(request, scope=Scope.MANAGE)
         serializer = NewPortalSessionSerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
@@ -127,7 +127,7 @@ class PortalSessionView(GenericAPIView[PortalSession]):
     queryset = PortalSession.objects.none()
 
     def find(self, request: Request, uid: str) -> PortalSession:
-        organization = authorize(request, scope=Scope.MANAGE)
+        organization = authorize_webhooks(request, scope=Scope.MANAGE)
         found = PortalSession.objects.select_related("organization", "repository")
         return get_object_or_404(found, organization=organization, pk=read_uuid(uid))
 

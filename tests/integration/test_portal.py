@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from deliveries import pipeline
 from deliveries.db.ids import first_id_at
-from deliveries.models import AuditEntry, Delivery, Repository, Webhook
+from deliveries.models import AuditEntry, Delivery, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
 from hookhub import portal_sessions, replays
 from hookhub.models import ApiKey, PortalSession, Replay, Scope
@@ -377,6 +377,15 @@ def test_a_key_must_be_allowed_to_manage(forge: Forge, scope: Scope, status: int
     _, key = ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())
 
     assert Caller(key).post("/v1/portal-sessions", {}).status_code == status
+
+
+def test_where_only_a_master_key_may_read_webhooks_it_alone_makes_sessions(forge: Forge) -> None:
+    Organization.objects.filter(pk=forge.organization.pk).update(default_dialect="coregit")
+    keys = [ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())[1]
+            for scope in (Scope.MANAGE, Scope.MASTER)]  # fmt: skip
+
+    assert [Caller(key).post("/v1/portal-sessions", {}).status_code for key in keys] == [403, 201]
+    assert [Caller(key).get("/v1/portal-sessions").status_code for key in keys] == [403, 200]
 
 
 def test_a_session_is_seen_by_its_own_organization_only(forge: Forge, caller: Caller) -> None:
