@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from django.conf import settings
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -40,6 +40,11 @@ class PortalScopeSerializer(serializers.Serializer[Any]):
     )  # fmt: skip
 
 
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 2000, "pattern": "^https?://[!-~]+$"})
+class ReturnUrl(serializers.CharField):
+    """A URL of the web."""
+
+
 class NewPortalSessionSerializer(serializers.Serializer[Any]):
     scope = PortalScopeSerializer(required=False)
     role = serializers.ChoiceField(PortalSession.Role.choices, default=PortalSession.Role.READ)
@@ -48,7 +53,7 @@ class NewPortalSessionSerializer(serializers.Serializer[Any]):
         help_text="For how many seconds the session lasts.",
     )  # fmt: skip
     theme = serializers.ChoiceField(PortalSession.Theme.choices, default=PortalSession.Theme.AUTO)
-    return_url = serializers.CharField(
+    return_url = ReturnUrl(
         required=False, max_length=2000, help_text="Where the pages lead back to, an http:// or https:// URL."
     )
 

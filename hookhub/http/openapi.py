@@ -70,8 +70,11 @@ class DescribedSchema(AutoSchema):
 
     def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
         body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]  # drf-spectacular's
-        # drf-spectacular derives whether a body is required from its required fields, and a choice of schemas has none.
-        return {**body, "required": True} if body and "application/x-ndjson" in body["content"] else body
+        if body is None:
+            return None
+        # drf-spectacular derives whether a body is required from a serializer; forms and a choice of schemas have none.
+        is_form = any("required" in media.get("schema", {}) for media in body["content"].values())
+        return {**body, "required": True} if is_form or "application/x-ndjson" in body["content"] else body
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

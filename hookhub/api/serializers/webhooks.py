@@ -12,6 +12,7 @@ from deliveries import formats, vault
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.formats import MASK
 from deliveries.models import Verification, Webhook
+from deliveries.proofs import PROOFS
 from deliveries.sending.url import MAX_LENGTH as MAX_URL_LENGTH
 from deliveries.webhooks.fields import (
     HEADER_VALUE,
@@ -29,6 +30,11 @@ from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 MASKED_URL = (
     "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
 )
+
+
+@extend_schema_field({"type": "string", "enum": list(PROOFS), "nullable": True})
+class ProofName(serializers.CharField):
+    """The name of a proof; those of a hub and of agents are shown, and cannot be asked for."""
 
 
 @extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": MAX_RETRY_WAIT.total_seconds()})
@@ -166,7 +172,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     auto_disable = serializers.BooleanField(
         required=False, help_text="Whether to disable the webhook automatically when its deliveries keep failing."
     )
-    verify = serializers.CharField(
+    verify = ProofName(
         source="proof", allow_null=True, required=False,
         help_text="How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a "
         "challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.",
