@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?=
-# Two test processes per core, because half of them wait for servers and workers that they started.
-JOBS ?= 4
+# Three test processes per core of a small machine, because half of them wait for servers and workers that they started.
+JOBS ?= 6
 # The packages that `make lock` upgrades; "all" for all. Default: none.
 UPGRADE ?=
 # The benchmarks that `make bench` runs. Default: all.

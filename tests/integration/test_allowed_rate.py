@@ -141,7 +141,7 @@ def test_no_course_exceeds_the_rate_in_any_minute(forge: Forge) -> None:
     run_state_machine_as_test(
         AnyCourse,
         settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 
@@ -235,7 +235,10 @@ def test_two_fan_outs_at_once_share_it(forge: Forge) -> None:
     done = together(*[lambda: pipeline.fan_out(5, capacity=Capacity(100), now=NOON)] * 4)
 
     assert sum(one.deliveries for one in done) == 20
-    assert sum(len(one.claims) for one in done) == 3
+    # One that finds the webhook locked, or deliveries ready before its own, claims none at once.
+    claimed = sum(len(one.claims) for one in done)
+    assert claimed <= 3
+    assert claimed + len(pipeline.claim(100, now=NOON)) == 3
 
 
 def test_a_claim_that_is_not_committed_counts_nothing(forge: Forge) -> None:
