@@ -216,6 +216,20 @@ def counted_statements() -> Iterator[list[str]]:
         yield seen
 
 
+def forget_statistics() -> None:
+    """Let the planner know of tables and indexes what it knows of new ones, whatever autovacuum has found meanwhile.
+
+    Call it in a transaction, whose end brings the statistics back.
+    """
+    of_tables = "(SELECT oid FROM pg_class WHERE relname LIKE 'hookhub%')"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid IN {of_tables} OR relkind = 'i' AND oid IN"
+            f" (SELECT indexrelid FROM pg_index WHERE indrelid IN {of_tables})"
+        )
+        cursor.execute(f"DELETE FROM pg_statistic WHERE starelid IN {of_tables}")
+
+
 def outbox_key(event: Event) -> tuple[int, UUID]:
     """Return the primary key of an event's outbox entry, whether or not that row still exists."""
     return (-event.organization_id if event.repository_id is None else event.repository_id, event.id)

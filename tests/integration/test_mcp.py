@@ -29,7 +29,7 @@ from hookhub.models import ApiKey, Scope
 from tests.api import Caller
 from tests.chatgpt import OTHER_SECRET, SECRET, ChatGPT, playing_chatgpt
 from tests.receiver import Answer
-from tests.story import Forge, deliver_due, verify_due
+from tests.story import Forge, deliver_due, forget_statistics, verify_due
 
 pytestmark = pytest.mark.django_db
 
@@ -1197,6 +1197,7 @@ def test_a_subscription_is_found_by_an_index(agent: Caller, chatgpt: ChatGPT) ->
         key = mcp_subscribing.Key(1, "x", "https://a.example/", "n", {})
         mcp_subscribing.last_proof(key, now=timezone.now().astimezone(UTC))
         list(mcp_subscribing.of_caller(1, "x"))
+    forget_statistics()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         plans = []

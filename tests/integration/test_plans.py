@@ -16,7 +16,7 @@ from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
-from tests.story import Forge, attempt_all
+from tests.story import Forge, attempt_all, forget_statistics
 
 pytestmark = pytest.mark.django_db
 
@@ -77,9 +77,7 @@ def test_no_statement_of_the_pipeline_reads_a_whole_table(
     pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
     pipeline.review(now=later)
 
-    with connection.cursor() as cursor:
-        # As on a new installation, whatever statistics other tests have left.
-        cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'hookhub_%'")
+    forget_statistics()
     assert len(statements) >= 9
     scans = {
         statement: found
