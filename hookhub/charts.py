@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from deliveries import timeseries
 from deliveries.timeseries import Point, Step
 
 WIDTH, HEIGHT = 720, 120
@@ -72,13 +73,13 @@ class Series(Protocol):
         """Return a point for each step."""
 
 
-def context_of(name: str | None, series: Series, *, counted_until: datetime | None, now: datetime) -> dict[str, object]:
+def context_of(name: str | None, series: Series, *, now: datetime) -> dict[str, object]:
     """Return the context of ``attempts_chart.html`` for the period of that name; the other periods are links."""
     period = read_period(name)
     length, step = PERIODS[period]
     points = series(after=now - length, before=now, step=step)
     return {
-        "chart": draw(points, step=step, counted_until=counted_until),
+        "chart": draw(points, step=step, counted_until=timeseries.counted_until()),
         "period": period,
         "periods": [(other, "" if other == period else f"?period={other}") for other in PERIODS],
     }

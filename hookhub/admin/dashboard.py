@@ -15,7 +15,7 @@ from deliveries import stats, timeseries, workers
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhook
 from deliveries.workers import Workers
-from hookhub.admin.attempts_chart import chart_context
+from hookhub import charts
 from hookhub.admin.base import page_of
 from hookhub.admin.keyset import MAX_SCANNED
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
@@ -68,7 +68,7 @@ def load(request: HttpRequest) -> Dashboard:
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
         last_attempt=when(last_attempt_at, now=now),
         workers=f"{found.alive:,}",
-        chart=chart_context(request, partial(timeseries.of_organizations, own), now=now),
+        chart=charts.context_of(request.GET.get("period"), partial(timeseries.of_organizations, own), now=now),
     )
 
 

@@ -1,6 +1,6 @@
 """Prepares a delivery, its attempts and its event for the templates."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Prefetch
@@ -8,17 +8,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.plain_text import printable
 from hookhub.admin.base import page_of
-from hookhub.formatting import exact, pretty, span, state_badge, timestamp, truncated, when
+from hookhub.attempt_facts import facts_of
+from hookhub.formatting import pretty, state_badge, timestamp, truncated, when
 
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100
-
-# The phases of an attempt, as its page names them.
-PHASES = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte"}
 
 # Load the names of a row's webhook, organization and repository.
 WITH_WEBHOOK = Prefetch(
@@ -56,28 +53,12 @@ def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> li
 
 def attempt_context(attempt: Attempt, *, wire_format: str) -> dict[str, object]:
     """Return the context of an attempt's section, with everything from the receiver as printable text."""
-    body = bytes(attempt.response_body)
-    explanation = explanation_of(attempt, wire_format=wire_format)
+    size = len(attempt.response_body)
     return {
-        "number": attempt.number,
+        **facts_of(attempt, wire_format=wire_format),
         "outcome": state_badge(attempt.outcome, attempt.get_outcome_display()),
-        "status": attempt.status,
-        "started": exact(attempt.started_at),
-        "took": "–" if attempt.duration is None else span(attempt.duration),
-        "url": printable(attempt.url),
-        "request_headers": printable(attempt.request_headers),
-        "response_headers": printable(attempt.response_headers),
-        "body": printable(body),
-        "size": len(body),
-        "is_truncated": len(body) >= settings.HOOKHUB_RESPONSE_KEPT,
-        "error": printable(attempt.error),
-        "what_happened": printable(explanation.what_happened) if explanation else "",
-        "what_to_do": printable(explanation.what_to_do) if explanation else "",
-        "phases": [
-            (PHASES[name], span(timedelta(seconds=length)))
-            for name, length in timing_of(attempt).items()
-            if length is not None
-        ],
+        "size": size,
+        "is_truncated": size >= settings.HOOKHUB_RESPONSE_KEPT,
         # Attempts that did not succeed are expanded.
         "is_open": attempt.outcome != Attempt.Outcome.DELIVERED,
     }

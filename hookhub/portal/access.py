@@ -6,7 +6,7 @@ from hmac import compare_digest
 from typing import Concatenate, ParamSpec, cast
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -39,7 +39,10 @@ def for_session(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpR
         if request.method not in {"GET", "HEAD"} and not is_own_form(request, session):
             return refused(request, session)
         audit.identify(lambda: Actor("portal", str(session.pk), "", address_of(request.META), request_id_of(request)))
-        return protected(page(request, session, *args, **kwargs))
+        try:
+            return protected(page(request, session, *args, **kwargs))
+        except Http404:
+            return missing(request, session)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", answer)
 
@@ -58,6 +61,12 @@ def ended(request: HttpRequest, *, status: int = 401) -> HttpResponse:
 def refused(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for a change that this session may not make, or that another site asked for."""
     return protected(render(request, "hookhub/portal/refused.html", {"session": session}, status=403))
+
+
+def missing(request: HttpRequest, session: PortalSession) -> HttpResponse:
+    """Return the page for what does not exist, or not in this session."""
+    context = {"session": session, "form_token": portal_sessions.form_token(session)}
+    return protected(render(request, "hookhub/portal/missing.html", context, status=404))
 
 
 def protected(answer: HttpResponse) -> HttpResponse:

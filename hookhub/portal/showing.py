@@ -1,16 +1,12 @@
-"""What the pages of the portal show of webhooks, deliveries and attempts; what a receiver wrote is made printable."""
+"""What the pages of the portal show of webhooks, deliveries and attempts."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.plain_text import printable
-from hookhub.formatting import exact, relative, span
+from hookhub.attempt_facts import facts_of
+from hookhub.formatting import TONES, exact, relative
 from hookhub.webhook_health import health_of
-
-PHASES = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte"}
-TONES = {"delivered": "good", "failed": "bad", "held": "warning", "cancelled": "quiet"}
 
 
 def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
@@ -33,7 +29,7 @@ def delivery_row(delivery: Delivery, webhook: Webhook, *, now: datetime) -> dict
     return {
         "id": delivery.pk,
         "state": delivery.get_state_display(),
-        "tone": TONES.get(delivery.state, "waiting"),
+        "tone": TONES.get(delivery.state, "quiet"),
         "type": delivery.event_type,
         "event": delivery.event_id,
         "webhook": webhook.uid,
@@ -47,24 +43,8 @@ def delivery_row(delivery: Delivery, webhook: Webhook, *, now: datetime) -> dict
 
 def attempt_shown(attempt: Attempt, *, wire_format: str) -> dict[str, Any]:
     """Return what is shown of an attempt."""
-    explanation = explanation_of(attempt, wire_format=wire_format)
     return {
-        "number": attempt.number,
+        **facts_of(attempt, wire_format=wire_format),
         "outcome": attempt.get_outcome_display(),
-        "tone": "good" if attempt.outcome == Attempt.Outcome.DELIVERED else "bad",
-        "status": attempt.status or "no response",
-        "started": exact(attempt.started_at),
-        "took": "–" if attempt.duration is None else span(attempt.duration),
-        "phases": [
-            (PHASES[name], span(timedelta(seconds=length)))
-            for name, length in timing_of(attempt).items()
-            if length is not None
-        ],
-        "what_happened": printable(explanation.what_happened) if explanation else "",
-        "what_to_do": printable(explanation.what_to_do) if explanation else "",
-        "error": printable(attempt.error),
-        "url": printable(attempt.url),
-        "request_headers": printable(attempt.request_headers),
-        "response_headers": printable(attempt.response_headers),
-        "response_body": printable(bytes(attempt.response_body)),
+        "tone": TONES.get(attempt.outcome, "quiet"),
     }

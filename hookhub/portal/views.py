@@ -178,7 +178,7 @@ def _page(request: HttpRequest, session: PortalSession, template: str, context: 
 
 
 def _chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:
-    return charts.context_of(request.GET.get("period"), series, counted_until=timeseries.counted_until(), now=now)
+    return charts.context_of(request.GET.get("period"), series, now=now)
 
 
 def _webhook(session: PortalSession, uid: UUID) -> Webhook:

@@ -599,13 +599,19 @@ def test_a_private_topic_is_for_keys_that_may_read(forge: Forge, private: Reposi
     assert Webhook.objects.get().repository == private
 
 
-def test_a_stranger_cannot_have_a_subscriber_told_that_it_is_denied(forge: Forge, private: Repository) -> None:
+def subscribed_with_a_key(forge: Forge, private: Repository) -> str:
+    """Subscribe the receiver to a private repository, prove it, and return the topic."""
     topic = f"http://testserver/acme/{private.name}/events/push.json"
     reader = Caller.of(forge.organization, Scope.READ)
     form = {"hub.mode": "subscribe", "hub.topic": topic, "hub.callback": forge.receiver.url("/")}
     send(form, Authorization=f"Bearer {reader.key}")
     echo(forge.receiver)
     assert verify_due(now=timezone.now()) == ["verified"]
+    return topic
+
+
+def test_a_stranger_cannot_have_a_subscriber_told_that_it_is_denied(forge: Forge, private: Repository) -> None:
+    topic = subscribed_with_a_key(forge, private)
 
     assert ask(forge.receiver.url("/"), topic=topic).status_code == 202
 
@@ -614,12 +620,7 @@ def test_a_stranger_cannot_have_a_subscriber_told_that_it_is_denied(forge: Forge
 
 
 def test_a_subscriber_needs_no_key_to_unsubscribe(forge: Forge, private: Repository) -> None:
-    topic = f"http://testserver/acme/{private.name}/events/push.json"
-    reader = Caller.of(forge.organization, Scope.READ)
-    form = {"hub.mode": "subscribe", "hub.topic": topic, "hub.callback": forge.receiver.url("/")}
-    send(form, Authorization=f"Bearer {reader.key}")
-    echo(forge.receiver)
-    assert verify_due(now=timezone.now()) == ["verified"]
+    topic = subscribed_with_a_key(forge, private)
 
     # Only the callback itself can confirm it.
     assert ask(forge.receiver.url("/other"), mode="unsubscribe", topic=topic).status_code == 202

@@ -1,4 +1,4 @@
-"""docs/adding-a-format.md works literally: after three changes the contract tests hold for a tenth format."""
+"""docs/adding-a-format.md works literally: after three changes the contract tests hold for another format."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def copy_of_the_checkout(place: Path) -> Path:
     return place
 
 
-def test_what_the_page_shows_is_a_tenth_format_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_what_the_page_shows_is_another_format_and_needs_nothing_else(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "adding-a-format.md").read_text()
     file, line = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     [command] = re.findall(r"```\npython (.*?)\n```", page)

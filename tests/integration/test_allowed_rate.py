@@ -141,7 +141,7 @@ def test_no_course_exceeds_the_rate_in_any_minute(forge: Forge) -> None:
     run_state_machine_as_test(
         AnyCourse,
         settings=settings(
-            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

@@ -432,6 +432,6 @@ def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(mo
     run_state_machine_as_test(
         Course,
         settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -307,6 +307,6 @@ def test_a_subscription_is_in_force_from_its_proof_to_its_end_and_no_longer(monk
     run_state_machine_as_test(
         Course,
         settings=settings(
-            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -338,6 +338,6 @@ def test_no_unproved_url_gets_an_event_no_proved_one_misses_one_and_none_gets_an
     run_state_machine_as_test(
         Course,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
