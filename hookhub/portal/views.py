@@ -1,7 +1,6 @@
 """The pages of the portal: the webhooks of a session, one of them, its deliveries, and one delivery."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from hookhub import charts, portal_sessions, replays
 from hookhub.explanations import explain
 from hookhub.models import PortalSession, Replay
 from hookhub.portal.access import delete_cookie, ended, for_session, protected, refused, set_cookie
+from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
 # Webhooks and deliveries of one page.
@@ -60,52 +60,52 @@ def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
     context = {
         "webhooks": [webhook_row(webhook, now=now) for webhook in shown],
         "is_cut": len(found) > WEBHOOKS_SHOWN,
-        **_chart(request, series, now=now),
+        **chart(request, series, now=now),
     }
-    return _page(request, session, "overview.html", context)
+    return page(request, session, "overview.html", context)
 
 
 @require_safe
 @for_session
 def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show one webhook: its health, its attempts over time, and its latest deliveries."""
-    now, found = timezone.now(), _webhook(session, uid)
+    now, found = timezone.now(), webhook_of(session, uid)
     deliveries = Delivery.objects.filter(webhook=found).order_by("-id")
     context = {
         "webhook": webhook_row(found, now=now),
         "rows": [delivery_row(delivery, found, now=now) for delivery in deliveries[:20]],
         "since": list(SINCE),
         "may_redeliver": session.may_manage and found.status(now=now) == Webhook.Status.ACTIVE,
-        **_chart(request, partial(timeseries.of_webhooks, [found]), now=now),
+        **chart(request, partial(timeseries.of_webhooks, [found]), now=now),
     }
-    return _page(request, session, "webhook.html", context)
+    return page(request, session, "webhook.html", context)
 
 
 @require_safe
 @for_session
 def deliveries(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """List the deliveries of one webhook, newest first, in any state or in one."""
-    now, found = timezone.now(), _webhook(session, uid)
+    now, found = timezone.now(), webhook_of(session, uid)
     state = request.GET.get("state", "")
     rows = Delivery.objects.filter(webhook=found).order_by("-id")
     if state in STATES:
         rows = rows.filter(state=state)
-    page, older = _part(rows, before=request.GET.get("before", ""))
+    part, older = _part(rows, before=request.GET.get("before", ""))
     context = {
         "webhook": webhook_row(found, now=now),
-        "rows": [delivery_row(delivery, found, now=now) for delivery in page],
+        "rows": [delivery_row(delivery, found, now=now) for delivery in part],
         "states": [(name, name == state) for name in STATES],
         "state": state if state in STATES else "",
         "older": "" if older is None else urlencode({"state": state, "before": str(older)}),
     }
-    return _page(request, session, "deliveries.html", context)
+    return page(request, session, "deliveries.html", context)
 
 
 @require_safe
 @for_session
 def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show one delivery, with what was sent, what came back, and why it failed."""
-    now, found = timezone.now(), _delivery(session, uid)
+    now, found = timezone.now(), delivery_of(session, uid)
     attempts = Attempt.objects.filter(delivery_id=found.pk).order_by("-number")[:ATTEMPTS_SHOWN]
     context = {
         "delivery": delivery_row(found, found.webhook, now=now),
@@ -114,7 +114,7 @@ def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRes
         "attempts": [attempt_shown(attempt, wire_format=found.webhook.format) for attempt in attempts],
         "may_redeliver": session.may_manage and redelivery.blocked_reason(found) is None,
     }
-    return _page(request, session, "delivery.html", context)
+    return page(request, session, "delivery.html", context)
 
 
 @require_POST
@@ -123,7 +123,7 @@ def redeliver(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRe
     """Send a delivery again, and lead back to its page, which says why if that is not possible."""
     if not session.may_manage:
         return refused(request, session)
-    redelivery.redeliver([_delivery(session, uid).pk], now=timezone.now())
+    redelivery.redeliver([delivery_of(session, uid).pk], now=timezone.now())
     return redirect("portal:delivery", uid=uid)
 
 
@@ -133,7 +133,7 @@ def redeliver_failed(request: HttpRequest, session: PortalSession, uid: UUID) ->
     """Send again what failed at a webhook within the chosen time, and lead to the page with the progress."""
     if not session.may_manage:
         return refused(request, session)
-    now, found = timezone.now(), _webhook(session, uid)
+    now, found = timezone.now(), webhook_of(session, uid)
     since = SINCE.get(request.POST.get("since", ""))
     if since is None:
         raise Http404
@@ -156,7 +156,7 @@ def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
         raise Http404
     is_running = started.state == Replay.State.RUNNING
     context = {"replay": started, "webhook": webhook_row(found, now=timezone.now()), "is_running": is_running}
-    answer = _page(request, session, "replay.html", context)
+    answer = page(request, session, "replay.html", context)
     if is_running:
         answer.headers["Refresh"] = "2"
     return answer
@@ -170,30 +170,6 @@ def leave(request: HttpRequest, session: PortalSession) -> HttpResponse:
     answer = ended(request, status=200)
     delete_cookie(answer)
     return answer
-
-
-def _page(request: HttpRequest, session: PortalSession, template: str, context: Mapping[str, object]) -> HttpResponse:
-    common = {"session": session, "form_token": portal_sessions.form_token(session)}
-    return render(request, f"hookhub/portal/{template}", {**context, **common})
-
-
-def _chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:
-    return charts.context_of(request.GET.get("period"), series, now=now)
-
-
-def _webhook(session: PortalSession, uid: UUID) -> Webhook:
-    found = portal_sessions.webhooks_of(session).select_related("repository").filter(uid=uid).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-def _delivery(session: PortalSession, uid: UUID) -> Delivery:
-    """Return a delivery to a webhook of the session; raise Http404 for any other."""
-    found = Delivery.objects.filter(pk=uid, organization=session.organization_id).select_related("webhook").first()
-    if found is None or not portal_sessions.webhooks_of(session).filter(pk=found.webhook_id).exists():
-        raise Http404
-    return found
 
 
 def _part(rows: QuerySet[Delivery], *, before: str) -> tuple[list[Delivery], UUID | None]:

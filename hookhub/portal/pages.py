@@ -1,0 +1,45 @@
+"""What every page of the portal needs: its frame, its chart, and the rows that its session may see."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from deliveries.models import Delivery, Webhook
+from hookhub import charts, portal_sessions
+from hookhub.models import PortalSession
+
+
+def page(
+    request: HttpRequest, session: PortalSession, template: str, context: Mapping[str, object], *, status: int = 200
+) -> HttpResponse:
+    """Return a page of a session; ``template`` is the name of a file in templates/hookhub/portal."""
+    common = {
+        "session": session,
+        "form_token": portal_sessions.form_token(session),
+        "of_organization": session.repository_id is None and session.webhooks is None,
+    }
+    return render(request, f"hookhub/portal/{template}", {**context, **common}, status=status)
+
+
+def chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:
+    """Return the context of the chart of attempts for the period in the address."""
+    return charts.context_of(request.GET.get("period"), series, now=now)
+
+
+def webhook_of(session: PortalSession, uid: UUID) -> Webhook:
+    """Return a webhook of the session; raise Http404 for any other."""
+    found = portal_sessions.webhooks_of(session).select_related("organization", "repository").filter(uid=uid).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def delivery_of(session: PortalSession, uid: UUID) -> Delivery:
+    """Return a delivery to a webhook of the session; raise Http404 for any other."""
+    found = Delivery.objects.filter(pk=uid, organization=session.organization_id).select_related("webhook").first()
+    if found is None or not portal_sessions.webhooks_of(session).filter(pk=found.webhook_id).exists():
+        raise Http404
+    return found
