@@ -1,4 +1,4 @@
-"""Memberships, API keys, registered event types and replays."""
+"""Memberships, API keys, and registered event types."""
 
 import hashlib
 import hmac
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from deliveries import audit, plain_text
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
-from deliveries.models import Organization, Repository, new_id
+from deliveries.models import Organization
 from deliveries.webhooks import mcp_subscribing
 from hookhub import key_text
 
@@ -192,98 +192,3 @@ class CustomEventType(models.Model):
 
     def __str__(self) -> str:
         return self.type
-
-
-class PortalSession(models.Model):
-    """A session of the portal, for an organization, one repository, or some webhooks; see ``portal_sessions``."""
-
-    class Role(models.TextChoices):
-        READ = "read", "look only"
-        MANAGE = "manage", "look and redeliver"
-
-    class Theme(models.TextChoices):
-        AUTO = "auto", "as the system"
-        LIGHT = "light"
-        DARK = "dark"
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="portal_sessions")
-    repository = models.ForeignKey(Repository, models.CASCADE, null=True, related_name="+")
-    # The uids of the webhooks that it shows; null for all of the organization or the repository.
-    webhooks = ArrayField(models.UUIDField(), null=True)
-    role = models.CharField(max_length=10, choices=Role)
-    theme = models.CharField(max_length=10, choices=Theme, default=Theme.AUTO)
-    return_url = models.TextField(blank=True)
-    token_hash = models.BinaryField(null=True, unique=True, editable=False)
-    token_expires_at = models.DateTimeField()
-    cookie_hash = models.BinaryField(null=True, unique=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    opened_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(null=True)
-
-    class Meta:
-        db_table = "hookhub_portal_session"
-        default_permissions = ()
-        indexes: ClassVar = [
-            models.Index(fields=["organization", "-id"], name="portal_session_of_organization"),
-            models.Index(fields=["expires_at"], name="portal_session_ended"),
-        ]
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                name="portal_session_has_one_scope", condition=Q(repository=None) | Q(webhooks=None)
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.id)
-
-    @property
-    def may_manage(self) -> bool:
-        """Return whether the session may change something."""
-        return self.role == self.Role.MANAGE
-
-    def as_target(self) -> audit.Target:
-        """Return the session as an audit target."""
-        return audit.Target("portal_session", str(self.pk), str(self.pk), self.organization)
-
-    def as_state(self) -> audit.State:
-        """Return the fields that the audit log shows of the session."""
-        return {
-            **audit.state_of(self, "role", "expires_at", "revoked_at"),
-            "repository": None if self.repository is None else self.repository.name,
-            "webhooks": None if self.webhooks is None else [str(uid) for uid in self.webhooks],
-        }
-
-
-class Replay(models.Model):
-    """A request to redeliver many deliveries, processed in batches; its counters are its progress."""
-
-    class State(models.TextChoices):
-        RUNNING = "running"
-        FINISHED = "finished"
-        CANCELLED = "cancelled"
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
-    # The filter as the caller wrote it, for display, and as the engine needs it to find the next batch.
-    asked = models.JSONField()
-    selection = models.JSONField()
-    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
-    total = models.PositiveIntegerField()
-    examined = models.PositiveIntegerField(default=0)
-    redelivered = models.PositiveIntegerField(default=0)
-    # Every delivery up to and including this id has been processed.
-    done_upto = models.UUIDField(null=True)
-    # Deliveries created after the replay are excluded, or it might never end.
-    upto = models.UUIDField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Replays take turns, least recently touched first: one organization's million deliveries must not delay others.
-    touched_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
-
-    class Meta:
-        indexes: ClassVar = [models.Index(fields=["touched_at"], name="replay_running", condition=Q(state="running"))]
-
-    def __str__(self) -> str:
-        return f"{self.state} {self.examined}/{self.total}"

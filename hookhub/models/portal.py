@@ -1,0 +1,73 @@
+"""Sessions of the portal."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from deliveries import audit
+from deliveries.models import Organization, Repository, new_id
+
+
+class PortalSession(models.Model):
+    """A session of the portal, for an organization, one repository, or some webhooks; see ``portal_sessions``."""
+
+    class Role(models.TextChoices):
+        READ = "read", "look only"
+        MANAGE = "manage", "look and redeliver"
+
+    class Theme(models.TextChoices):
+        AUTO = "auto", "as the system"
+        LIGHT = "light"
+        DARK = "dark"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="portal_sessions")
+    repository = models.ForeignKey(Repository, models.CASCADE, null=True, related_name="+")
+    # The uids of the webhooks that it shows; null for all of the organization or the repository.
+    webhooks = ArrayField(models.UUIDField(), null=True)
+    role = models.CharField(max_length=10, choices=Role)
+    theme = models.CharField(max_length=10, choices=Theme, default=Theme.AUTO)
+    return_url = models.TextField(blank=True)
+    token_hash = models.BinaryField(null=True, unique=True, editable=False)
+    token_expires_at = models.DateTimeField()
+    cookie_hash = models.BinaryField(null=True, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    opened_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "hookhub_portal_session"
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "-id"], name="portal_session_of_organization"),
+            models.Index(fields=["expires_at"], name="portal_session_ended"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="portal_session_has_one_scope", condition=Q(repository=None) | Q(webhooks=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def may_manage(self) -> bool:
+        """Return whether the session may change something."""
+        return self.role == self.Role.MANAGE
+
+    def as_target(self) -> audit.Target:
+        """Return the session as an audit target."""
+        return audit.Target("portal_session", str(self.pk), str(self.pk), self.organization)
+
+    def as_state(self) -> audit.State:
+        """Return the fields that the audit log shows of the session."""
+        return {
+            **audit.state_of(self, "role", "expires_at", "revoked_at"),
+            "repository": None if self.repository is None else self.repository.name,
+            "webhooks": None if self.webhooks is None else [str(uid) for uid in self.webhooks],
+        }

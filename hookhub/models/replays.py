@@ -1,0 +1,42 @@
+"""Replays."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from deliveries.models import Organization, new_id
+
+
+class Replay(models.Model):
+    """A request to redeliver many deliveries, processed in batches; its counters are its progress."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        FINISHED = "finished"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
+    # The filter as the caller wrote it, for display, and as the engine needs it to find the next batch.
+    asked = models.JSONField()
+    selection = models.JSONField()
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    total = models.PositiveIntegerField()
+    examined = models.PositiveIntegerField(default=0)
+    redelivered = models.PositiveIntegerField(default=0)
+    # Every delivery up to and including this id has been processed.
+    done_upto = models.UUIDField(null=True)
+    # Deliveries created after the replay are excluded, or it might never end.
+    upto = models.UUIDField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Replays take turns, least recently touched first: one organization's million deliveries must not delay others.
+    touched_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["touched_at"], name="replay_running", condition=Q(state="running"))]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.examined}/{self.total}"
