@@ -271,6 +271,7 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.tasks.review_webhooks",
     "deliveries.maintenance.tasks.continue_releases",
     "deliveries.maintenance.tasks.cancel_deliveries_of_deleted",
+    "deliveries.maintenance.incidents.watch",
     "deliveries.maintenance.leases.warn_of_expiry",
     "deliveries.maintenance.leases.end_expired",
     "deliveries.maintenance.leases.forget_unverified",

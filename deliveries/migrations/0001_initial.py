@@ -233,6 +233,9 @@ class Migration(migrations.Migration):
                 ('releasing_since', models.DateTimeField(editable=False, null=True)),
                 ('review_since', models.DateTimeField(editable=False, null=True)),
                 ('gone_at', models.DateTimeField(editable=False, null=True)),
+                ('failing_since', models.DateTimeField(editable=False, null=True)),
+                ('announced_percent', models.PositiveSmallIntegerField(editable=False, null=True)),
+                ('announced_at', models.DateTimeField(editable=False, null=True)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.organization')),
                 ('repository', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.repository')),
             ],
@@ -456,6 +459,10 @@ class Migration(migrations.Migration):
             model_name='webhook',
             index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
         ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(condition=models.Q(('deleted_at', None), ('disabled_at', None), ('failing_since__isnull', False), ('subscription__isnull', True)), fields=['id'], name='webhook_failing'),
+        ),
         migrations.AddConstraint(
             model_name='webhook',
             constraint=models.UniqueConstraint(django.db.models.fields.json.KeyTransform('id', 'subscription'), condition=models.Q(('deleted_at', None), ('subscription__isnull', False)), name='webhook_once_per_subscription'),
@@ -487,6 +494,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhook',
             constraint=models.CheckConstraint(condition=models.Q(('ended_at', None), models.Q(('ended_at__gte', models.F('expires_at')), ('expires_at__isnull', False)), _connector='OR'), name='webhook_ended_with_lease'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('announced_at', None), ('announced_percent', None)), models.Q(('announced_at__isnull', False), ('announced_percent__isnull', False), ('failing_since__isnull', False)), _connector='OR'), name='webhook_announced_while_failing'),
         ),
         migrations.AddIndex(
             model_name='verification',

@@ -154,6 +154,12 @@ class Webhook(models.Model):
     # The latest first-attempt time among deliveries that gave up since the last review, which clears it.
     review_since = models.DateTimeField(null=True, editable=False)
     gone_at = models.DateTimeField(null=True, editable=False)
+    # When it first failed since the maintenance tasks last found it healthy; they reset it.
+    failing_since = models.DateTimeField(null=True, editable=False)
+    # What was last announced of the incident, and when: a percentage of what disables it, 100 once it is disabled, and
+    # 0 after it has been enabled again. Null if there is nothing to recover from.
+    announced_percent = models.PositiveSmallIntegerField(null=True, editable=False)
+    announced_at = models.DateTimeField(null=True, editable=False)
 
     objects = WebhookQuerySet.as_manager()
 
@@ -202,6 +208,12 @@ class Webhook(models.Model):
             models.Index(
                 fields=["id"], name="webhook_to_notify", condition=Q(disabled_at__isnull=False, owner_notified_at=None)
             ),
+            # Those that are watched, however many others there are. A stranger's subscription is none of its owner's.
+            models.Index(
+                fields=["id"],
+                name="webhook_failing",
+                condition=Q(failing_since__isnull=False, disabled_at=None, deleted_at=None, subscription__isnull=True),
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -234,6 +246,11 @@ class Webhook(models.Model):
             models.CheckConstraint(
                 name="webhook_ended_with_lease",
                 condition=Q(ended_at=None) | Q(expires_at__isnull=False, ended_at__gte=F("expires_at")),
+            ),
+            models.CheckConstraint(
+                name="webhook_announced_while_failing",
+                condition=Q(announced_percent=None, announced_at=None)
+                | Q(announced_percent__isnull=False, announced_at__isnull=False, failing_since__isnull=False),
             ),
         ]
 

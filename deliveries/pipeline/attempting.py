@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
@@ -109,11 +109,28 @@ def signing_secrets(destination: Destination, *, wire_format: Format, now: datet
     return tuple([secret.text for secret in vault.live_secrets(sealed, of=uid, now=now)])
 
 
+class Scheduled(Protocol):
+    """The attributes of a webhook, or of a delivery's destination, that decide on the retry schedule."""
+
+    @property
+    def retry_schedule(self) -> Sequence[timedelta] | None:
+        """Return its own schedule, or None."""
+
+    @property
+    def format(self) -> str:
+        """Return the slug of its format."""
+
+
 def schedule_of(claim: Claim) -> Sequence[timedelta]:
-    """Return the retry schedule of a delivery: its webhook's, else its format's, else the deployment's."""
-    if claim.destination.retry_schedule is not None:
-        return claim.destination.retry_schedule
-    of_format = format_of(claim.destination.format).policy.retry_schedule
+    """Return the retry schedule of a delivery."""
+    return schedule_for(claim.destination)
+
+
+def schedule_for(destination: Scheduled) -> Sequence[timedelta]:
+    """Return the retry schedule of deliveries to a webhook: its own, else its format's, else the deployment's."""
+    if destination.retry_schedule is not None:
+        return destination.retry_schedule
+    of_format = format_of(destination.format).policy.retry_schedule
     if of_format is not None:
         return of_format
     of_deployment: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE

@@ -170,7 +170,9 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
     -- Ignore attempts that began before the webhook was last enabled.
     review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
                                                  THEN h.review_since END),
-    gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
+    gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END),
+    -- Only maintenance resets it, because it is in an index: each change of it costs an entry in every other index.
+    failing_since = coalesce(w.failing_since, CASE WHEN h.failures > 0 THEN h.last_at END)
 FROM {HEALTH}
 WHERE w.id = ANY(%(webhooks)s::bigint[]) AND h.webhook_id = w.id
 RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight

@@ -1,5 +1,6 @@
 """Enable, disable and delete webhooks. Each function locks, changes and commits; ``*_locked`` takes a locked row."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ from deliveries.db import sql
 from deliveries.events import NewEvent, system_event
 from deliveries.formats.masking import mask_path
 from deliveries.models import Delivery, DeliveryQuerySet, Webhook
+from deliveries.policy.incidents import DISABLED
 from deliveries.webhooks import denials
 from deliveries.webhooks.secrets import SEALED_COLUMNS
 
@@ -59,13 +61,16 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
     webhook.review_since = webhook.gone_at = webhook.backoff_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
     webhook.changed_at = webhook.enabled_at = now
+    if webhook.announced_percent is not None:
+        # It may be announced again that it fails. That it has recovered, once it has.
+        webhook.announced_percent, webhook.announced_at = 0, now
     released = _release(webhook, now=now) if release_held else 0
     webhook.releasing_since = now if released == sql.BATCH else None
     webhook.save(
         update_fields=[
             "enabled_at", "releasing_since",
             "disabled_at", "disabled_reason", "owner_notified_at", "review_since", "gone_at", "backoff_until",
-            "failure_count", "timeouts_in_a_row", "changed_at",
+            "failure_count", "timeouts_in_a_row", "changed_at", "announced_percent", "announced_at",
         ]
     )  # fmt: skip
     after = {"active": True, "reason": None, "released": released}
@@ -113,7 +118,15 @@ def disable_locked(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
     webhook.changed_at = now
     # No e-mail if the owner disabled it.
     webhook.owner_notified_at = now if reason == Reason.BY_OWNER else None
-    webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_notified_at"])
+    if reason != Reason.BY_OWNER:
+        webhook.failing_since = webhook.failing_since or now
+        webhook.announced_percent, webhook.announced_at = DISABLED, now
+    webhook.save(
+        update_fields=[
+            "disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_notified_at",
+            "failing_since", "announced_percent", "announced_at",
+        ]
+    )  # fmt: skip
     held = _lock_some(webhook, READY, SCHEDULED).update(state="held", due_at=None)
     after = {"active": False, "reason": reason.value, "held": held}
     audit.record("webhook.disabled", target=webhook_target(webhook), before={"active": True}, after=after, now=now)
@@ -192,30 +205,28 @@ def mark_reviewed(webhook: Webhook) -> None:
     webhook.save(update_fields=["review_since", "gone_at"])
 
 
-def lease_event(event_type: str, webhook: Webhook, *, now: datetime) -> NewEvent:
-    """Return the system event that reports to the organization's other webhooks that a lease ends, or has ended."""
-    expires_at = webhook.expires_at
+def event_about(webhook: Webhook, event_type: str, *, facts: Mapping[str, object], now: datetime) -> NewEvent:
+    """Return a system event that reports something about a webhook to its organization's other webhooks."""
     return system_event(
         event_type,
         organization_id=webhook.organization_id,
-        data={
-            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url},
-            "expires_at": None if expires_at is None else expires_at.isoformat(),
-        },
+        data={"webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url}, **facts},
         now=now,
     )
+
+
+def lease_event(event_type: str, webhook: Webhook, *, now: datetime) -> NewEvent:
+    """Return the system event that reports to the organization's other webhooks that a lease ends, or has ended."""
+    expires_at = webhook.expires_at
+    facts = {"expires_at": None if expires_at is None else expires_at.isoformat()}
+    return event_about(webhook, event_type, facts=facts, now=now)
 
 
 def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
     """Return the system event that reports to the organization's other webhooks that this one has been disabled."""
-    return system_event(
-        "webhook.disabled",
-        organization_id=webhook.organization_id,
-        data={
-            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url},
-            "reason": webhook.disabled_reason,
-            "failure_count": webhook.failure_count,
-            "disabled_at": now.isoformat(),
-        },
-        now=now,
-    )
+    facts = {
+        "reason": webhook.disabled_reason,
+        "failure_count": webhook.failure_count,
+        "disabled_at": now.isoformat(),
+    }
+    return event_about(webhook, "webhook.disabled", facts=facts, now=now)

@@ -1,0 +1,213 @@
+"""Watch the failing webhooks: announce that one will be disabled unless it recovers, and that it has recovered."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import pipeline
+from deliveries.db import arrays, sql
+from deliveries.events import NewEvent
+from deliveries.models import Webhook
+from deliveries.pipeline import health
+from deliveries.pipeline.attempting import schedule_for
+from deliveries.policy import incidents
+from deliveries.policy.incidents import Failing, Incident, Over, Progress, Retried, Step
+from deliveries.webhooks import lifecycle
+
+# How many failing webhooks a tick reads. With more of them, each is looked at less often.
+WEBHOOKS_PER_TICK = 500
+# How many deliveries of a webhook are read to find the one that has been retried for the longest time.
+MAX_RETRIED = 100
+COLUMNS = (
+    "id", "failing_since", "failure_count", "last_success_at", "announced_percent", "announced_at",
+    "auto_disable", "retry_schedule", "format",
+)  # fmt: skip
+
+
+class Announcement(NamedTuple):
+    """What is announced of a webhook: ``percent`` of what disables it is used up; None if it has recovered."""
+
+    percent: int | None
+    failing_since: datetime
+    disables_at: datetime | None = None
+
+
+# Called in the transaction that marks a webhook, with its locked row.
+Announce = Callable[[Webhook, Announcement], None]
+
+
+@dataclass
+class Watch:
+    """A sweep over the failing webhooks, some at each tick; its position is kept in memory only."""
+
+    cursor: int = 0
+
+    def tick(self, announce: Announce, *, now: datetime) -> int:
+        """Look at the next failing webhooks; return how many announcements were made."""
+        # As in the index webhook_failing.
+        failing = Webhook.objects.kept().filter(
+            failing_since__isnull=False, disabled_at=None, subscription__isnull=True
+        )
+        found = list(failing.filter(id__gt=self.cursor).order_by("id").only(*COLUMNS)[:WEBHOOKS_PER_TICK])
+        self.cursor = found[-1].pk if len(found) == WEBHOOKS_PER_TICK else 0
+        progress = progress_of(found, now=now)
+        over, announced = [], 0
+        for webhook in found:
+            match decide(webhook, progress, now=now):
+                case None:
+                    continue
+                case Over():
+                    over.append(webhook.pk)
+                case step:
+                    announced += _announce(webhook.pk, step, progress, announce=announce, now=now)
+        if over:
+            sql.run(FORGET, {"webhooks": arrays.bigints(over)})
+        return announced
+
+
+_of_this_process = Watch()
+
+
+def publish_only(webhook: Webhook, announcement: Announcement) -> None:
+    """Hand nothing on: the event is published anyway."""
+    del webhook, announcement
+
+
+def watch(announce: Announce = publish_only, *, now: datetime) -> int:
+    """Look at some of the failing webhooks, mark them and publish events; return how many announcements were made."""
+    return _of_this_process.tick(announce, now=now)
+
+
+def incident_of(webhook: Webhook) -> Incident | None:
+    """Return the incident of a webhook, or None if it is not failing."""
+    if webhook.failing_since is None:
+        return None
+    return Incident(
+        failing_since=webhook.failing_since,
+        failure_count=webhook.failure_count,
+        last_success_at=webhook.last_success_at,
+        announced=webhook.announced_percent,
+        announced_at=webhook.announced_at,
+    )
+
+
+def decide(webhook: Webhook, progress: Mapping[int, Progress], *, now: datetime) -> Step | None:
+    """Return what to do about a webhook."""
+    incident = incident_of(webhook)
+    if incident is None:
+        return None
+    return incidents.decide(incident, percent=progress.get(webhook.pk, incidents.NO_PROGRESS).percent, now=now)
+
+
+def progress_of(webhooks: Iterable[Webhook], *, now: datetime) -> dict[int, Progress]:
+    """Return how much of what disables each webhook has been used up, for those that may have reached a level."""
+    found: dict[int, Progress] = {}
+    late: dict[int, Webhook] = {}
+    for webhook in webhooks:
+        incident = incident_of(webhook)
+        if incident is None or incident.failure_count == 0 or not webhook.auto_disable:
+            continue
+        found[webhook.pk] = incidents.progress_by_count(
+            incident.failure_count, failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES
+        )
+        level = next((each for each in incidents.LEVELS if each > (incident.announced or 0)), incidents.DISABLED)
+        if incidents.may_reach(level, incident, schedule=schedule_for(webhook), now=now):
+            late[webhook.pk] = webhook
+    for webhook_id, retried in longest_retried(late.values()).items():
+        by_time = incidents.progress_by_time(retried, schedule=schedule_for(late[webhook_id]), now=now)
+        found[webhook_id] = max(found[webhook_id], by_time, key=lambda each: each.percent)
+    return found
+
+
+def longest_retried(webhooks: Iterable[Webhook]) -> dict[int, Retried]:
+    """Return for each webhook the delivery that has been retried for the longest time since its last success."""
+    # Written at most once per ``health.WRITE_INTERVAL``, so the last success may be that much later.
+    since = {each.pk: each.last_success_at and each.last_success_at + health.WRITE_INTERVAL for each in webhooks}
+    if not since:
+        return {}
+    rows = sql.run(
+        FIND_LONGEST_RETRIED,
+        {"webhooks": arrays.bigints(since), "since": arrays.timestamps(since.values()), "limit": MAX_RETRIED},
+    )
+    return {webhook_id: Retried(*facts) for webhook_id, *facts in rows}
+
+
+def _announce(
+    webhook_id: int, step: Step, progress: Mapping[int, Progress], *, announce: Announce, now: datetime
+) -> bool:
+    """Mark a webhook, publish the event and call ``announce`` in one transaction; return whether it was done.
+
+    It is not if the webhook has changed meanwhile, or is locked: the next tick looks at it again.
+    """
+    with transaction.atomic():
+        kept = Webhook.objects.kept().filter(pk=webhook_id, disabled_at=None).select_related("organization")
+        webhook = kept.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
+        incident = None if webhook is None else incident_of(webhook)
+        if webhook is None or incident is None or decide(webhook, progress, now=now) != step:
+            return False
+        if isinstance(step, Failing):
+            disables_at = progress[webhook_id].disables_at
+            announcement = Announcement(step.percent, incident.streak_since, disables_at)
+            webhook.announced_percent, webhook.announced_at = step.percent, now
+        else:
+            announcement = Announcement(None, incident.failing_since)
+            webhook.announced_percent = webhook.announced_at = None
+            # It may be failing again.
+            webhook.failing_since = webhook.last_success_at if webhook.failure_count else None
+        webhook.save(update_fields=["failing_since", "announced_percent", "announced_at"])
+        pipeline.accept([event_of(webhook, announcement, now=now)], now=now)
+        announce(webhook, announcement)
+    return True
+
+
+def event_of(webhook: Webhook, announcement: Announcement, *, now: datetime) -> NewEvent:
+    """Return the system event of an announcement."""
+    facts: dict[str, object] = {"failing_since": announcement.failing_since.isoformat()}
+    if announcement.percent is None:
+        facts["recovered_at"] = (webhook.last_success_at or now).isoformat()
+        return lifecycle.event_about(webhook, "webhook.recovered", facts=facts, now=now)
+    at = announcement.disables_at
+    facts |= {
+        "percent": announcement.percent,
+        "failure_count": webhook.failure_count,
+        "disables_at": None if at is None else at.isoformat(),
+    }
+    return lifecycle.event_about(webhook, "webhook.failing", facts=facts, now=now)
+
+
+FORGET = """
+WITH locked AS MATERIALIZED (
+    SELECT id FROM hookhub_webhook
+    WHERE id = ANY(%(webhooks)s::bigint[]) AND failure_count = 0 AND announced_percent IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE hookhub_webhook w SET failing_since = NULL FROM locked WHERE w.id = locked.id
+"""
+
+# Each part is in the order of the index that serves it. Deliveries that were first attempted before the last success
+# do not count, because exhausting their schedule does not disable the webhook.
+FIND_LONGEST_RETRIED = """
+SELECT w.id, d.first_attempt_at, d.due_at, d.failures
+FROM unnest(%(webhooks)s::bigint[], %(since)s::timestamptz[]) AS w (id, since)
+CROSS JOIN LATERAL (
+    SELECT * FROM (
+        (SELECT first_attempt_at, due_at, failures FROM hookhub_delivery
+         WHERE webhook_id = w.id AND state = 'pending' AND readiness = 0
+         ORDER BY id LIMIT %(limit)s)
+        UNION ALL
+        (SELECT first_attempt_at, due_at, failures FROM hookhub_delivery
+         WHERE webhook_id = w.id AND state = 'pending' AND readiness = 2
+         ORDER BY due_at, id LIMIT %(limit)s)
+        UNION ALL
+        (SELECT first_attempt_at, leased_at, failures FROM hookhub_delivery
+         WHERE webhook_id = w.id AND state = 'sending' LIMIT %(limit)s)
+    ) AS retried
+    WHERE failures > 0 AND (w.since IS NULL OR first_attempt_at > w.since)
+    ORDER BY first_attempt_at LIMIT 1
+) AS d
+"""
