@@ -8,12 +8,14 @@ import hmac
 import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
 from deliveries import audit
+from deliveries.db.ids import uuid7
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.models import PortalSession
 
@@ -106,6 +108,27 @@ def form_token(session: PortalSession) -> str:
     """
     key, message = settings.SECRET_KEY.encode(), b"hookhub-portal-form:" + bytes(session.cookie_hash or b"")
     return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def draft(session: PortalSession, *, now: datetime) -> str:
+    """Return the id of a webhook that a form of the session may create, so that the same form creates only one."""
+    uid = uuid7(now)
+    return f"{uid}.{_draft_mark(uid, session)}"
+
+
+def read_draft(text: str, session: PortalSession) -> UUID | None:
+    """Return the id in a draft of this session; None for any other text."""
+    first, _, mark = text.partition(".")
+    try:
+        uid = UUID(first)
+    except ValueError:
+        return None
+    return uid if hmac.compare_digest(mark.encode(), _draft_mark(uid, session).encode()) else None
+
+
+def _draft_mark(uid: UUID, session: PortalSession) -> str:
+    message = b"hookhub-portal-draft:" + uid.bytes + bytes(session.cookie_hash or b"")
+    return hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).hexdigest()
 
 
 def digest(text: str) -> bytes:

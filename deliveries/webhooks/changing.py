@@ -21,8 +21,17 @@ from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 DEPEND_ON_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
 
 
+class ChangedMeanwhile(Exception):
+    """The webhook was changed after the caller had read it; nothing was changed now."""
+
+
 def change(
-    webhook_id: int, changes: Mapping[str, object], *, active: bool | None = None, now: datetime
+    webhook_id: int,
+    changes: Mapping[str, object],
+    *,
+    active: bool | None = None,
+    unchanged_since: datetime | None = None,
+    now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Change the given fields of a webhook. Return it with its new secret, or with None if the secret is unchanged.
 
@@ -33,9 +42,10 @@ def change(
     format that masks the URL can be replaced by one that shows it only if ``changes`` contains the URL. A masked value
     stands for the stored one, so that a client can send back what it read. If URLs must be verified, a move takes
     effect, with its secret, headers and format, once the new one is; until then the webhook sends to the old one. Raise
-    InvalidFields for invalid fields, and rates.TooMany.
+    InvalidFields for invalid fields, rates.TooMany, and ChangedMeanwhile if the webhook's ``changed_at`` is no longer
+    ``unchanged_since``.
     """
-    return _change(webhook_id, lambda _before: changes, active=active, now=now)
+    return _change(webhook_id, lambda _before: changes, active=active, unchanged_since=unchanged_since, now=now)
 
 
 def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
@@ -56,7 +66,12 @@ def validate_change(webhook: Webhook, changes: Mapping[str, object]) -> None:
 
 
 def _change(
-    webhook_id: int, changes_for: Callable[[Webhook], Mapping[str, object]], *, active: bool | None, now: datetime
+    webhook_id: int,
+    changes_for: Callable[[Webhook], Mapping[str, object]],
+    *,
+    active: bool | None,
+    unchanged_since: datetime | None = None,
+    now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Apply the changes that ``changes_for`` returns for the current webhook. Return and raise as ``change`` does."""
     while True:
@@ -70,6 +85,8 @@ def _change(
         cleaned = validate(fields, current_format=before.format)
         with transaction.atomic():
             webhook = Webhook.objects.kept().lock(webhook_id)
+            if unchanged_since is not None and webhook.changed_at != unchanged_since:
+                raise ChangedMeanwhile
             # The validation and the unmasking used the row as it was read. Start over if it has changed since.
             if _validated_against(webhook) == _validated_against(before):
                 new_secret = _apply(webhook, cleaned, now=now)

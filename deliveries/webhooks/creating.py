@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -22,6 +23,7 @@ def create(
     repository: Repository | None,
     active: bool = True,
     wanted: Wanted | None = None,
+    uid: UUID | None = None,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
@@ -30,7 +32,8 @@ def create(
     ``secret``, one is generated. There is no secret if the format never signs, or if signing is optional and ``secret``
     is "". With ``active=False`` the webhook starts disabled by its owner. If its owner or its organization wants its
     URL verified, a worker asks it, and nothing is delivered before the answer; ``wanted`` is another proof than the
-    API's. Raise InvalidFields for invalid fields, and rates.TooMany if the organization changes webhooks too often.
+    API's. With a ``uid``, a second call for the same webhook raises django.db.IntegrityError and creates none. Raise
+    InvalidFields for invalid fields, and rates.TooMany if the organization changes webhooks too often.
     """
     if missing := {name: "is required" for name in ("url", "events") if name not in fields}:
         raise InvalidFields(missing)
@@ -49,7 +52,9 @@ def create(
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise InvalidFields({"repository": "was deleted in the meantime"})
-        return insert(cleaned, organization=organization, repository=repository, active=active, wanted=wanted, now=now)
+        return insert(
+            cleaned, organization=organization, repository=repository, active=active, wanted=wanted, uid=uid, now=now
+        )
 
 
 def insert(
@@ -59,6 +64,7 @@ def insert(
     repository: Repository | None,
     active: bool = True,
     wanted: Wanted | None,
+    uid: UUID | None = None,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Insert a webhook with validated fields, and have its URL verified if ``wanted`` says how; return as ``create``.
@@ -71,7 +77,7 @@ def insert(
     headers = as_headers(cleaned.pop("headers", {}))
     expires_at = leases.require_future(cleaned.pop("expires_at", None), now=now)
     # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
-    uid = uuid7(now)
+    uid = uid or uuid7(now)
     webhook = Webhook(
         organization=organization,
         repository=repository,

@@ -1,5 +1,6 @@
 """A webhook's signing secrets: the first one, whether a change keeps them, rotation and re-encryption."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -53,17 +54,34 @@ def may_be_kept(webhook: Webhook, wire_format: Format, *, moves: bool) -> bool:
     return not any(wire_format.secret_error(secret.text) for secret in secrets)
 
 
+class RotatedMeanwhile(Exception):
+    """The secrets were changed after the caller had read the webhook; nothing was changed now."""
+
+
+def version_of(webhook: Webhook) -> str:
+    """Return a text that differs after each change of the webhook's secrets, and from which none can be derived."""
+    return hashlib.sha256(bytes(webhook.sealed_secrets)).hexdigest()
+
+
 def rotate_secret(
-    webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
+    webhook_id: int,
+    *,
+    secret: str | None = None,
+    overlap: timedelta | None = None,
+    version: str | None = None,
+    now: datetime,
 ) -> tuple[Webhook, str]:
     """Add a new secret; the previous ones keep signing alongside it for ``overlap``. Return webhook and new secret.
 
     ``secret`` is generated if None; ``overlap`` defaults to HOOKHUB_SECRET_OVERLAP. Raise InvalidFields if the secret
-    is invalid, or if the format signs nothing or is unknown to this version.
+    is invalid, or if the format signs nothing or is unknown to this version, and RotatedMeanwhile if the secrets are no
+    longer those of ``version``.
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
         webhook = Webhook.objects.kept().lock(webhook_id)
+        if version is not None and version_of(webhook) != version:
+            raise RotatedMeanwhile
         _require_valid(secret, webhook=webhook)
         new = secret or FORMATS[webhook.format].make_secret()
         last_day = now + overlap

@@ -60,6 +60,11 @@ class PortalSession(models.Model):
         """Return whether the session may change something."""
         return self.role == self.Role.MANAGE
 
+    @property
+    def may_create(self) -> bool:
+        """Return whether the session may create webhooks; one for certain webhooks would not show another."""
+        return self.may_manage and self.webhooks is None
+
     def as_target(self) -> audit.Target:
         """Return the session as an audit target."""
         return audit.Target("portal_session", str(self.pk), str(self.pk), self.organization)

@@ -6,6 +6,7 @@ from hmac import compare_digest
 from typing import Concatenate, ParamSpec, cast
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -13,7 +14,9 @@ from django.views.decorators.csrf import csrf_exempt
 
 from deliveries import audit
 from deliveries.audit import Actor
+from deliveries.rates import TooMany
 from hookhub import portal_sessions
+from hookhub.http import rate_limits
 from hookhub.http.actors import request_id_of
 from hookhub.http.client_address import address_of
 from hookhub.http.security_headers import POLICY, written
@@ -36,15 +39,31 @@ def for_session(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpR
         session = portal_sessions.find(cookie, now=now) if cookie else None
         if session is None:
             return ended(request)
-        if request.method not in {"GET", "HEAD"} and not is_own_form(request, session):
+        is_change = request.method not in {"GET", "HEAD"}
+        if is_change and not is_own_form(request, session):
             return refused(request, session)
         audit.identify(lambda: Actor("portal", str(session.pk), "", address_of(request.META), request_id_of(request)))
         try:
+            if is_change:
+                rate_limits.take_request(f"portal-{session.pk}", session.organization)
             return protected(page(request, session, *args, **kwargs))
-        except Http404:
+        except (Http404, ObjectDoesNotExist):
+            # A row may have been deleted since the page first read it.
             return missing(request, session)
+        except TooMany as error:
+            return throttled(request, session, error)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", answer)
+
+
+def for_manager(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
+    """Do as ``for_session``, and refuse a session that may only look."""
+
+    @wraps(page)
+    def managed(request: HttpRequest, session: PortalSession, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        return page(request, session, *args, **kwargs) if session.may_manage else refused(request, session)
+
+    return for_session(cast("Page[P]", managed))
 
 
 def is_own_form(request: HttpRequest, session: PortalSession) -> bool:
@@ -67,6 +86,18 @@ def missing(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for what does not exist, or not in this session."""
     context = {"session": session, "form_token": portal_sessions.form_token(session)}
     return protected(render(request, "hookhub/portal/missing.html", context, status=404))
+
+
+def throttled(request: HttpRequest, session: PortalSession, error: TooMany) -> HttpResponse:
+    """Return the page for a session, or an organization, that changes too much in a minute."""
+    context = {
+        "session": session,
+        "form_token": portal_sessions.form_token(session),
+        "seconds": error.standing.reset,
+    }
+    answer = protected(render(request, "hookhub/portal/too_many.html", context, status=429))
+    answer.headers["Retry-After"] = str(error.standing.reset)
+    return answer
 
 
 def protected(answer: HttpResponse) -> HttpResponse:

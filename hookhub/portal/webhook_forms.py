@@ -1,0 +1,293 @@
+"""The form of a webhook, for a new one and for the settings of one; the engine's rules say what is valid."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from django import forms
+from django.conf import settings
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from deliveries import formats, proofs, vault
+from deliveries.event_types.topics import EVERYTHING
+from deliveries.models import Organization, Webhook
+from deliveries.webhooks.fields import InvalidFields
+from hookhub.portal import event_choices, waits
+from hookhub.portal.format_words import explanation_of
+from hookhub.portal.header_rows import HeaderRows
+
+DEFAULT, NONE, OWN = "default", "none", "own"
+RETRIES = ((DEFAULT, _("As usual")), (NONE, _("Not at all")), (OWN, _("After these waits:")))
+CONTENT_TYPES = (("", _("As usual")), ("json", "JSON"), ("form", _("A form with the JSON in one field")))
+VERIFY = {
+    "": _("No"),
+    "challenge": _("It echoes a challenge"),
+    "handshake": _("It consents, as CloudEvents' Web Hooks have it"),
+}
+# The form's name for what the engine calls otherwise.
+FIELDS = {"events": "types", "retry_schedule": "waits"}
+MOMENT = "%Y-%m-%dT%H:%M"
+# What the engine's messages say of JSON's null and [], which a form has not.
+OF_JSON = re.compile(r", (?:or )?(?:null|\[\]|\[\"\*\"\]) for [a-z ]+|, or \[\"\*\"\] for all")
+
+
+class Words(forms.MultipleChoiceField):
+    """Checkboxes that the template writes; the engine says which words are valid."""
+
+    def valid_value(self, value: object) -> bool:
+        """Accept any word: an event type may have been removed from the catalogue since the form was shown."""
+        return isinstance(value, str)
+
+
+class WebhookForm(forms.Form):
+    """The fields of a webhook as an owner types them; ``submitted`` has them as the engine expects them."""
+
+    name = forms.CharField(required=False, max_length=200, label=_("Name"), help_text=_("For you to recognize it."))
+    url = forms.CharField(
+        max_length=2048,
+        label=_("URL"),
+        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "spellcheck": "false"}),
+    )
+    repository = forms.CharField(
+        required=False, max_length=255, label=_("Repository"), help_text=_("Leave it empty for the events of all.")
+    )
+    everything = forms.BooleanField(required=False, label=_("All event types, also those that are added later"))
+    types = Words(required=False, label=_("Event types"))
+    patterns = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        label=_("Other event types and families"),
+        help_text=_("One per line. A family such as “issues” stands for “issues.opened”, “issues.closed” and so on."),
+    )
+    format = forms.ChoiceField(required=False, label=_("Format"))
+    content_type = forms.ChoiceField(required=False, choices=CONTENT_TYPES, label=_("Body"))
+    retries = forms.ChoiceField(choices=RETRIES, widget=forms.RadioSelect, label=_("Repeat a failed delivery"))
+    waits = forms.CharField(required=False, max_length=500, label=_("Waits"))
+    timeout = forms.FloatField(required=False, label=_("Timeout"))
+    max_in_flight = forms.IntegerField(
+        required=False,
+        label=_("Requests at the same time"),
+        help_text=_("At most; leave it empty for the usual number."),
+    )
+    auto_disable = forms.BooleanField(required=False, label=_("Disable the webhook when its deliveries keep failing"))
+    verify_ssl = forms.BooleanField(required=False, label=_("Check the certificate of the receiver"))
+    verify = forms.ChoiceField(
+        required=False,
+        choices=list(VERIFY.items()),
+        label=_("The receiver proves that it wants the requests"),
+        help_text=_("Nothing is sent to the URL, or to another one later, before it has."),
+    )
+    expires_at = forms.DateTimeField(
+        required=False,
+        input_formats=(MOMENT, f"{MOMENT}:%S"),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT),
+        label=_("Ends at (UTC)"),
+        help_text=_("From then on it gets no events. Leave it empty for no end."),
+    )
+    secret = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        label=_("Your own signing secret"),
+        help_text=_("Leave it empty, and one is made for you and shown once."),
+    )
+    unsigned = forms.BooleanField(required=False, label=_("Without a secret: requests are not signed"))
+
+    def __init__(
+        self, data: Any = None, *, organization: Organization, webhook: Webhook | None, names_repository: bool = False
+    ) -> None:
+        self.organization, self.webhook = organization, webhook
+        super().__init__(data, initial=initial_for_new(organization) if webhook is None else initial_of(webhook))
+        stored = {} if webhook is None else vault.headers_to_show(webhook)
+        self.headers = HeaderRows(None if data is None else data, stored=list(stored))
+        self.offered = event_choices.offered(organization)
+        listed = formats.choices()
+        if webhook is not None and webhook.format not in formats.FORMATS:
+            listed.append((webhook.format, webhook.format))
+        self._choose("format", listed)
+        timeout = settings.HOOKHUB_MAX_TIMEOUT.total_seconds()
+        self.fields["timeout"].help_text = gettext(
+            "Seconds that a request may take, from 1 to %(most)g; leave it empty for the usual time."
+        ) % {"most": timeout}
+        if webhook is not None:
+            for name in ("repository", "secret", "unsigned"):
+                del self.fields[name]
+            self._choose("content_type", list(CONTENT_TYPES[1:]))
+            if webhook.proof not in {None, *proofs.OWNERS}:
+                # Subscribers prove themselves as their protocol says.
+                del self.fields["verify"]
+        elif not names_repository:
+            del self.fields["repository"]
+        self._sort_events()
+
+    def _choose(self, name: str, choices: list[tuple[str, Any]]) -> None:
+        cast("forms.ChoiceField", self.fields[name]).choices = choices
+
+    def _sort_events(self) -> None:
+        """Let stored event types that the catalogue has not be edited as text."""
+        chosen = self.initial["events"]
+        self.initial["everything"] = EVERYTHING in chosen
+        self.initial["types"] = [word for word in chosen if word in self.offered]
+        others = [word for word in chosen if word not in self.offered and word != EVERYTHING]
+        self.initial["patterns"] = "\n".join(others)
+
+    def groups(self) -> list[event_choices.Group]:
+        """Return the event types to choose from, with those that are chosen now."""
+        return event_choices.grouped(self.offered, set(self["types"].value() or ()))
+
+    def format_options(self) -> list[tuple[str, str, str, bool]]:
+        """Return each format with its title, what it is good for, and whether it is chosen now."""
+        chosen = self["format"].value()
+        choices = cast("list[tuple[str, str]]", cast("forms.ChoiceField", self.fields["format"]).choices)
+        return [(slug, title, explanation_of(slug), slug == chosen) for slug, title in choices]
+
+    def usual_waits(self) -> str:
+        """Return the retry schedule of a webhook without one of its own."""
+        wire_format = formats.format_of(str(self["format"].value()))
+        usual = wire_format.policy.retry_schedule
+        return waits.written(settings.HOOKHUB_RETRY_SCHEDULE if usual is None else usual)
+
+    def clean(self) -> dict[str, Any]:
+        """Read what the engine expects; it is valid or not when the engine has seen it."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.headers.errors:
+            self.add_error(None, gettext("The headers are not saved."))
+        self.submitted = self._read(cleaned)
+        if "events" in self.submitted and not self.submitted["events"]:
+            self.add_error("types", gettext("Choose at least one event type."))
+        return cleaned
+
+    def _read(self, cleaned: Mapping[str, Any]) -> dict[str, object]:
+        """Return the fields of a new webhook that were filled in, or those of a stored one that differ from it."""
+        fields: dict[str, object] = {
+            name: cleaned[name]
+            for name in ("name", "url", "format", "auto_disable", "verify_ssl", "timeout", "max_in_flight")
+            if name in cleaned
+        }
+        fields["content_type"] = cleaned.get("content_type") or None
+        fields["events"] = events_in(cleaned)
+        fields["retry_schedule"] = self._read_waits(cleaned)
+        if "expires_at" in cleaned:
+            moment = cleaned["expires_at"]
+            fields["expires_at"] = None if moment is None else moment.replace(tzinfo=UTC)
+        if "verify" in cleaned:
+            fields["verify"] = cleaned["verify"] or None
+        before = self._stored()
+        changed = {name: value for name, value in fields.items() if value != before.get(name)}
+        if self.webhook is not None and set(events_in(cleaned)) == set(self.webhook.events):
+            changed.pop("events", None)
+        if self.webhook is not None and "format" in changed:
+            # The body stays as chosen if the new format knows it; otherwise the format decides.
+            known = formats.format_of(str(changed["format"])).content_types
+            changed |= {"content_type": fields["content_type"]} if fields["content_type"] in known else {}
+        if self.headers.changed is not None:
+            changed["headers"] = self.headers.changed
+        if cleaned.get("secret") or cleaned.get("unsigned"):
+            changed["secret"] = "" if cleaned.get("unsigned") else cleaned["secret"]
+        return changed
+
+    def _stored(self) -> dict[str, object]:
+        """Return the values that need not be sent: what is stored, or the defaults of a new webhook."""
+        if self.webhook is None:
+            return {"name": "", "verify_ssl": True, "auto_disable": True, "verify": None}
+        webhook = self.webhook
+        schedule = webhook.retry_schedule
+        ends = webhook.expires_at
+        return {
+            **{name: self.initial[name] for name in ("name", "url", "format", "auto_disable", "verify_ssl", "timeout")},
+            "max_in_flight": webhook.max_in_flight,
+            "content_type": webhook.content_type,
+            "events": webhook.events,
+            "retry_schedule": None if schedule is None else [wait.total_seconds() for wait in schedule],
+            # To the minute, as the form shows it.
+            "expires_at": None if ends is None else ends.replace(second=0, microsecond=0),
+            "verify": webhook.proof,
+        }
+
+    def _read_waits(self, cleaned: Mapping[str, Any]) -> list[float] | None:
+        if cleaned.get("retries") == NONE:
+            return []
+        if cleaned.get("retries") != OWN:
+            return None
+        try:
+            found = waits.read(cleaned.get("waits", ""))
+        except waits.Misread as error:
+            self.add_error("waits", str(error))
+            return None
+        if not found:
+            self.add_error("waits", gettext("Write at least one wait, such as “30 s, 5 min, 2 h”."))
+        return found
+
+    def show(self, error: InvalidFields) -> None:
+        """Show each error of the engine beside its field."""
+        for name, message in error.errors.items():
+            field = FIELDS.get(name, name)
+            sentence = in_words(message)
+            if field in self.fields:
+                self.add_error(field, sentence)
+            elif name == "headers":
+                self.headers.errors.append(sentence)
+            else:
+                self.add_error(None, f"{capfirst(name)}: {sentence}")
+
+
+def in_words(message: str) -> str:
+    """Return an error of the engine as a sentence without what only makes sense in JSON."""
+    return f"{capfirst(OF_JSON.sub('', message)).rstrip('.')}."
+
+
+def events_in(cleaned: Mapping[str, Any]) -> list[str]:
+    """Return the event types that are chosen and typed, in this order, each once."""
+    typed = str(cleaned.get("patterns", "")).replace(",", " ").split()
+    every = [EVERYTHING] if cleaned.get("everything") else []
+    return list(dict.fromkeys([*every, *cleaned.get("types", ()), *typed]))
+
+
+def initial_for_new(organization: Organization) -> dict[str, object]:
+    """Return what the form of a new webhook begins with."""
+    return {
+        "events": [],
+        "format": organization.wire_format,
+        "retries": DEFAULT,
+        "auto_disable": True,
+        "verify_ssl": True,
+        "verify": proofs.DEFAULT if organization.verify_webhooks else "",
+    }
+
+
+def initial_of(webhook: Webhook) -> dict[str, object]:
+    """Return a webhook's fields as an owner would type them."""
+    schedule = webhook.retry_schedule
+    return {
+        "name": webhook.name,
+        "url": webhook.shown_url,
+        "events": webhook.events,
+        "format": webhook.format,
+        "content_type": webhook.content_type,
+        "retries": DEFAULT if schedule is None else OWN if schedule else NONE,
+        "waits": waits.written(schedule or ()),
+        "timeout": None if webhook.timeout is None else webhook.timeout / timedelta(seconds=1),
+        "max_in_flight": webhook.max_in_flight,
+        "auto_disable": webhook.auto_disable,
+        "verify_ssl": webhook.verify_ssl,
+        "verify": webhook.proof or "",
+        # Without a time zone, so that it is shown as it is: in UTC, as the label says.
+        "expires_at": None if webhook.expires_at is None else webhook.expires_at.replace(tzinfo=None),
+    }
+
+
+def version_of(webhook: Webhook) -> str:
+    """Return the version of a webhook that a form carries, so that it does not undo a change that it has not seen."""
+    return webhook.changed_at.isoformat()
+
+
+def read_version(text: str) -> datetime:
+    """Return the time in a form's version; one that is none differs from every webhook's."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else datetime.min.replace(tzinfo=UTC)
