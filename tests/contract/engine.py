@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import product
 from typing import get_args
 
-from celery import current_app
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpResponse
 from django.test import RequestFactory
 
+from config import celery
 from deliveries import vault
 from deliveries.event_types import catalogue
 from deliveries.formats import FORMATS
@@ -99,10 +99,10 @@ def admin_pages() -> Iterator[str]:
 
 def messages() -> Iterator[str]:
     """Yield what two versions of HookHub, and operators' own tools, share in Redis, PostgreSQL and Celery."""
-    current_app.loader.import_default_modules()
-    for name, task in sorted(current_app.tasks.items()):
+    celery.app.loader.import_default_modules()
+    for name, task in sorted(celery.app.tasks.items()):
         if not name.startswith("celery."):
-            options = current_app.amqp.router.route({}, name)
+            options = celery.app.amqp.router.route({}, name)
             yield f"task {name} queue={options['queue'].name} ignore_result={task.ignore_result}"
     yield f"queue {settings.CELERY_TASK_DEFAULT_QUEUE}"
     yield f"stream {settings.HOOKHUB_STREAM} group={consumer.GROUP} refused={consumer.dead_letter_stream('*')}"

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 import redis
-from celery import current_app
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
+from config.celery import app
 from deliveries.wakeup import TASK, new_wakeup_message
 from deliveries.worker.kombu_transport import (
     LOG_INTERVAL_SECONDS,
@@ -41,7 +41,7 @@ class Listener:
         self.queue = queue
 
     def send(self) -> None:
-        current_app.send_task(TASK, connection=self.link, queue=self.queue, ignore_result=True)
+        app.send_task(TASK, connection=self.link, queue=self.queue, ignore_result=True)
 
     def listen(self) -> int:
         """Wait for one message, and return how many were received."""
@@ -52,7 +52,7 @@ class Listener:
 @pytest.fixture
 def listener(valkey: redis.Redis) -> Iterator[Listener]:
     queue = f"test-{uuid4().hex}"
-    with current_app.connection_for_read() as link:
+    with app.connection_for_read() as link:
         assert isinstance(link.transport, Transport)
         yield Listener(link, queue)
     valkey.delete(queue)
@@ -180,7 +180,7 @@ def test_sending_and_subscribing_survive_keys_of_another_type(valkey: redis.Redi
     valkey.set(queue, "another program's")
     valkey.set(f"_kombu.binding.{queue}", "another program's")
 
-    with current_app.connection_for_read() as link:
+    with app.connection_for_read() as link:
         bound = Queue(queue, exchange=Exchange(queue), routing_key=queue)
         Consumer(link.default_channel, [bound], on_message=lambda message: None).consume()
         assert link.default_channel.queue_declare(queue).message_count == 0

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from celery import current_app
 from celery.concurrency.prefork import TaskPool
 from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
+from config.celery import app
 from deliveries import pipeline, shutdown, wakeup
 from deliveries.db import sql
 from deliveries.maintenance.invariants import check_all
@@ -103,7 +103,7 @@ def test_a_worker_without_forked_processes_runs_the_loop_itself_when_redis_is_aw
 ) -> None:
     drained = threading.Event()
     monkeypatch.setattr(process_pool, "get_start_method", lambda: start_method)
-    monkeypatch.setitem(current_app.tasks, wakeup.TASK, drained.set)
+    monkeypatch.setitem(app.tasks, wakeup.TASK, drained.set)
     monkeypatch.setattr(wakeup, "notify_now", lambda: False)
     scheduler._configure_pool(SimpleNamespace(pool=WithProcesses(), hub=None))
     pipeline.accept([forge.event(now=now)], now=now)

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from celery import current_app
 
+from config.celery import app
 from deliveries.wakeup import TASK
 from deliveries.worker import orphans, process_pool
 
@@ -40,7 +40,7 @@ def test_wake_ups_that_no_process_takes_do_not_pile_up(reader: int, ticks: int) 
 
 def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drained = threading.Event()
-    monkeypatch.setitem(current_app.tasks, TASK, drained.set)
+    monkeypatch.setitem(app.tasks, TASK, drained.set)
     with orphans.drain_lock:
         process_pool.listen()
         process_pool.wake(1)
@@ -62,7 +62,7 @@ def test_after_a_run_that_fails_the_next_wake_up_is_received(
             raise RuntimeError("a bug")
         drained.set()
 
-    monkeypatch.setitem(current_app.tasks, TASK, drain)
+    monkeypatch.setitem(app.tasks, TASK, drain)
     process_pool.listen()
 
     process_pool.wake(1)

@@ -22,6 +22,7 @@ class Command(BaseCommand):
         "Check that every event has its deliveries, and every delivery its attempts and a valid state. Read-only; can "
         "run at any time. Exits with status 1 if an invariant is violated. What is only late is reported as `waiting`."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for tolerances and for the output format."""

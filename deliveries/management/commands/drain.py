@@ -15,6 +15,7 @@ from deliveries.worker.loop import run_until_idle
 
 class Command(BaseCommand):
     help = "Deliver everything that is due, in this process and without Celery or Redis, and exit."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="print no summary")

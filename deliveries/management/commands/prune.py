@@ -26,6 +26,7 @@ class Command(BaseCommand):
         "this continuously; use this command to do it now, or with a shorter retention. Unfinished deliveries are "
         "never deleted."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for the age limit and for a dry run."""

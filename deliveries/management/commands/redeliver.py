@@ -32,6 +32,7 @@ class Command(BaseCommand):
         "Send deliveries again, selected by id or by filters; a delivery must match all of them. "
         "Skips deliveries that are being sent, and those whose webhook is disabled or deleted."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the argument for ids and the options for filters."""

@@ -25,6 +25,7 @@ class Command(BaseCommand):
         "Re-encrypt the secrets, headers and URLs of all webhooks with the first key of HOOKHUB_ENCRYPTION_KEYS. "
         "Run it after prepending a new key and restarting all processes; then the old key can be removed."
     )
+    requires_system_checks = ()
 
     @audit.by_command("reencrypt_secrets")
     def handle(self, *_: Any, **options: Any) -> None:

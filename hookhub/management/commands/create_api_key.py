@@ -27,6 +27,7 @@ class Command(BaseCommand):
         "Create an API key and print only the key on standard output: "
         "KEY=$(manage.py create_api_key --organization acme). It cannot be shown again; only a hash of it is stored."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

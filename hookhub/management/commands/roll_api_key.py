@@ -19,6 +19,7 @@ class Command(BaseCommand):
         "Generate a new secret for an API key and print only the key on standard output: "
         "KEY=$(manage.py roll_api_key ID). It cannot be shown again; the old secret is accepted until the overlap ends."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -39,6 +39,7 @@ class Command(BaseCommand):
         "with their errors (refused); show one in full (show ID); move them back to the stream after the cause is "
         "fixed (retry); or delete them (delete). retry and delete take ids, or --all."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
