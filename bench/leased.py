@@ -36,13 +36,14 @@ class Round(NamedTuple):
 def run(seconds: float, log: Log) -> dict[str, object]:
     """one event in turns to webhooks that have proved themselves for a time, and to others."""
     sizes = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
+    least = MIN_REPETITIONS if seconds >= SHORT_SECONDS else 1
     found: dict[str, object] = {}
     for webhooks, suffix in sizes.items():
         with fresh_instance() as instance, ReceiverProcess() as receiver:
             log(f"Creating twice {webhooks:,} webhooks …")
             with instance.started("web"):
                 make_webhooks(instance, receiver, webhooks)
-                rounds = play_in_turns(instance, receiver, webhooks, seconds=seconds / len(sizes), log=log)
+                rounds = play_in_turns(instance, receiver, webhooks, least=least, seconds=seconds / len(sizes), log=log)
             instance.check_ledger()
         found |= {f"{name}{suffix}": value for name, value in figures(rounds, webhooks=webhooks).items()}
     return found
@@ -57,7 +58,7 @@ def make_webhooks(instance: Instance, receiver: ReceiverProcess, webhooks: int) 
 
 
 def play_in_turns(
-    instance: Instance, receiver: ReceiverProcess, webhooks: int, *, seconds: float, log: Log
+    instance: Instance, receiver: ReceiverProcess, webhooks: int, *, least: int, seconds: float, log: Log
 ) -> dict[str, list[Round]]:
     """Play rounds of both kinds for some seconds, each pair in the other order than the one before."""
     rounds: dict[str, list[Round]] = {kind: [] for kind in KINDS}
@@ -66,9 +67,7 @@ def play_in_turns(
             # The first event fills the worker's caches.
             play(instance, receiver, kind, webhooks)
         over_at = time.monotonic() + seconds
-        while len(rounds[PLAIN]) < MIN_REPETITIONS or (
-            time.monotonic() < over_at and len(rounds[PLAIN]) < MAX_REPETITIONS
-        ):
+        while len(rounds[PLAIN]) < least or (time.monotonic() < over_at and len(rounds[PLAIN]) < MAX_REPETITIONS):
             for kind in KINDS if len(rounds[PLAIN]) % 2 else reversed(KINDS):
                 rounds[kind].append(play(instance, receiver, kind, webhooks))
                 log(f"  {webhooks:,} {kind}: {rounds[kind][-1].arrived:.3f} s, CPU {rounds[kind][-1].cpu:.2f} s")

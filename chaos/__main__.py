@@ -6,8 +6,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chaos.checkers.report import Verdict
@@ -31,7 +31,16 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = None) -> list[Verdict]:
+@contextmanager
+def servers_like(prepared: Path | None) -> Iterator[Servers]:
+    """Run servers of their own, with the database of a prepared home if there is one."""
+    with temporary_home("hookhub-chaos-", copied_from=prepared) as home, Servers(home) as servers:
+        yield servers
+
+
+def run_all(
+    scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = None, prepared: Path | None = None
+) -> list[Verdict]:
     """Run scenarios one after another and return their verdicts; scenarios that leave the servers intact share them.
 
     A mutant scenario that does not detect its mutant is repeated with the next seed, and the miss is reported.
@@ -41,9 +50,9 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
         shared: Servers | None = None
         for scenario in scenarios:
             if not scenario.needs_own_servers and shared is None:
-                shared = stack.enter_context(Servers(stack.enter_context(temporary_home("hookhub-chaos-"))))
+                shared = stack.enter_context(servers_like(prepared))
             for attempt in range(MUTANT_TRIES if scenario.bug else 1):
-                verdict = run_one(scenario, seed=seed + attempt, shared=shared, keep=keep)
+                verdict = run_one(scenario, seed=seed + attempt, shared=shared, keep=keep, prepared=prepared)
                 if is_expected_result(scenario, verdict):
                     break
                 if scenario.bug:
@@ -53,13 +62,15 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
     return verdicts
 
 
-def run_one(scenario: Scenario, *, seed: int, shared: Servers | None, keep: Path | None) -> Verdict:
+def run_one(
+    scenario: Scenario, *, seed: int, shared: Servers | None, keep: Path | None, prepared: Path | None
+) -> Verdict:
     """Run one scenario, on the shared servers unless it needs its own, and report its result."""
     began_at = time.monotonic()
     log(f"{scenario.name}: {scenario.claim or scenario.bug}")
     with ExitStack() as stack:
         if scenario.needs_own_servers or shared is None:
-            servers = stack.enter_context(Servers(stack.enter_context(temporary_home("hookhub-chaos-"))))
+            servers = stack.enter_context(servers_like(prepared))
         else:
             servers = shared
         verdict = run(scenario, seed=seed, servers=servers, log=log, keep=keep)
@@ -82,6 +93,9 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of the run, to repeat it (default: random, printed)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder in which to keep the logs and the history")
+    parser.add_argument(
+        "--prepared", type=Path, metavar="FOLDER", help="a home with a database, of which all servers get a copy"
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument(
         "--minutes", type=float, default=MINUTES, help=f"minutes that `soak` runs (default: {MINUTES:g})"
@@ -106,7 +120,7 @@ def main() -> None:
     if unknown := [name for name in options.names if name not in GROUPS and name not in NAMED]:
         parser.error(f"unknown scenario: {', '.join(unknown)} (see --list)")
     chosen = [scenario for name in options.names for scenario in GROUPS.get(name) or (NAMED[name],)]
-    verdicts = run_all(chosen, seed=seed, keep=options.keep)
+    verdicts = run_all(chosen, seed=seed, keep=options.keep, prepared=options.prepared)
     if len(verdicts) > 1:
         breaches = sum(len(verdict.breaches) for verdict in verdicts)
         log(json.dumps({"scenarios": len(verdicts), "breaches": breaches}))

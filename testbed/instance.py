@@ -99,6 +99,11 @@ class Instance(Processes):
         row = self._connection.execute(question.encode(), parameters or None).fetchone()
         return row[0] if row else None
 
+    def disconnect(self) -> None:
+        """Close the connection of ``ask``, which opens another."""
+        if self._connection is not None:
+            self._connection.close()
+
     def unsettled(self) -> bool:
         """Return whether any event is not fanned out, or any delivery is due or in flight."""
         return bool(self.ask(UNSETTLED))
@@ -122,6 +127,5 @@ class Instance(Processes):
     def close(self) -> None:
         """Kill the processes that are left, and close the connections."""
         self.client.close()
-        if self._connection is not None:
-            self._connection.close()
+        self.disconnect()
         super().close()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,11 +26,14 @@ PREPARED = "prepared"
 
 
 @contextmanager
-def temporary_home(prefix: str, *, within: str | None = "/tmp") -> Iterator[Path]:
+def temporary_home(prefix: str, *, within: str | None = "/tmp", copied_from: Path | None = None) -> Iterator[Path]:
     """Create a home for embedded servers, accessible to the account they run as; remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     folder.chmod(0o711)
     try:
+        if copied_from is not None:
+            # The servers may run under another account, which must remain the owner of its files.
+            subprocess.run(["cp", "-a", f"{copied_from}/.", folder], check=True)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -63,14 +67,22 @@ class Servers:
 
     def _fill(self) -> str:
         """Create the tables and the organization, and return its key."""
-        service.run("migrate", environment=self.environment())
+        self._migrate()
         return create_key(ORGANIZATION, environment=self.environment())
 
-    def prepare(self) -> None:
-        """Create the template database and stop the servers cleanly, so that a copy of this home starts with it."""
+    def _migrate(self) -> None:
+        service.run("migrate", "--skip-checks", environment=self.environment())
+
+    def prepare(self, *, with_key: bool = True) -> None:
+        """Create the template database and stop the servers cleanly, so that a copy of this home starts with it.
+
+        Without a key it has only the tables, for programs that find no organization in it.
+        """
         with self._running():
-            key = self._fill()
-        (self.home / PREPARED).write_text(key)
+            if with_key:
+                (self.home / PREPARED).write_text(self._fill())
+            else:
+                self._migrate()
 
     def __exit__(self, *_: object) -> None:
         """Kill the servers; their data is discarded, so nothing has to be written to disk first."""

@@ -13,10 +13,10 @@ from hookhub.procfile import ROOT
 pytestmark = pytest.mark.acceptance
 
 
-def figures_of(name: str) -> dict[str, Any]:
+def figures_of(name: str, **settings: str) -> dict[str, Any]:
     """Run a benchmark with its own servers, as when run by hand, and return the figures of its only line."""
     command = [sys.executable, "-m", "bench", name, "--json", "--seconds", "1"]
-    environment = {**os.environ, "DATABASE_URL": "", "REDIS_URL": ""}
+    environment = {**os.environ, "DATABASE_URL": "", "REDIS_URL": "", **settings}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
@@ -27,7 +27,7 @@ def figures_of(name: str) -> dict[str, Any]:
 
 # This benchmark creates its webhooks with SQL.
 def test_an_event_for_many_reaches_each_once() -> None:
-    figures = figures_of("fanout")
+    figures = figures_of("fanout", WEB_WORKERS="1")
 
     assert (figures["webhooks"], figures["lost"], figures["duplicated"]) == (500, 0, 0)
     assert figures["repetitions"] >= 1
@@ -45,7 +45,7 @@ def test_single_events_arrive_once_and_have_their_cost() -> None:
 
 # This benchmark changes its webhooks with SQL.
 def test_an_event_reaches_webhooks_with_a_lease_as_it_reaches_others() -> None:
-    figures = figures_of("leased")
+    figures = figures_of("leased", WEB_WORKERS="1")
 
     assert (figures["webhooks"], figures["repetitions"] >= 1) == (500, True)
     assert min(figures["cpu_us_plain"], figures["cpu_us_leased"], figures["ratio"], figures["cpu_ratio"]) > 0

@@ -9,6 +9,7 @@ import pytest
 from chaos.scenarios.catalogue import SHORT
 from chaos.scenarios.mutants import PROOF
 from hookhub import procfile
+from tests.acceptance.instances import prepared
 
 pytestmark = pytest.mark.acceptance
 
@@ -18,7 +19,7 @@ SEED = 20261121
 
 def chaos(*arguments: str) -> list[dict[str, object]]:
     """Run scenarios from the command line and return their lines of JSON; raise with the output when it fails."""
-    command = [sys.executable, "-m", "chaos", *arguments, "--seed", str(SEED)]
+    command = [sys.executable, "-m", "chaos", *arguments, "--seed", str(SEED), "--prepared", str(prepared() / "keyed")]
     done = subprocess.run(command, cwd=procfile.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -12,7 +12,7 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import STARTS_WITHIN_SECONDS, wait_for
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -23,11 +23,16 @@ KILLS = 6
 SEED = 20260304
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
     # A short lease, so that the deliveries of a killed worker are soon claimed again.
     with running_instance(HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="5") as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
 
 
 def arrived(receiver: Receiver) -> Counter[str]:

@@ -9,7 +9,7 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Answer, Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -18,10 +18,15 @@ RATE = 60
 EVENTS = 75
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
     with running_instance(HOOKHUB_PUBLIC_URL="https://hooks.example") as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
 
 
 def consent(receiver: Receiver, *, rate: str) -> list[float]:

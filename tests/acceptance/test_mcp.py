@@ -10,8 +10,8 @@ import requests
 from hookhub.mcp.waiting import PATIENCE
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import running_instance
-from tests.chatgpt import ChatGPT, playing_chatgpt
+from tests.acceptance.instances import as_new, running_instance
+from tests.chatgpt import ChatGPT, identities, playing_chatgpt
 from tests.receiver import Answer
 
 pytestmark = pytest.mark.acceptance
@@ -27,11 +27,22 @@ def chatgpt() -> Iterator[ChatGPT]:
         yield running
 
 
-@pytest.fixture
-def instance(chatgpt: ChatGPT) -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    authority, _ = identities()
     # Fewer threads than calls that wait.
-    with running_instance(HOOKHUB_CA_BUNDLE=str(chatgpt.authority), WEB_THREADS="2") as running:
+    with running_instance(HOOKHUB_CA_BUNDLE=str(authority), WEB_THREADS="2") as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
+
+
+@pytest.fixture
+def without_worker(shared: Instance) -> Instance:
+    return as_new(shared, worker=False)
 
 
 @pytest.fixture
@@ -99,66 +110,60 @@ def test_a_callback_without_proof_leaves_nothing(instance: Instance, chatgpt: Ch
 
 
 def test_calls_that_wait_for_a_worker_hold_no_thread_and_succeed_when_it_is_back(
-    instance: Instance, chatgpt: ChatGPT, pool: ThreadPoolExecutor
+    without_worker: Instance, chatgpt: ChatGPT, pool: ThreadPoolExecutor
 ) -> None:
-    instance.kill("worker")
-
-    begun = [subscribing(pool, instance, wanted(chatgpt, f"/{number}")) for number in range(6)]
+    begun = [subscribing(pool, without_worker, wanted(chatgpt, f"/{number}")) for number in range(6)]
     for _ in range(20):
-        assert instance.client.webhooks.list() is not None
+        assert without_worker.client.webhooks.list() is not None
     assert not any(each.done() for each in begun)
-    instance.start("worker")
+    without_worker.start("worker")
 
     assert all("result" in each.result(LONG) for each in begun)
     assert len(chatgpt.verifications) == 6
-    instance.check_ledger()
+    without_worker.check_ledger()
 
 
-def test_without_a_worker_a_call_ends_in_time_and_leaves_nothing(instance: Instance, chatgpt: ChatGPT) -> None:
-    instance.kill("worker")
-
-    found = call(instance, "events/subscribe", wanted(chatgpt))
+def test_without_a_worker_a_call_ends_in_time_and_leaves_nothing(without_worker: Instance, chatgpt: ChatGPT) -> None:
+    found = call(without_worker, "events/subscribe", wanted(chatgpt))
 
     assert (found["error"]["code"], found["error"]["data"]) == (-32015, {"reason": "timeout"})
-    assert instance.ask(KEPT) == 0
-    assert instance.ask(WAITING) == 0
+    assert without_worker.ask(KEPT) == 0
+    assert without_worker.ask(WAITING) == 0
     assert chatgpt.verifications == []
-    instance.check_ledger()
+    without_worker.check_ledger()
 
 
-def test_a_caller_that_leaves_has_its_subscription_nevertheless(instance: Instance, chatgpt: ChatGPT) -> None:
-    instance.kill("worker")
+def test_a_caller_that_leaves_has_its_subscription_nevertheless(without_worker: Instance, chatgpt: ChatGPT) -> None:
     with pytest.raises(requests.ReadTimeout):
-        call(instance, "events/subscribe", wanted(chatgpt), seconds=1)
+        call(without_worker, "events/subscribe", wanted(chatgpt), seconds=1)
 
-    instance.start("worker")
-    wait_for(lambda: instance.ask("SELECT count(verified_at) FROM hookhub_webhook") == 1, "the proof")
+    without_worker.start("worker")
+    wait_for(lambda: without_worker.ask("SELECT count(verified_at) FROM hookhub_webhook") == 1, "the proof")
 
-    again = call(instance, "events/subscribe", wanted(chatgpt))
+    again = call(without_worker, "events/subscribe", wanted(chatgpt))
     assert again["result"]["id"] == chatgpt.verifications[0]["x-mcp-subscription-id"]
     assert len(chatgpt.verifications) == 1
-    instance.check_ledger()
+    without_worker.check_ledger()
 
 
 @pytest.mark.parametrize("proof", ["echo", "another"])
 def test_when_the_web_server_dies_the_verdict_stands(
-    instance: Instance, chatgpt: ChatGPT, pool: ThreadPoolExecutor, proof: str
+    without_worker: Instance, chatgpt: ChatGPT, pool: ThreadPoolExecutor, proof: str
 ) -> None:
     chatgpt.proof = proof
-    instance.kill("worker")
-    begun = subscribing(pool, instance, wanted(chatgpt))
-    instance.kill("web")
+    begun = subscribing(pool, without_worker, wanted(chatgpt))
+    without_worker.kill("web")
     assert isinstance(begun.exception(LONG), requests.ConnectionError)
 
-    instance.start("worker")
-    instance.start("web")
-    instance.wait_until_ready()
+    without_worker.start("worker")
+    without_worker.start("web")
+    without_worker.wait_until_ready()
 
     if proof == "echo":
-        wait_for(lambda: instance.ask("SELECT count(verified_at) FROM hookhub_webhook") == 1, "the proof")
-        assert "result" in call(instance, "events/subscribe", wanted(chatgpt))
-        assert instance.ask(KEPT) == 1
+        wait_for(lambda: without_worker.ask("SELECT count(verified_at) FROM hookhub_webhook") == 1, "the proof")
+        assert "result" in call(without_worker, "events/subscribe", wanted(chatgpt))
+        assert without_worker.ask(KEPT) == 1
     else:
-        wait_for(lambda: instance.ask(KEPT) == 0, "the subscription to be forgotten")
+        wait_for(lambda: without_worker.ask(KEPT) == 0, "the subscription to be forgotten")
     assert len(chatgpt.verifications) == 1
-    instance.check_ledger()
+    without_worker.check_ledger()

@@ -14,7 +14,7 @@ import requests
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port, wait_for
-from testbed.servers import temporary_home
+from tests.acceptance.instances import prepared_home
 
 pytestmark = pytest.mark.acceptance
 
@@ -53,10 +53,10 @@ def test_an_agent_is_played_as_the_page_says(tmp_path: Path) -> None:
     run(certificate, tmp_path)
     callback, port = free_port(), free_port()
 
-    with temporary_home("hookhub-mcp-") as home, agent(tmp_path, port=callback) as printed:
+    with prepared_home("hookhub-mcp-") as home, agent(tmp_path, port=callback) as printed:
         settings = {
             "HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "",
-            "HOOKHUB_CA_BUNDLE": str(tmp_path / "agent.pem"),
+            "HOOKHUB_CA_BUNDLE": str(tmp_path / "agent.pem"), "WEB_WORKERS": "1",
         }  # fmt: skip
         with service.running(port=port, log=tmp_path / "up.log", environment=settings) as url:
             wait_for(lambda: requests.get(f"{url}/readyz", timeout=30).ok, "HookHub")

@@ -9,17 +9,22 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
     # The lease is so long that no test passes by waiting for it.
     with running_instance(HOOKHUB_LEASE="600") as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
 
 
 def test_children_whose_parent_is_killed_under_load_settle_what_is_in_flight_and_end(

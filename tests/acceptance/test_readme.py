@@ -11,7 +11,7 @@ import pytest
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port
-from testbed.servers import temporary_home
+from tests.acceptance.instances import prepared_home
 
 pytestmark = pytest.mark.acceptance
 
@@ -28,8 +28,9 @@ def test_the_readmes_blocks_work_one_after_the_other(tmp_path: Path) -> None:
     pasted = [block for block in blocks() if not any(word in block for word in running)]
     assert len(blocks()) - len(pasted) == len(running)
 
-    with temporary_home("hookhub-test-") as home:
-        environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
+    with prepared_home("hookhub-test-") as home:
+        # The web server of the tutorial's test has as many processes as by default.
+        environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "", "WEB_WORKERS": "1"}
         with service.running(port=free_port(), log=tmp_path / "up.log", environment=environment) as url:
             script = "\n".join(pasted).replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT}/manage.py")
             done = subprocess.run(

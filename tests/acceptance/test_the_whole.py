@@ -11,16 +11,21 @@ from standardwebhooks import Webhook as IndependentVerifier
 from hookhub.client import Event, HookHubError
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
     with running_instance() as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
 
 
 def test_a_days_work_with_the_client(instance: Instance, receiver: Receiver) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port
-from testbed.servers import temporary_home
+from tests.acceptance.instances import prepared_home
 
 pytestmark = pytest.mark.acceptance
 
@@ -53,7 +53,7 @@ def test_the_tutorial_leads_to_a_verified_delivery_and_to_a_failure_mended(tmp_p
     page = (ROOT / "docs" / "tutorial.md").read_text()
     receiving, port = f"http://127.0.0.1:{free_port()}", free_port()
 
-    with temporary_home("hookhub-tutorial-") as home:
+    with prepared_home("hookhub-tutorial-") as home:
         environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
         with service.running(port=port, log=tmp_path / "up.log", environment=environment) as url:
             text = script(page).replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT}/manage.py")

@@ -17,6 +17,7 @@ from hookhub.procfile import ROOT
 from testbed.processes import free_port, wait_for
 from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment
+from tests.acceptance.instances import prepared_home
 
 pytestmark = pytest.mark.acceptance
 
@@ -66,6 +67,7 @@ def log_in_as_printed(lines: list[str]) -> str:
 
 
 def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_key_to_up() -> None:
+    # Alone in this module it starts with nothing at all, so it makes the database and its tables.
     with temporary_home("hookhub-test-") as home:
         environment = {**os.environ, **settings_for(home)}
         demo = subprocess.Popen(
@@ -96,7 +98,7 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_ke
 
 
 def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
-    with temporary_home("hookhub-test-") as home:
+    with prepared_home("hookhub-test-") as home:
         log = home / "up.log"
         with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
             key = first_key(log)
@@ -137,7 +139,7 @@ def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
-    with temporary_home("hookhub-test-") as home:
+    with prepared_home("hookhub-test-") as home:
         process, _ = start_up(home)
 
         # Like Ctrl-C in a terminal: every process of the foreground group gets it at the same time.
@@ -161,7 +163,7 @@ def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_pat
 
 
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
-    with temporary_home("hookhub-test-") as home, servers.running(home):
+    with prepared_home("hookhub-test-") as home, servers.running(home):
         port = free_port()
         own = settings_of_a_deployment(home, port=port)
         environment = {**os.environ, **own}

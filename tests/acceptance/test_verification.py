@@ -14,17 +14,27 @@ from deliveries.failpoints import OF_VERIFICATIONS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Received, Receiver
 from tests.story import challenge_in, echo
 
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
-    with running_instance() as running:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def shared(folder: Path) -> Iterator[Instance]:
+    with running_instance(HOOKHUB_FAILPOINTS=str(folder)) as running:
         yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
 
 
 def status_of(instance: Instance, webhook: str) -> str:
@@ -82,19 +92,21 @@ def test_a_worker_that_is_killed_while_it_waits_for_an_echo_is_replaced(instance
 
 
 @pytest.fixture
-def failpoints(tmp_path: Path) -> Path:
-    folder = tmp_path / "failpoints"
-    folder.mkdir()
+def failpoints(folder: Path) -> Path:
+    """Return the folder in which a file halts the first process that reaches the failpoint of its name."""
+    for left in folder.iterdir():
+        left.unlink()
     return folder
 
 
 @pytest.fixture
-def workers(failpoints: Path) -> Iterator[Instance]:
-    """Run a HookHub with two workers, of which the first that reaches a failpoint can be halted there."""
-    with running_instance(HOOKHUB_FAILPOINTS=str(failpoints), HOOKHUB_WORKER_PROCESSES="1") as running:
-        running.start("worker-2")
-        wait_for(lambda: all(running.children_of(name) for name in ("worker", "worker-2")), "both workers")
-        yield running
+def workers(shared: Instance, failpoints: Path) -> Instance:
+    """Return the HookHub with two workers of one process each."""
+    as_new(shared, worker=False)
+    for name in ("worker", "worker-2"):
+        shared.start(name, HOOKHUB_WORKER_PROCESSES="1")
+    wait_for(lambda: all(shared.children_of(name) for name in ("worker", "worker-2")), "both workers")
+    return shared
 
 
 def halted_at(point: str, failpoints: Path) -> psutil.Process:

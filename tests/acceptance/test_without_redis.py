@@ -9,21 +9,26 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import is_alive, wait_for, wait_until_dead
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import as_new, running_instance
 from tests.receiver import Answer, Received, Receiver
 
 pytestmark = pytest.mark.acceptance
 
 
-@pytest.fixture
-def instance() -> Iterator[Instance]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
     # The lease is so long that no test passes by waiting for it.
     with running_instance(HOOKHUB_LEASE="600") as running:
         yield running
 
 
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
+
+
 def start_without_redis(instance: Instance) -> None:
-    """Restart the worker without a Redis that could wake it."""
+    """Start a worker without a Redis that could wake it."""
     instance.kill("worker")
     instance.servers.process("valkey").kill()
     instance.start("worker")
