@@ -271,7 +271,6 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.tasks.review_webhooks",
     "deliveries.maintenance.tasks.continue_releases",
     "deliveries.maintenance.tasks.cancel_deliveries_of_deleted",
-    "deliveries.maintenance.incidents.watch",
     "deliveries.maintenance.leases.warn_of_expiry",
     "deliveries.maintenance.leases.end_expired",
     "deliveries.maintenance.leases.forget_unverified",
@@ -280,10 +279,18 @@ HOOKHUB_CHORES = (
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.portal_sessions.prune_ended",
-    "hookhub.notifications.webhooks.notify_owners",
-    "hookhub.notifications.leases.notify_owners",
+    "hookhub.alerts.announcing.watch_webhooks",
+    "hookhub.alerts.announcing.announce_disabled",
+    "hookhub.alerts.announcing.announce_ending",
+    "hookhub.alerts.history.prune",
+)
+# What waits for mail servers and receivers, and must not delay maintenance; each also runs about once a second.
+HOOKHUB_NOTICES = (
+    "hookhub.alerts.sending.send_due",
     "hookhub.notifications.api_keys.warn_of_expiring_keys",
 )
+# What else than webhooks has sealed values, for `manage.py reencrypt_secrets`.
+HOOKHUB_SEALED = ("hookhub.alerts.channels.reencrypt_all",)
 
 # Django -------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from django.db import transaction
 
 from deliveries import pipeline
 from deliveries.db import arrays, sql
-from deliveries.events import NewEvent
 from deliveries.models import Webhook
 from deliveries.pipeline import health
 from deliveries.pipeline.attempting import schedule_for
@@ -72,12 +71,7 @@ class Watch:
 _of_this_process = Watch()
 
 
-def publish_only(webhook: Webhook, announcement: Announcement) -> None:
-    """Hand nothing on: the event is published anyway."""
-    del webhook, announcement
-
-
-def watch(announce: Announce = publish_only, *, now: datetime) -> int:
+def watch(announce: Announce, *, now: datetime) -> int:
     """Look at some of the failing webhooks, mark them and publish events; return how many announcements were made."""
     return _of_this_process.tick(announce, now=now)
 
@@ -159,24 +153,25 @@ def _announce(
             # It may be failing again.
             webhook.failing_since = webhook.last_success_at if webhook.failure_count else None
         webhook.save(update_fields=["failing_since", "announced_percent", "announced_at"])
-        pipeline.accept([event_of(webhook, announcement, now=now)], now=now)
+        facts = facts_of(webhook, announcement, now=now)
+        event_type = "webhook.recovered" if announcement.percent is None else "webhook.failing"
+        pipeline.accept([lifecycle.event_about(webhook, event_type, facts=facts, now=now)], now=now)
         announce(webhook, announcement)
     return True
 
 
-def event_of(webhook: Webhook, announcement: Announcement, *, now: datetime) -> NewEvent:
-    """Return the system event of an announcement."""
-    facts: dict[str, object] = {"failing_since": announcement.failing_since.isoformat()}
+def facts_of(webhook: Webhook, announcement: Announcement, *, now: datetime) -> dict[str, object]:
+    """Return what is told of a webhook, as in the system event."""
+    since = announcement.failing_since.isoformat()
     if announcement.percent is None:
-        facts["recovered_at"] = (webhook.last_success_at or now).isoformat()
-        return lifecycle.event_about(webhook, "webhook.recovered", facts=facts, now=now)
+        return {"failing_since": since, "recovered_at": (webhook.last_success_at or now).isoformat()}
     at = announcement.disables_at
-    facts |= {
+    return {
         "percent": announcement.percent,
+        "failing_since": since,
         "failure_count": webhook.failure_count,
         "disables_at": None if at is None else at.isoformat(),
     }
-    return lifecycle.event_about(webhook, "webhook.failing", facts=facts, now=now)
 
 
 FORGET = """

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -24,8 +24,9 @@ TICK_SECONDS = 1.0
 # After this many ticks in a row with work due and nothing being sent, assume that no worker receives the wake-ups that
 # Redis accepts.
 MAX_UNHEARD_TICKS = 5
-# An arbitrary number, the same in every worker of a deployment.
+# Arbitrary numbers, the same in every worker of a deployment.
 MAINTENANCE_LOCK = 7_305_662
+NOTICES_LOCK = 7_305_666
 
 
 class Scheduler(bootsteps.StartStopStep):
@@ -33,7 +34,7 @@ class Scheduler(bootsteps.StartStopStep):
 
     It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
     until shutdown is requested. Wake-ups have a separate thread, so that no maintenance task can delay them.
-    Verifications have another, because they wait for receivers.
+    Verifications and notices have others, because they wait for receivers and mail servers.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -54,7 +55,12 @@ class Scheduler(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Start the threads that tick."""
         self._configure_pool(worker)
-        threads = (("due-work", self._send_wakeups), ("maintenance", self._maintain), ("verification", self._verify))
+        threads = (
+            ("due-work", self._send_wakeups),
+            ("maintenance", self._maintain),
+            ("verification", self._verify),
+            ("notices", self._notify),
+        )
         for name, run in threads:
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
@@ -107,6 +113,10 @@ class Scheduler(bootsteps.StartStopStep):
         """Send the requests of due verifications once a second."""
         self._repeat(Verifier(self._stopped).run)
 
+    def _notify(self) -> None:
+        """Send what is due to people once a second."""
+        self._repeat(lambda now: run_tasks(settings.HOOKHUB_NOTICES, lock=NOTICES_LOCK, now=now))
+
     def _repeat(self, tick: Callable[[datetime], object]) -> None:
         """Call ``tick`` once a second on this thread's own database connection, even after errors."""
         while not self._stopped.wait(TICK_SECONDS):
@@ -134,14 +144,8 @@ class Scheduler(bootsteps.StartStopStep):
             process_pool.wake(self._processes)
 
     def _run_tasks(self, now: datetime) -> None:
-        """Run every maintenance task, unless another worker holds the lock and runs them."""
-        if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": MAINTENANCE_LOCK})[0][0]:
-            return
-        try:
-            for path in settings.HOOKHUB_CHORES:
-                run_task(path, import_string(path), now=now)
-        finally:
-            sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": MAINTENANCE_LOCK})
+        """Run every maintenance task, unless another worker runs them."""
+        run_tasks(settings.HOOKHUB_CHORES, lock=MAINTENANCE_LOCK, now=now)
 
 
 # Ordered like the index; otherwise the planner would scan a large table for one row.
@@ -151,8 +155,19 @@ SELECT (SELECT id FROM hookhub_delivery WHERE state = 'sending' ORDER BY webhook
 """
 
 
+def run_tasks(paths: Iterable[str], *, lock: int, now: datetime) -> None:
+    """Run tasks one after the other, unless another worker holds the lock and runs them."""
+    if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": lock})[0][0]:
+        return
+    try:
+        for path in paths:
+            run_task(path, import_string(path), now=now)
+    finally:
+        sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": lock})
+
+
 def run_task(path: str, task: Callable[..., object], *, now: datetime) -> None:
-    """Run one maintenance task; log its failure so that the others still run.
+    """Run one task; log its failure so that the others still run.
 
     Raises the failure if it has broken the database connection.
     """

@@ -1,4 +1,4 @@
-"""Create memberships, API keys, custom event types and replays, and notify web processes of changed rows."""
+"""Create memberships, API keys, custom event types, sessions, replays and alerts, and notify web processes of changes."""
 
 import deliveries.models.ids
 import deliveries.plain_text
@@ -150,6 +150,90 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['organization', '-id'], name='portal_session_of_organization'), models.Index(fields=['expires_at'], name='portal_session_ended')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('repository', None), ('webhooks', None), _connector='OR'), name='portal_session_has_one_scope')],
             },
+        ),
+        migrations.CreateModel(
+            name='AlertChannel',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(blank=True, max_length=200)),
+                ('type', models.CharField(choices=[('email', 'e-mail'), ('slack', 'Slack'), ('teams', 'Microsoft Teams'), ('webhook', 'webhook')], max_length=10)),
+                ('kinds', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), size=None)),
+                ('from_percent', models.PositiveSmallIntegerField(default=50)),
+                ('recipients', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=254), blank=True, default=list, size=None)),
+                ('stored_url', models.CharField(blank=True, max_length=2048, verbose_name='URL')),
+                ('sealed_url', models.BinaryField(null=True)),
+                ('sealed_secret', models.BinaryField(null=True)),
+                ('paused_at', models.DateTimeField(editable=False, null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('due_at', models.DateTimeField(editable=False, null=True)),
+                ('last_sent_at', models.DateTimeField(editable=False, null=True)),
+                ('failing_since', models.DateTimeField(editable=False, null=True)),
+                ('last_error', models.CharField(blank=True, editable=False, max_length=500)),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='alert_channels', to='deliveries.organization')),
+                ('repository', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='deliveries.repository')),
+            ],
+            options={
+                'verbose_name': 'alert channel',
+                'db_table': 'hookhub_alert_channel',
+            },
+        ),
+        migrations.CreateModel(
+            name='Alert',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('channel_type', models.CharField(max_length=10)),
+                ('channel_name', models.CharField(max_length=200)),
+                ('kind', models.CharField(choices=[('failing', 'a webhook keeps failing'), ('disabled', 'a webhook was disabled'), ('recovered', 'a webhook works again'), ('lease_ending', 'a webhook ends soon'), ('test', 'a test')], max_length=20)),
+                ('percent', models.PositiveSmallIntegerField(null=True)),
+                ('about', models.DateTimeField(null=True)),
+                ('details', models.JSONField(default=dict)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('superseded', 'Superseded')], default='pending', max_length=10)),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('error', models.CharField(blank=True, max_length=500)),
+                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='deliveries.organization')),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook')),
+                ('channel', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='alerts', to='hookhub.alertchannel')),
+            ],
+            options={
+                'db_table': 'hookhub_alert',
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.AddIndex(
+            model_name='alertchannel',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='alert_channel_due'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['organization', '-id'], name='alert_of_organization'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['webhook', '-id'], name='alert_of_webhook'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(fields=['channel', '-id'], name='alert_of_channel'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'id'], name='alert_pending'),
+        ),
+        migrations.AddIndex(
+            model_name='alert',
+            index=models.Index(condition=models.Q(('channel', None), ('state', 'pending')), fields=['due_at'], name='alert_to_owners'),
+        ),
+        migrations.AddConstraint(
+            model_name='alert',
+            constraint=models.UniqueConstraint(condition=models.Q(('webhook__isnull', False)), fields=('webhook', 'channel', 'kind', 'percent', 'about'), name='alert_once', nulls_distinct=False),
+        ),
+        migrations.AddConstraint(
+            model_name='alert',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None), ('finished_at__isnull', False)), _connector='OR'), name='alert_finished'),
         ),
         migrations.RunSQL(ANNOUNCE, SILENCE),
     ]

@@ -1,1 +1,1 @@
-"""E-mails to owners of webhooks and API keys."""
+"""E-mails to the owners of API keys, and what all e-mails have in common."""

@@ -5,14 +5,13 @@ from datetime import datetime
 from functools import partial
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.mail import send_mail
-from django.db.models import QuerySet
 from django.template.loader import render_to_string
 
 from deliveries.plain_text import on_one_line
-from hookhub.models import ApiKey, Membership
+from hookhub.models import ApiKey
 from hookhub.notifications.mailer import BATCH, Mailer, Outcome
+from hookhub.notifications.recipients import owners_of
 
 log = logging.getLogger("hookhub.notices")
 
@@ -30,7 +29,7 @@ def warn_of_expiring_keys(*, now: datetime) -> int:
     keys = keys.exclude(pk__in=_mailer.deferred(now=now)).select_related("organization")
     warned = 0
     for key in keys.order_by("expires_at")[:BATCH]:
-        write = partial(_write_to, recipients_of(key), key)
+        write = partial(_write_to, owners_of(key.organization_id), key)
         outcome = _mailer.send(write, key=key.pk, about=key.key_id, now=now)
         if outcome is Outcome.UNAVAILABLE:
             break
@@ -38,17 +37,6 @@ def warn_of_expiring_keys(*, now: datetime) -> int:
             # Only if the expiry is unchanged: a new one gets its own e-mail.
             warned += ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at).update(expiry_warned_at=now)
     return warned
-
-
-def recipients_of(key: ApiKey) -> list[str]:
-    """Return the e-mail addresses of the owners of a key's organization, or for an operator's key of the superusers."""
-    people: QuerySet[User] = User.objects.filter(is_active=True).exclude(email="")
-    if key.organization_id is None:
-        people = people.filter(is_superuser=True)
-    else:
-        owners = Membership.objects.filter(organization=key.organization_id, role=Membership.Role.OWNER)
-        people = people.filter(pk__in=owners.values("user_id"))
-    return sorted(people.values_list("email", flat=True))
 
 
 def _write_to(addresses: list[str], key: ApiKey) -> None:

@@ -18,7 +18,7 @@ from deliveries.webhooks import changing, lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.leases import warning_at
 from hookhub.models import Membership
-from hookhub.notifications.leases import notify_owners
+from tests.alerts import notify
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, deliver_due, pretend
 
@@ -263,9 +263,9 @@ def test_the_owner_is_told_once_by_an_event_and_an_e_mail(forge: Forge, sender: 
     forge.webhook(now=now, path="/operations", events=["lease.expiring"])
     due = now + 23 * DAY
 
-    assert [leases.warn_of_expiry(now=due - TICK), notify_owners(now=due - TICK)] == [0, 0]
+    assert [leases.warn_of_expiry(now=due - TICK), notify(now=due - TICK)] == [0, 0]
     assert [leases.warn_of_expiry(now=due), leases.warn_of_expiry(now=due)] == [1, 0]
-    assert [notify_owners(now=due), notify_owners(now=due)] == [1, 0]
+    assert [notify(now=due), notify(now=due)] == [1, 0]
 
     pipeline.fan_out(now=due)
     deliver_due(sender, now=due)
@@ -287,7 +287,7 @@ def test_a_renewed_lease_is_warned_of_again(forge: Forge, now: datetime) -> None
     changing.change(webhook.pk, {"expires_at": (now + 60 * DAY).isoformat()}, now=now + 24 * DAY)
 
     # The e-mail about the first lease is no longer due.
-    assert notify_owners(now=now + 24 * DAY) == 0
+    assert notify(now=now + 24 * DAY) == 0
     assert [leases.warn_of_expiry(now=now + 52 * DAY), leases.warn_of_expiry(now=now + 53 * DAY)] == [0, 1]
 
 

@@ -13,9 +13,10 @@ from deliveries import pipeline
 from deliveries.models import Webhook
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
-from hookhub.models import Membership
-from hookhub.notifications.mailer import BATCH, GIVE_UP_AFTER, RETRY_AFTER, Mailer, Outcome
-from hookhub.notifications.webhooks import notify_owners
+from hookhub.alerts import queue
+from hookhub.models import Alert, Membership
+from hookhub.notifications.mailer import GIVE_UP_AFTER, RETRY_AFTER, Mailer, Outcome
+from tests.alerts import notify
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
@@ -44,8 +45,8 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
     webhook = forge.webhook(now=now, name="Deploys", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     fail(webhook, now=now)
 
-    assert notify_owners(now=now) == 1
-    assert notify_owners(now=now + timedelta(seconds=1)) == 0
+    assert notify(now=now) == 1
+    assert notify(now=now + timedelta(seconds=1)) == 0
 
     [letter] = mail.outbox
     assert sorted(letter.recipients()) == ["olga@acme.example", "otto@acme.example"]
@@ -65,7 +66,7 @@ def test_the_letter_explains_the_last_failure(forge: Forge, sender: Sender, now:
     deliver_due(sender, now=now)
     fail(webhook, now=now)
 
-    assert notify_owners(now=now) == 1
+    assert notify(now=now) == 1
 
     [letter] = mail.outbox
     assert "The receiver redirected the request (302) to https://new.example/ [31m." in letter.body
@@ -76,7 +77,7 @@ def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: dateti
     member(forge, "olga")
     lifecycle.disable(forge.webhook(now=now).pk, now=now)
 
-    assert notify_owners(now=now) == 0
+    assert notify(now=now) == 0
     assert mail.outbox == []
 
 
@@ -84,11 +85,11 @@ def test_a_second_disabling_is_news_again(forge: Forge, now: datetime) -> None:
     member(forge, "olga")
     webhook = forge.webhook(now=now)
     fail(webhook, now=now)
-    notify_owners(now=now)
+    notify(now=now)
     lifecycle.enable(webhook.pk, release_held=False, now=now)
     fail(webhook, now=now + timedelta(days=1))
 
-    assert notify_owners(now=now + timedelta(days=1)) == 1
+    assert notify(now=now + timedelta(days=1)) == 1
     assert len(mail.outbox) == 2
 
 
@@ -108,11 +109,10 @@ def test_a_letter_that_cannot_be_sent_is_tried_again(
     with monkeypatch.context() as patched:
         patched.setattr(EmailBackend, "send_messages", refuse)
         for second in range(3):
-            assert notify_owners(now=now + timedelta(seconds=second)) == 0
-    webhook.refresh_from_db()
-    assert webhook.owner_notified_at is None
+            assert notify(now=now + timedelta(seconds=second)) == 0
+    assert Alert.objects.get().state == "pending"
 
-    assert notify_owners(now=now + timedelta(minutes=1)) == 1
+    assert notify(now=now + timedelta(minutes=1)) == 1
     assert len(mail.outbox) == 1
 
 
@@ -156,12 +156,12 @@ def test_an_email_rejected_for_now_is_tried_again_every_few_minutes_and_blocks_n
 
     with monkeypatch.context() as patched:
         patched.setattr(EmailBackend, "send_messages", refuse_first)
-        assert [notify_owners(now=now + timedelta(seconds=second)) for second in range(3)] == [1, 0, 0]
+        assert [notify(now=now + timedelta(seconds=second)) for second in range(3)] == [1, 0, 0]
         assert len(tried) == 2
-        assert notify_owners(now=now + RETRY_AFTER) == 0
+        assert notify(now=now + RETRY_AFTER) == 0
         assert len(tried) == 3
 
-    assert notify_owners(now=now + 2 * RETRY_AFTER) == 1
+    assert notify(now=now + 2 * RETRY_AFTER) == 1
     assert ["first" in letter.body for letter in mail.outbox] == [False, True]
 
 
@@ -183,8 +183,8 @@ def test_an_email_rejected_for_a_day_is_given_up(now: datetime) -> None:
 def test_nobody_to_tell_is_told_once_in_the_log(forge: Forge, now: datetime, caplog: pytest.LogCaptureFixture) -> None:
     fail(forge.webhook(now=now), now=now)
 
-    assert notify_owners(now=now) == 1
-    assert notify_owners(now=now) == 0
+    assert notify(now=now) == 1
+    assert notify(now=now) == 0
 
     assert mail.outbox == []
     assert caplog.text.count("no owner of acme has an e-mail address") == 1
@@ -196,17 +196,17 @@ def test_a_webhook_deleted_meanwhile_is_no_news(forge: Forge, now: datetime) -> 
     fail(webhook, now=now)
     Webhook.objects.update(deleted_at=now)
 
-    assert notify_owners(now=now) == 0
+    assert notify(now=now) == 0
     assert mail.outbox == []
 
 
 def test_so_many_letters_a_tick_and_the_oldest_first(forge: Forge, now: datetime) -> None:
     member(forge, "olga")
-    for second in range(BATCH + 2):
+    for second in range(queue.MAX_MAILS + 2):
         fail(forge.webhook(now=now, name=f"hook {second}"), now=now - timedelta(seconds=second))
 
-    assert [notify_owners(now=now) for _ in range(3)] == [BATCH, 2, 0]
-    assert f"hook {BATCH + 1}" in mail.outbox[0].body
+    assert [notify(now=now) for _ in range(3)] == [queue.MAX_MAILS, 2, 0]
+    assert f"hook {queue.MAX_MAILS + 1}" in mail.outbox[0].body
 
 
 def test_a_name_that_would_forge_a_header_stays_in_the_letter(forge: Forge, now: datetime) -> None:
@@ -216,7 +216,7 @@ def test_a_name_that_would_forge_a_header_stays_in_the_letter(forge: Forge, now:
     webhook.save(update_fields=["name"])
     fail(webhook, now=now)
 
-    assert notify_owners(now=now) == 1
+    assert notify(now=now) == 1
 
     assert mail.outbox[0].recipients() == ["olga@acme.example"]
     assert "Bcc" not in mail.outbox[0].subject

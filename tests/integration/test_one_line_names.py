@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.plain_text import is_one_line, on_one_line
 from hookhub.models import ApiKey, CustomEventType, Membership, Scope
-from hookhub.notifications import webhooks
+from tests.alerts import notify
 from tests.api import Caller, faults
 from tests.story import Forge
 
@@ -76,7 +76,7 @@ def test_names_that_were_stored_before_write_no_lines_of_an_email(
     user = User.objects.create_user("ada", email="ada@example.com")
     Membership.objects.create(user=user, organization=forge.organization)
 
-    assert webhooks.notify_owners(now=now) == 1
+    assert notify(now=now) == 1
 
     assert mailoutbox[0].subject == "[HookHub] acme Bcc: x: webhook disabled"
     assert "The webhook ci Pay here: evil.example of acme Bcc: x has been disabled." in mailoutbox[0].body

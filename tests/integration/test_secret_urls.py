@@ -21,7 +21,7 @@ from deliveries.sending.sender import Sender
 from deliveries.webhooks import changing, lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Membership
-from hookhub.notifications.webhooks import notify_owners
+from tests.alerts import notify
 from tests.api import Caller, faults
 from tests.receiver import Answer
 from tests.story import Forge, claim_due, deliver_due
@@ -163,7 +163,7 @@ def test_neither_the_letter_nor_the_event_of_its_disabling_tells_it(forge: Forge
     Webhook.objects.filter(pk=webhook.pk).update(gone_at=now)
 
     pipeline.review(now=now)
-    notify_owners(now=now)
+    notify(now=now)
 
     [letter] = mail.outbox
     masked = forge.receiver.url(f"/{MASK}")

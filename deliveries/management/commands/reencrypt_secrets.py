@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from deliveries import audit, vault
 from deliveries.audit import Target
@@ -46,6 +48,11 @@ class Command(BaseCommand):
             ) from error
         except ValueError as error:
             raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key: {error}") from error
+        try:
+            for path in settings.HOOKHUB_SEALED:
+                import_string(path)()
+        except vault.Unreadable as error:
+            raise CommandError(f"An alert channel cannot be decrypted: {error}. Or delete the channel.") from error
         count = f"{done:,} webhook{pluralize(done)}"
         self._print(self.style.SUCCESS(f"Re-encrypted the secrets of {count}. Only the first key is needed now."))
 

@@ -1,0 +1,177 @@
+"""The queue of alerts: each channel has a time at which its next alert is due; e-mails to owners have one each.
+
+An alert is leased before it is sent, and recorded after. A process that dies in between lets it be sent again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import DateTimeField, F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from hookhub.models import Alert, AlertChannel
+
+# How many e-mails of each kind, and how many requests, are sent in one batch.
+MAX_MAILS, MAX_REQUESTS = 10, 32
+# Longer than a batch may take: twenty e-mails to a mail server that takes ten seconds for each.
+LEASE = timedelta(minutes=5)
+# Between two alerts to one channel: Slack accepts about one message a second.
+PACE = timedelta(seconds=1)
+# After a failure the delay doubles, up to MAX_DELAY, until the alert is a day old.
+MIN_DELAY, MAX_DELAY = timedelta(minutes=1), timedelta(minutes=10)
+GIVE_UP_AFTER = timedelta(days=1)
+MAX_ERROR = 500
+
+
+class Claim(NamedTuple):
+    """An alert to send now; ``channel`` is None for an e-mail to the owners."""
+
+    alert: Alert
+    channel: AlertChannel | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """It was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It will not be accepted."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """It may be accepted later, not before ``after`` if that is set; it is given up a day after it was created.
+
+    With ``is_kept`` it is not, because no alert at all can be sent at the moment.
+    """
+
+    error: str
+    after: timedelta | None = None
+    is_kept: bool = False
+
+
+Result = Sent | Rejected | Postponed
+
+
+def claim(*, now: datetime) -> list[Claim]:
+    """Lease the next alert of each channel that is due, and e-mails to owners, up to a batch of each."""
+    by_mail = Q(type=AlertChannel.Type.EMAIL)
+    with transaction.atomic():
+        return [
+            *_to_owners(MAX_MAILS, now=now),
+            *_of_channels(by_mail, MAX_MAILS, now=now),
+            *_of_channels(~by_mail, MAX_REQUESTS, now=now),
+        ]
+
+
+def _of_channels(types: Q, limit: int, *, now: datetime) -> list[Claim]:
+    due = AlertChannel.objects.filter(types, due_at__lte=now).select_related("organization").order_by("due_at")
+    channels = list(due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
+    claims = []
+    for channel in channels:
+        alert = pending_of(channel).first()
+        channel.due_at = None if alert is None else now + LEASE
+        channel.save(update_fields=["due_at"])
+        if alert is not None:
+            claims.append(Claim(alert, channel))
+    return claims
+
+
+def _to_owners(limit: int, *, now: datetime) -> list[Claim]:
+    due = Alert.objects.filter(state=Alert.State.PENDING, channel=None, due_at__lte=now).order_by("due_at")
+    due = due.select_related("organization", "webhook")
+    alerts = list(due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
+    Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(due_at=now + LEASE)
+    return [Claim(alert, None) for alert in alerts]
+
+
+def pending_of(channel: AlertChannel) -> QuerySet[Alert]:
+    """Return what waits to be sent to a channel, the oldest first; nothing while it is paused."""
+    if channel.paused_at is not None:
+        return Alert.objects.none()
+    pending = Alert.objects.filter(channel=channel, state=Alert.State.PENDING)
+    return pending.select_related("organization", "webhook").order_by("id")
+
+
+def wake(channels: Iterable[UUID], *, now: datetime) -> None:
+    """Let channels send what waits, unless they are to wait themselves. Call it in the transaction that adds alerts.
+
+    Every row is written, also one that is due already: a worker that records the last alert of a channel waits for
+    that, and then finds the new one.
+    """
+    locked = AlertChannel.objects.filter(pk__in=list(channels)).order_by("pk").select_for_update(no_key=True)
+    ids = list(locked.values_list("pk", flat=True))
+    AlertChannel.objects.filter(pk__in=ids).update(due_at=Coalesce(F("due_at"), Value(now, DateTimeField())))
+
+
+def supersede(alerts: QuerySet[Alert], *, now: datetime) -> int:
+    """Let pending alerts not be sent any more, because something newer is; return how many."""
+    pending = alerts.filter(state=Alert.State.PENDING)
+    return pending.update(state=Alert.State.SUPERSEDED, finished_at=now, due_at=None)
+
+
+def record(claimed: Claim, result: Result, *, now: datetime) -> bool:
+    """Record what became of an alert, and when the channel's next is due; return whether it is done with."""
+    alert, error = claimed.alert, "" if isinstance(result, Sent) else result.error[:MAX_ERROR]
+    delay = None if isinstance(result, Sent | Rejected) else delay_of(alert, result, now=now)
+    with transaction.atomic():
+        channel = None
+        if claimed.channel is not None:
+            # First the channel, as wherever both are locked.
+            channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
+        rows = Alert.objects.filter(pk=alert.pk)
+        if delay is not None:
+            due_at = now + delay if claimed.channel is None else None
+            rows.filter(state=Alert.State.PENDING).update(attempts=F("attempts") + 1, error=error, due_at=due_at)
+        else:
+            state = Alert.State.SENT if isinstance(result, Sent) else Alert.State.FAILED
+            # Also one that was superseded while it was sent.
+            rows.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
+        if channel is not None:
+            _record_of_channel(channel, error, delay=delay, now=now)
+    return delay is None
+
+
+def drop(claimed: Claim, *, now: datetime) -> bool:
+    """Let an alert that is no longer true not be sent; return True, because it is done with."""
+    with transaction.atomic():
+        channel = None
+        if claimed.channel is not None:
+            channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
+        supersede(Alert.objects.filter(pk=claimed.alert.pk), now=now)
+        if channel is not None:
+            channel.due_at = now if pending_of(channel).order_by().exists() else None
+            channel.save(update_fields=["due_at"])
+    return True
+
+
+def _record_of_channel(channel: AlertChannel, error: str, *, delay: timedelta | None, now: datetime) -> None:
+    """Set when a locked channel sends its next alert, and how the last one went."""
+    is_waiting = pending_of(channel).order_by().exists()
+    channel.due_at = now + (delay or PACE) if is_waiting else None
+    channel.last_error = error
+    channel.failing_since = (channel.failing_since or now) if error else None
+    if not error:
+        channel.last_sent_at = now
+    channel.save(update_fields=["due_at", "last_error", "failing_since", "last_sent_at"])
+
+
+def delay_of(alert: Alert, postponed: Postponed, *, now: datetime) -> timedelta | None:
+    """Return when to try again, or None to give up."""
+    if not postponed.is_kept and now - alert.created_at >= GIVE_UP_AFTER:
+        return None
+    return max(delay_after(alert.attempts + 1), postponed.after or timedelta(0))
+
+
+def delay_after(attempts: int) -> timedelta:
+    """Return the delay after this many failed attempts."""
+    doublings = min(attempts - 1, 10)
+    return min(MIN_DELAY * (1 << doublings), MAX_DELAY)
