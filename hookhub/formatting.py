@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Model, QuerySet
 from django.template.defaultfilters import pluralize
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -56,8 +57,8 @@ def when(moment: datetime | None, *, now: datetime) -> SafeString | str:
 
 
 def exact(moment: datetime) -> str:
-    """Return a UTC time to the second."""
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    """Return a time to the second, in the current time zone, which is UTC but for some sessions of the portal."""
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def timestamp(moment: datetime | None, *, now: datetime) -> SafeString | str:

@@ -17,8 +17,10 @@ from django.db.models import QuerySet
 from deliveries import audit
 from deliveries.db.ids import uuid7
 from deliveries.models import Organization, Repository, Webhook
-from hookhub.models import PortalSession
+from hookhub.models import INCLUDED, Membership, PortalSession, Scope
 
+# For how long a session is kept, and its browser keeps the cookie, after it ended.
+KEPT = timedelta(days=1)
 # How long a link can be opened after it was made.
 LINK_LASTS = timedelta(minutes=10)
 MIN_LENGTH, DEFAULT_LENGTH, MAX_LENGTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
@@ -33,6 +35,8 @@ class Wanted(NamedTuple):
     repository: Repository | None = None
     webhooks: tuple[Webhook, ...] | None = None
     theme: PortalSession.Theme = PortalSession.Theme.AUTO
+    locale: str | None = None
+    time_zone: str | None = None
     return_url: str = ""
 
 
@@ -46,6 +50,8 @@ def create(wanted: Wanted, *, now: datetime) -> tuple[PortalSession, str]:
             webhooks=None if wanted.webhooks is None else [webhook.uid for webhook in wanted.webhooks],
             role=wanted.role,
             theme=wanted.theme,
+            locale=wanted.locale,
+            time_zone=wanted.time_zone,
             return_url=wanted.return_url,
             token_hash=digest(token),
             created_at=now,
@@ -60,17 +66,57 @@ def open_by(token: str, *, now: datetime) -> tuple[PortalSession, str] | None:
     """Open the session of a link, once; return it with the text of its cookie, or None if the link is of no use."""
     cookie = secrets.token_urlsafe(32)
     usable = PortalSession.objects.filter(token_hash=digest(token), token_expires_at__gt=now, revoked_at=None)
-    # A single statement: of two who open the link at once, one gets the session.
+    # A single statement: of two browsers that open the link at once, one gets the session.
     if not usable.update(token_hash=None, cookie_hash=digest(cookie), opened_at=now):
         return None
     session = find(cookie, now=now)
     return None if session is None else (session, cookie)
 
 
+def open_for(member: Membership, *, now: datetime, lasts: timedelta) -> tuple[PortalSession, str]:
+    """Open a session for a member that is logged in, for all of the organization; return it with its cookie."""
+    cookie = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        session = PortalSession.objects.create(
+            organization=member.organization,
+            user=member.user,
+            role=_role_of(member),
+            token_expires_at=now,
+            cookie_hash=digest(cookie),
+            created_at=now,
+            opened_at=now,
+            expires_at=now + lasts,
+        )
+        audit.record("portal_session.created", target=session.as_target(), after=session.as_state(), now=now)
+    return session, cookie
+
+
 def find(cookie: str, *, now: datetime) -> PortalSession | None:
-    """Return the open session of a cookie, or None if it has ended, or if there is none."""
-    valid = PortalSession.objects.filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now)
-    return valid.select_related("organization", "repository").first()
+    """Return the open session of a cookie, or None if it has ended, or if there is none.
+
+    A member's session has the role of the membership as it is now, and ends with it.
+    """
+    session = _known().filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now).first()
+    if session is None or session.user_id is None:
+        return session
+    member = Membership.objects.filter(user=session.user_id, organization=session.organization_id).first()
+    if member is None:
+        return None
+    session.role = _role_of(member)
+    return session
+
+
+def find_ended(cookie: str) -> PortalSession | None:
+    """Return the session that this cookie belongs to, ended or not; it must not be let in."""
+    return _known().filter(cookie_hash=digest(cookie)).first()
+
+
+def _known() -> QuerySet[PortalSession]:
+    return PortalSession.objects.select_related("organization__portal_settings", "repository")
+
+
+def _role_of(member: Membership) -> PortalSession.Role:
+    return PortalSession.Role.MANAGE if Scope.MANAGE in INCLUDED[member.scope] else PortalSession.Role.READ
 
 
 def revoke(session: PortalSession, *, now: datetime) -> bool:
@@ -88,7 +134,7 @@ def revoke(session: PortalSession, *, now: datetime) -> bool:
 
 def prune_ended(*, now: datetime) -> int:
     """Delete sessions that ended a day ago; return how many."""
-    return PortalSession.objects.filter(expires_at__lt=now - timedelta(days=1)).delete()[0]
+    return PortalSession.objects.filter(expires_at__lt=now - KEPT).delete()[0]
 
 
 def webhooks_of(session: PortalSession) -> QuerySet[Webhook]:

@@ -49,6 +49,8 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
     "GET /v1/webhooks/{uid}/timeseries": "Retrieve a webhook's statistics by hour or day",
     "GET /v1/organizations/{slug}/timeseries": "Retrieve an organization's statistics by hour or day",
+    "GET /v1/organizations/{slug}/portal": "Retrieve the look of an organization's portal",
+    "PATCH /v1/organizations/{slug}/portal": "Change the look of an organization's portal",
     "GET /v1/events": "List events",
     "POST /v1/events": "Publish events",
     "POST /v1/events/validate": "Validate events without publishing them",

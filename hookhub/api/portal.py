@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
+from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.shortcuts import get_object_or_404
@@ -53,9 +54,25 @@ class NewPortalSessionSerializer(serializers.Serializer[Any]):
         help_text="For how many seconds the session lasts.",
     )  # fmt: skip
     theme = serializers.ChoiceField(PortalSession.Theme.choices, default=PortalSession.Theme.AUTO)
+    locale = serializers.ChoiceField(
+        PortalSession.Locale.choices,
+        required=False,
+        allow_null=True,
+        help_text="Language of the pages; by default the browser's.",
+    )
+    time_zone = serializers.CharField(
+        required=False, allow_null=True, max_length=64,
+        help_text="Time zone of the times, such as `Europe/Berlin`; by default the browser's.",
+    )  # fmt: skip
     return_url = ReturnUrl(
         required=False, max_length=2000, help_text="Where the pages lead back to, an http:// or https:// URL."
     )
+
+    def validate_time_zone(self, value: str | None) -> str | None:
+        """Raise a validation error for a name that the time zone database does not have."""
+        if value is not None and value not in available_timezones():
+            raise serializers.ValidationError("must be a time zone such as Europe/Berlin")
+        return value
 
     def validate_return_url(self, value: str) -> str:
         """Raise a validation error for anything but a URL of the web: a link must not run a script."""
@@ -73,8 +90,23 @@ class PortalSessionSerializer(serializers.ModelSerializer[PortalSession]):
 
     class Meta:
         model = PortalSession
-        fields = ("id", "scope", "role", "theme", "created_at", "opened_at", "expires_at", "revoked_at")
-        extra_kwargs: ClassVar = {"opened_at": {"help_text": "When the link was opened; null until then."}}
+        fields = (
+            "id",
+            "scope",
+            "role",
+            "theme",
+            "locale",
+            "time_zone",
+            "created_at",
+            "opened_at",
+            "expires_at",
+            "revoked_at",
+        )
+        extra_kwargs: ClassVar = {
+            "opened_at": {"help_text": "When the link was opened; null until then."},
+            "locale": {"help_text": "Language of the pages; null for the browser's."},
+            "time_zone": {"help_text": "Time zone of the times; null for the browser's."},
+        }
 
     def get_scope(self, session: PortalSession) -> PortalScopeSerializer:
         found: dict[str, Any] = {}
@@ -165,5 +197,7 @@ def wanted_of(fields: Mapping[str, Any], *, organization: Organization) -> Wante
         repository=repository,
         webhooks=webhooks,
         theme=PortalSession.Theme(fields["theme"]),
+        locale=fields.get("locale"),
+        time_zone=fields.get("time_zone"),
         return_url=fields.get("return_url", ""),
     )

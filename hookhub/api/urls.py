@@ -3,7 +3,19 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, portal, timeseries, webhooks
+from hookhub.api import (
+    audit,
+    deliveries,
+    event_types,
+    events,
+    keys,
+    meta,
+    organizations,
+    portal,
+    portal_settings,
+    timeseries,
+    webhooks,
+)
 from hookhub.http.negotiation import OneFormat
 
 urlpatterns = [
@@ -24,6 +36,7 @@ urlpatterns = [
     path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
+    path("organizations/<str:slug>/portal", portal_settings.PortalSettingsView.as_view()),
     path("organizations/<str:slug>/timeseries", timeseries.OrganizationTimeseriesView.as_view()),
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
     path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),

@@ -131,8 +131,10 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('webhooks', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), null=True, size=None)),
-                ('role', models.CharField(choices=[('read', 'look only'), ('manage', 'look and redeliver')], max_length=10)),
+                ('role', models.CharField(choices=[('read', 'look only'), ('manage', 'look and change')], max_length=10)),
                 ('theme', models.CharField(choices=[('auto', 'as the system'), ('light', 'Light'), ('dark', 'Dark')], default='auto', max_length=10)),
+                ('locale', models.CharField(choices=[('en', 'English'), ('de', 'Deutsch')], max_length=10, null=True)),
+                ('time_zone', models.CharField(max_length=64, null=True)),
                 ('return_url', models.TextField(blank=True)),
                 ('token_hash', models.BinaryField(null=True, unique=True)),
                 ('token_expires_at', models.DateTimeField()),
@@ -143,6 +145,7 @@ class Migration(migrations.Migration):
                 ('revoked_at', models.DateTimeField(null=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='portal_sessions', to='deliveries.organization')),
                 ('repository', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='deliveries.repository')),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'db_table': 'hookhub_portal_session',
@@ -234,6 +237,20 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='alert',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None), ('finished_at__isnull', False)), _connector='OR'), name='alert_finished'),
+        ),
+        migrations.CreateModel(
+            name='PortalSettings',
+            fields=[
+                ('organization', models.OneToOneField(editable=False, on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='portal_settings', serialize=False, to='deliveries.organization')),
+                ('product_name', models.CharField(blank=True, max_length=80)),
+                ('accent_color', models.CharField(blank=True, max_length=7)),
+                ('logo', models.TextField(blank=True)),
+                ('embed_origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=255), blank=True, default=list, size=None)),
+            ],
+            options={
+                'db_table': 'hookhub_portal_settings',
+                'default_permissions': (),
+            },
         ),
         migrations.RunSQL(ANNOUNCE, SILENCE),
     ]

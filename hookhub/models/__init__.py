@@ -2,10 +2,10 @@
 
 from hookhub.models.access import INCLUDED, ApiKey, CustomEventType, Membership, Scope, digest
 from hookhub.models.alerts import KINDS, Alert, AlertChannel, AlertKind
-from hookhub.models.portal import PortalSession
+from hookhub.models.portal import PortalSession, PortalSettings
 from hookhub.models.replays import Replay
 
 __all__ = [
     "INCLUDED", "KINDS", "Alert", "AlertChannel", "AlertKind", "ApiKey", "CustomEventType", "Membership",
-    "PortalSession", "Replay", "Scope", "digest",
+    "PortalSession", "PortalSettings", "Replay", "Scope", "digest",
 ]  # fmt: skip

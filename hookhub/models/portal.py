@@ -1,7 +1,8 @@
-"""Sessions of the portal."""
+"""Sessions of the portal, and how an organization's portal looks."""
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -16,12 +17,16 @@ class PortalSession(models.Model):
 
     class Role(models.TextChoices):
         READ = "read", "look only"
-        MANAGE = "manage", "look and redeliver"
+        MANAGE = "manage", "look and change"
 
     class Theme(models.TextChoices):
         AUTO = "auto", "as the system"
         LIGHT = "light"
         DARK = "dark"
+
+    class Locale(models.TextChoices):
+        ENGLISH = "en", "English"
+        GERMAN = "de", "Deutsch"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="portal_sessions")
@@ -30,7 +35,12 @@ class PortalSession(models.Model):
     webhooks = ArrayField(models.UUIDField(), null=True)
     role = models.CharField(max_length=10, choices=Role)
     theme = models.CharField(max_length=10, choices=Theme, default=Theme.AUTO)
+    # The language of its pages, and the time zone of their times; null for those of the browser.
+    locale = models.CharField(max_length=10, choices=Locale, null=True)
+    time_zone = models.CharField(max_length=64, null=True)
     return_url = models.TextField(blank=True)
+    # The member that opened it by login; null for a session opened by a link.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
     token_hash = models.BinaryField(null=True, unique=True, editable=False)
     token_expires_at = models.DateTimeField()
     cookie_hash = models.BinaryField(null=True, unique=True, editable=False)
@@ -76,3 +86,31 @@ class PortalSession(models.Model):
             "repository": None if self.repository is None else self.repository.name,
             "webhooks": None if self.webhooks is None else [str(uid) for uid in self.webhooks],
         }
+
+
+class PortalSettings(models.Model):
+    """How the portal of one organization looks, and which pages of other origins may embed it."""
+
+    organization = models.OneToOneField(
+        Organization, models.CASCADE, primary_key=True, related_name="portal_settings", editable=False
+    )
+    product_name = models.CharField(max_length=80, blank=True)
+    accent_color = models.CharField(max_length=7, blank=True)
+    # A data: URL, so that pages ask no other host for it.
+    logo = models.TextField(blank=True)
+    embed_origins = ArrayField(models.CharField(max_length=255), default=list, blank=True)
+
+    class Meta:
+        db_table = "hookhub_portal_settings"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"portal of {self.organization_id}"
+
+    def as_target(self) -> audit.Target:
+        """Return the settings as an audit target."""
+        return audit.Target("portal_settings", self.organization.slug, self.organization.slug, self.organization)
+
+    def as_state(self) -> audit.State:
+        """Return the fields that the audit log shows of the settings."""
+        return audit.state_of(self, "product_name", "accent_color", "logo", "embed_origins")

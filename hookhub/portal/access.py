@@ -1,57 +1,64 @@
 """Who may see a page of the portal: the cookie of an open session, and for forms the session's token."""
 
-from collections.abc import Callable
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from hmac import compare_digest
+from http.cookies import Morsel
 from typing import Concatenate, ParamSpec, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.views.decorators.csrf import csrf_exempt
 
 from deliveries import audit
 from deliveries.audit import Actor
 from deliveries.rates import TooMany
 from hookhub import portal_sessions
+from hookhub.branding import LOCAL, Brand, brand_of
 from hookhub.http import rate_limits
-from hookhub.http.actors import request_id_of
+from hookhub.http.actors import actor_of_session, request_id_of
 from hookhub.http.client_address import address_of
 from hookhub.http.security_headers import POLICY, written
 from hookhub.models import PortalSession
 
 P = ParamSpec("P")
-# The pages have no scripts and no styles but those of their own files.
-STRICT = written({**POLICY, "style-src-attr": "'none'", "script-src-attr": "'none'"})
 Page = Callable[Concatenate[HttpRequest, PortalSession, P], HttpResponse]
+# Python 3.14 knows this attribute of cookies: it keeps one apart for each site that embeds the page.
+Morsel._reserved.setdefault("partitioned", "Partitioned")  # type: ignore[attr-defined]  # noqa: SLF001
+Morsel._flags.add("partitioned")  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def for_session(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
-    """Let a page get the session of the request; without one, respond that it has ended."""
+    """Let a page get the session of the request, in its language; without one, respond that it has ended."""
 
     @csrf_exempt  # Forms carry the session's own token, checked below.
     @wraps(page)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        now = timezone.now()
         cookie = request.COOKIES.get(settings.HOOKHUB_PORTAL_COOKIE, "")
-        session = portal_sessions.find(cookie, now=now) if cookie else None
-        if session is None:
-            return ended(request)
-        is_change = request.method not in {"GET", "HEAD"}
-        if is_change and not is_own_form(request, session):
-            return refused(request, session)
-        audit.identify(lambda: Actor("portal", str(session.pk), "", address_of(request.META), request_id_of(request)))
-        try:
-            if is_change:
-                rate_limits.take_request(f"portal-{session.pk}", session.organization)
-            return protected(page(request, session, *args, **kwargs))
-        except (Http404, ObjectDoesNotExist):
-            # A row may have been deleted since the page first read it.
-            return missing(request, session)
-        except TooMany as error:
-            return throttled(request, session, error)
+        session = portal_sessions.find(cookie, now=timezone.now()) if cookie else None
+        if session is None or not is_still_logged_in(request, session):
+            return ended(request, session or (portal_sessions.find_ended(cookie) if cookie else None))
+        with speaking(request, session):
+            is_change = request.method not in {"GET", "HEAD"}
+            if is_change and not is_own_form(request, session):
+                return refused(request, session)
+            audit.identify(lambda: actor_of(request, session))
+            try:
+                if is_change:
+                    rate_limits.take_request(f"portal-{session.pk}", session.organization)
+                return protected(page(request, session, *args, **kwargs), brand_of_session(session))
+            except (Http404, ObjectDoesNotExist):
+                # A row may have been deleted since the page first read it.
+                return missing(request, session)
+            except TooMany as error:
+                return throttled(request, session, error)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", answer)
 
@@ -66,60 +73,121 @@ def for_manager(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpR
     return for_session(cast("Page[P]", managed))
 
 
+def is_still_logged_in(request: HttpRequest, session: PortalSession) -> bool:
+    """Return whether the login of a member's session still holds; a session that a link opened needs none."""
+    return session.user_id is None or request.user.pk == session.user_id
+
+
+def actor_of(request: HttpRequest, session: PortalSession) -> Actor:
+    """Return who acts in a session: the member, or the session itself if a link opened it."""
+    if session.user_id is not None:
+        return actor_of_session(request)
+    return Actor("portal", str(session.pk), "", address_of(request.META), request_id_of(request))
+
+
+@contextmanager
+def speaking(request: HttpRequest, session: PortalSession | None) -> Iterator[None]:
+    """Use the language and the time zone of a session, or the language that the browser prefers and UTC."""
+    locale, zone = (session.locale, session.time_zone) if session else (None, None)
+    with (
+        translation.override(locale or translation.get_language_from_request(request)),
+        timezone.override(zone or "UTC"),
+    ):
+        yield
+
+
 def is_own_form(request: HttpRequest, session: PortalSession) -> bool:
     """Return whether the request comes from a form on a page of this session."""
     token = request.POST.get("form_token", "")
     return compare_digest(token.encode(), portal_sessions.form_token(session).encode())
 
 
-def ended(request: HttpRequest, *, status: int = 401) -> HttpResponse:
-    """Return the page for a visitor without an open session."""
-    return protected(render(request, "hookhub/portal/ended.html", status=status))
+def ended(request: HttpRequest, session: PortalSession | None, *, status: int = 401) -> HttpResponse:
+    """Return the page for a visitor without an open session; ``session`` is the one that ended, if it is known."""
+    return notice(request, session, "ended.html", status=status)
+
+
+def notice(request: HttpRequest, session: PortalSession | None, template: str, *, status: int) -> HttpResponse:
+    """Return a page outside of any session; it shows nothing of the organization but its brand.
+
+    Any site may embed it, because the browser may not have kept what tells the organization.
+    """
+    with speaking(request, session):
+        brand = brand_of_session(session)._replace(origins=("*",))
+        context = {"theme": session.theme if session else "auto", "brand": brand}
+        return protected(render(request, f"hookhub/portal/{template}", context, status=status), brand)
 
 
 def refused(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for a change that this session may not make, or that another site asked for."""
-    return protected(render(request, "hookhub/portal/refused.html", {"session": session}, status=403))
+    context = frame_of(session)
+    return protected(render(request, "hookhub/portal/refused.html", context, status=403), brand_of_session(session))
 
 
 def missing(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for what does not exist, or not in this session."""
-    context = {"session": session, "form_token": portal_sessions.form_token(session)}
-    return protected(render(request, "hookhub/portal/missing.html", context, status=404))
+    context = frame_of(session)
+    return protected(render(request, "hookhub/portal/missing.html", context, status=404), brand_of_session(session))
 
 
 def throttled(request: HttpRequest, session: PortalSession, error: TooMany) -> HttpResponse:
     """Return the page for a session, or an organization, that changes too much in a minute."""
-    context = {
-        "session": session,
-        "form_token": portal_sessions.form_token(session),
-        "seconds": error.standing.reset,
-    }
-    answer = protected(render(request, "hookhub/portal/too_many.html", context, status=429))
+    context = {**frame_of(session), "seconds": error.standing.reset}
+    answer = render(request, "hookhub/portal/too_many.html", context, status=429)
     answer.headers["Retry-After"] = str(error.standing.reset)
-    return answer
+    return protected(answer, brand_of_session(session))
 
 
-def protected(answer: HttpResponse) -> HttpResponse:
-    """Keep a page out of caches and out of other sites."""
+def frame_of(session: PortalSession) -> dict[str, object]:
+    """Return what the frame of each page of a session needs."""
+    return {
+        "session": session,
+        "theme": session.theme,
+        "brand": brand_of_session(session),
+        "form_token": portal_sessions.form_token(session),
+        "of_organization": session.repository_id is None and session.webhooks is None,
+    }
+
+
+def brand_of_session(session: PortalSession | None) -> Brand:
+    """Return the brand of a session's organization."""
+    return Brand() if session is None else brand_of(getattr(session.organization, "portal_settings", None))
+
+
+def protected(answer: HttpResponse, brand: Brand) -> HttpResponse:
+    """Keep a page out of caches, and out of sites that its organization has not named."""
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Referrer-Policy"] = "no-referrer"
-    answer.headers["Content-Security-Policy"] = STRICT
+    answer.headers["Content-Security-Policy"] = policy_of(brand)
+    # The older header knows no list of origins; browsers that know the policy above do not need it.
+    answer.xframe_options_exempt = bool(brand.origins)
     return answer
+
+
+def policy_of(brand: Brand) -> str:
+    """Return the Content-Security-Policy of a page: no inline scripts, no styles but those of its files and brand."""
+    styles = "'self'"
+    if brand.style:
+        digest = base64.b64encode(hashlib.sha256(brand.style.encode()).digest()).decode()
+        styles = f"'self' 'sha256-{digest}'"
+    own = {"style-src": styles, "style-src-attr": "'none'", "script-src-attr": "'none'"}
+    return written({**POLICY, **own, "frame-ancestors": " ".join(brand.origins) or "'none'"})
 
 
 def set_cookie(answer: HttpResponse, cookie: str, *, session: PortalSession) -> None:
-    """Let the browser keep a session until it ends."""
+    """Let the browser keep a session until it ends, also within the pages of other sites if they may embed it.
+
+    Browsers send such a cookie only over TLS or from their own machine.
+    """
+    is_safe = settings.HOOKHUB_BEHIND_TLS_PROXY or urlsplit(settings.HOOKHUB_PUBLIC_URL).hostname in LOCAL
+    is_embedded = is_safe and bool(brand_of_session(session).origins)
     answer.set_cookie(
         settings.HOOKHUB_PORTAL_COOKIE,
         cookie,
-        expires=session.expires_at,
-        secure=settings.HOOKHUB_BEHIND_TLS_PROXY,
+        expires=session.expires_at + portal_sessions.KEPT,
+        secure=is_embedded or settings.HOOKHUB_BEHIND_TLS_PROXY,
         httponly=True,
-        samesite="Lax",
+        samesite="None" if is_embedded else "Lax",
     )
-
-
-def delete_cookie(answer: HttpResponse) -> None:
-    """Let the browser forget its session."""
-    answer.delete_cookie(settings.HOOKHUB_PORTAL_COOKIE)
+    if is_embedded:
+        answer.cookies[settings.HOOKHUB_PORTAL_COOKIE]["partitioned"] = True

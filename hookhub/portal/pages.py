@@ -10,18 +10,14 @@ from django.shortcuts import render
 from deliveries.models import Delivery, Webhook
 from hookhub import charts, portal_sessions
 from hookhub.models import PortalSession
+from hookhub.portal.access import frame_of
 
 
 def page(
     request: HttpRequest, session: PortalSession, template: str, context: Mapping[str, object], *, status: int = 200
 ) -> HttpResponse:
     """Return a page of a session; ``template`` is the name of a file in templates/hookhub/portal."""
-    common = {
-        "session": session,
-        "form_token": portal_sessions.form_token(session),
-        "of_organization": session.repository_id is None and session.webhooks is None,
-    }
-    return render(request, f"hookhub/portal/{template}", {**context, **common}, status=status)
+    return render(request, f"hookhub/portal/{template}", {**context, **frame_of(session)}, status=status)
 
 
 def chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:

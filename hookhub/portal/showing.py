@@ -38,6 +38,7 @@ def delivery_row(delivery: Delivery, webhook: Webhook, *, now: datetime) -> dict
         "due": "–" if delivery.due_at is None else relative(delivery.due_at, now=now),
         "created": relative(delivery.created_at, now=now),
         "created_at": exact(delivery.created_at),
+        "created_iso": delivery.created_at.isoformat(),
     }
 
 
@@ -47,4 +48,5 @@ def attempt_shown(attempt: Attempt, *, wire_format: str) -> dict[str, Any]:
         **facts_of(attempt, wire_format=wire_format),
         "outcome": attempt.get_outcome_display(),
         "tone": TONES.get(attempt.outcome, "quiet"),
+        "started_at": attempt.started_at.isoformat(),
     }

@@ -1,14 +1,15 @@
 """The URL patterns under /portal/."""
 
-from django.urls import path
+from django.urls import path, re_path
 
-from hookhub.portal import secret_pages, views, webhook_settings
+from hookhub.portal import entering, secret_pages, views, webhook_settings
 
 app_name = "portal"
 urlpatterns = [
     path("", views.overview, name="overview"),
-    path("enter", views.enter, name="enter"),
-    path("leave", views.leave, name="leave"),
+    path("enter", entering.enter, name="enter"),
+    path("members", entering.members, name="members"),
+    path("leave", entering.leave, name="leave"),
     path("webhooks/new", webhook_settings.new, name="new-webhook"),
     path("webhooks/<uuid:uid>", views.webhook, name="webhook"),
     path("webhooks/<uuid:uid>/settings", webhook_settings.edit, name="webhook-settings"),
@@ -18,4 +19,6 @@ urlpatterns = [
     path("replays/<uuid:uid>", views.replay, name="replay"),
     path("deliveries/<uuid:uid>", views.delivery, name="delivery"),
     path("deliveries/<uuid:uid>/redeliver", views.redeliver, name="redeliver"),
+    # Behind all others: a person gets a page, not the API's JSON.
+    re_path(r"^.*$", entering.unknown),
 ]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
@@ -17,7 +17,7 @@ from deliveries.redelivery import Selection
 from hookhub import charts, portal_sessions, replays
 from hookhub.explanations import explain
 from hookhub.models import PortalSession, Replay
-from hookhub.portal.access import delete_cookie, ended, for_session, protected, refused, set_cookie
+from hookhub.portal.access import for_session, refused
 from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
@@ -33,18 +33,6 @@ SINCE = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
-
-
-@require_safe
-def enter(request: HttpRequest) -> HttpResponse:
-    """Open the session of a link, and lead to the overview."""
-    opened = portal_sessions.open_by(request.GET.get("token", ""), now=timezone.now())
-    if opened is None:
-        return protected(render(request, "hookhub/portal/used.html", status=410))
-    session, cookie = opened
-    answer = protected(redirect("portal:overview"))
-    set_cookie(answer, cookie, session=session)
-    return answer
 
 
 @require_safe
@@ -113,6 +101,7 @@ def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRes
         "explanation": explain(found, found.webhook, now=now),
         "attempts": [attempt_shown(attempt, wire_format=found.webhook.format) for attempt in attempts],
         "may_redeliver": session.may_manage and redelivery.blocked_reason(found) is None,
+        "is_live": found.state in {Delivery.State.PENDING, Delivery.State.SENDING},
     }
     return page(request, session, "delivery.html", context)
 
@@ -145,7 +134,7 @@ def redeliver_failed(request: HttpRequest, session: PortalSession, uid: UUID) ->
 @require_safe
 @for_session
 def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
-    """Show the progress of a bulk redelivery; the browser loads the page again until it is done."""
+    """Show the progress of a bulk redelivery; the page is refreshed until it is done."""
     started = Replay.objects.filter(pk=uid, organization=session.organization_id).first()
     if started is None:
         raise Http404
@@ -156,20 +145,7 @@ def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
         raise Http404
     is_running = started.state == Replay.State.RUNNING
     context = {"replay": started, "webhook": webhook_row(found, now=timezone.now()), "is_running": is_running}
-    answer = page(request, session, "replay.html", context)
-    if is_running:
-        answer.headers["Refresh"] = "2"
-    return answer
-
-
-@require_POST
-@for_session
-def leave(request: HttpRequest, session: PortalSession) -> HttpResponse:
-    """End the session."""
-    portal_sessions.revoke(session, now=timezone.now())
-    answer = ended(request, status=200)
-    delete_cookie(answer)
-    return answer
+    return page(request, session, "replay.html", context)
 
 
 def _part(rows: QuerySet[Delivery], *, before: str) -> tuple[list[Delivery], UUID | None]:

@@ -156,6 +156,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
         "organization.updated",
         lambda w: ("/v1/organizations/acme", {"name": "New"}),
     ),
+    ("PATCH", "v1/organizations/<str:slug>/portal"): (
+        "portal_settings.updated",
+        lambda w: ("/v1/organizations/acme/portal", {"product_name": "Acme"}),
+    ),
     ("POST", "v1/api-keys"): ("api_key.created", lambda w: ("/v1/api-keys", {"scope": "read"})),
     ("DELETE", "v1/api-keys/<str:key_id>"): ("api_key.revoked", lambda w: (f"/v1/api-keys/{w.key.key_id}", None)),
     ("PATCH", "v1/api-keys/<str:key_id>"): (

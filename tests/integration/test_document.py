@@ -90,6 +90,8 @@ def organizations(exerciser: Exerciser) -> None:
     call("GET", "/v1/organizations")
     call("GET", "/v1/organizations/{slug}", slug="acme")
     call("GET", "/v1/organizations/{slug}/timeseries", slug="acme")
+    call("GET", "/v1/organizations/{slug}/portal", slug="acme")
+    call("PATCH", "/v1/organizations/{slug}/portal", {"embed_origins": ["https://app.example"]}, slug="acme")
     call("PATCH", "/v1/organizations/{slug}", {"name": "Acme", "default_format": "github"}, slug="acme")
     call("PATCH", "/v1/organizations/{slug}", {"default_format": None}, slug="acme")
     for name in ("widgets", "gone"):

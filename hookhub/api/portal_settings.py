@@ -1,0 +1,101 @@
+"""`/v1/organizations/{slug}/portal`: how an organization's portal looks, and which pages may embed it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import audit, plain_text
+from deliveries.models import Organization
+from hookhub import branding
+from hookhub.api.organizations import refuse_unknown_fields
+from hookhub.api.request_fields import fields_of
+from hookhub.api.serializers.fields import OneLineField, StrictModelSerializer
+from hookhub.http.authorization import authorize
+from hookhub.models import PortalSettings, Scope
+
+
+class PortalSettingsSerializer(StrictModelSerializer[PortalSettings]):
+    product_name = OneLineField(
+        required=False, allow_blank=True, max_length=80, validators=[plain_text.validate],
+        help_text="Name of your product, shown at the head of each page.",
+    )  # fmt: skip
+    accent_color = serializers.CharField(
+        required=False, allow_blank=True, help_text="Color of buttons and of the head, such as `#1a2b3c`."
+    )
+    logo = serializers.CharField(
+        required=False, allow_blank=True, max_length=branding.MAX_LOGO,
+        help_text="A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image.",
+    )  # fmt: skip
+    embed_origins = serializers.ListField(
+        child=serializers.CharField(max_length=255), required=False, max_length=branding.MAX_ORIGINS,
+        help_text="Origins whose pages may embed the portal, such as `https://app.example`.",
+    )  # fmt: skip
+
+    class Meta:
+        model = PortalSettings
+        fields: ClassVar = ("product_name", "accent_color", "logo", "embed_origins")
+
+    def validate_accent_color(self, value: str) -> str:
+        """Raise a validation error for anything but a color."""
+        return checked(branding.read_color, value)
+
+    def validate_logo(self, value: str) -> str:
+        """Raise a validation error for anything but an image in a data: URL."""
+        return checked(branding.read_logo, value)
+
+    def validate_embed_origins(self, value: list[str]) -> list[str]:
+        """Raise a validation error for anything but origins that a browser lets embed the portal."""
+        return list(dict.fromkeys(checked(branding.read_origin, each) for each in value))
+
+
+class PortalSettingsView(GenericAPIView[PortalSettings]):
+    """Retrieve or change how the organization's portal looks, and which pages may embed it."""
+
+    serializer_class = PortalSettingsSerializer
+    queryset = PortalSettings.objects.none()
+
+    def get(self, request: Request, slug: str) -> Response:
+        organization = authorize(request, scope=Scope.READ, organization=slug)
+        found = PortalSettings.objects.filter(organization=organization).first()
+        return Response(PortalSettingsSerializer(found or PortalSettings(organization=organization)).data)
+
+    @extend_schema(responses=PortalSettingsSerializer)
+    def patch(self, request: Request, slug: str) -> Response:
+        organization = authorize(request, scope=Scope.MASTER, organization=slug)
+        serializer = PortalSettingsSerializer(data=fields_of(request.data), partial=True)
+        refuse_unknown_fields(serializer)
+        serializer.is_valid(raise_exception=True)
+        return Response(PortalSettingsSerializer(change(organization, serializer.validated_data)).data)
+
+
+def checked(read: Callable[[str], str], value: str) -> str:
+    """Return what ``read`` makes of a value; raise a validation error with its reason instead of ValueError."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
+
+
+def change(organization: Organization, fields: Mapping[str, Any]) -> PortalSettings:
+    """Set fields of an organization's portal settings, and record the change."""
+    now = timezone.now()
+    with transaction.atomic():
+        # The organization is locked, because its settings may have no row yet.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        found = PortalSettings.objects.filter(organization=organization).first()
+        changed = found or PortalSettings(organization=organization)
+        before = changed.as_state()
+        for name, value in fields.items():
+            setattr(changed, name, value)
+        changed.save()
+        audit.record_update(
+            "portal_settings.updated", target=changed.as_target(), before=before, after=changed.as_state(), now=now
+        )
+    return changed

@@ -1,0 +1,68 @@
+"""The ways into the portal and out of it: a link, a member's login, and leaving."""
+
+from datetime import timedelta
+from typing import cast
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hookhub import portal_sessions
+from hookhub.branding import Brand
+from hookhub.models import Membership, PortalSession
+from hookhub.portal.access import brand_of_session, ended, for_session, notice, protected, set_cookie, speaking
+
+
+@require_safe
+def enter(request: HttpRequest) -> HttpResponse:
+    """Open the session of a link, and lead to the overview."""
+    opened = portal_sessions.open_by(request.GET.get("token", ""), now=timezone.now())
+    if opened is None:
+        return notice(request, None, "used.html", status=410)
+    session, cookie = opened
+    if request.headers.get("Sec-Fetch-Dest") == "iframe" and not brand_of_session(session).origins:
+        # The browser would not send the cookie from there.
+        return notice(request, session, "embedded.html", status=403)
+    return _led_in(session, cookie)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def members(request: HttpRequest) -> HttpResponse:
+    """Let a member that is logged in choose an organization, and open a session for it."""
+    mine = Membership.objects.filter(user=cast("User", request.user))
+    memberships = mine.select_related("organization__portal_settings", "user")
+    if request.method != "POST":
+        with speaking(request, None):
+            context = {"memberships": memberships.order_by("organization__slug"), "theme": "auto"}
+            return protected(render(request, "hookhub/portal/members.html", context), Brand())
+    member = memberships.filter(organization__slug=request.POST.get("organization", "")).first()
+    if member is None:
+        raise Http404
+    lasts = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    return _led_in(*portal_sessions.open_for(member, now=timezone.now(), lasts=lasts))
+
+
+@require_POST
+@for_session
+def leave(request: HttpRequest, session: PortalSession) -> HttpResponse:
+    """End the session."""
+    portal_sessions.revoke(session, now=timezone.now())
+    return ended(request, session, status=200)
+
+
+@require_safe
+@for_session
+def unknown(_request: HttpRequest, _session: PortalSession) -> HttpResponse:
+    """Respond to an address that no page has."""
+    raise Http404
+
+
+def _led_in(session: PortalSession, cookie: str) -> HttpResponse:
+    answer = protected(redirect("portal:overview"), brand_of_session(session))
+    set_cookie(answer, cookie, session=session)
+    return answer
