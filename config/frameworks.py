@@ -113,6 +113,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": "/v1",
     "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
     "TAGS": [
+        {"name": "alert-channels", "description": "Who is told when a webhook fails, and how."},
+        {"name": "alerts", "description": "What was told, and what became of it."},
         {"name": "api-keys", "description": "The keys with which programs authenticate."},
         {"name": "audit", "description": "The audit log: who changed what."},
         {"name": "deliveries", "description": "The delivery log, and redelivery."},

@@ -4,6 +4,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from hookhub.api import (
+    alerts,
     audit,
     deliveries,
     event_types,
@@ -41,6 +42,11 @@ urlpatterns = [
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
     path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),
     path("api-keys/<str:key_id>/roll", keys.RollView.as_view()),
+    path("alert-channels", alerts.AlertChannelsView.as_view(), name="alert-channels"),
+    path("alert-channels/<str:uid>", alerts.AlertChannelView.as_view()),
+    path("alert-channels/<str:uid>/test", alerts.AlertChannelTestView.as_view()),
+    path("alerts", alerts.AlertsView.as_view(), name="alerts"),
+    path("alerts/<str:uid>", alerts.AlertView.as_view()),
     path("portal-sessions", portal.PortalSessionsView.as_view(), name="portal-sessions"),
     path("portal-sessions/<str:uid>", portal.PortalSessionView.as_view()),
     path("repositories", organizations.RepositoriesView.as_view(), name="repositories"),

@@ -25,6 +25,7 @@ from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import mcp_subscribing
 from hookhub import portal_sessions, replays
+from hookhub.alerts import channels
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from hookhub.management.commands import up
@@ -135,6 +136,12 @@ def portal_session(world: World) -> str:
     return f"/v1/portal-sessions/{portal_sessions.create(wanted, now=timezone.now())[0].pk}"
 
 
+def alert_channel(world: World) -> str:
+    """Return the address of an alert channel, after having made it."""
+    made = channels.create({"type": "email"}, organization=world.organization, now=timezone.now())
+    return f"/v1/alert-channels/{made.channel.pk}"
+
+
 SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", ""): ("webhook.created", lambda w: (HOOKS, web(w))),
     ("PATCH", "/<str:webhook>"): ("webhook.updated", lambda w: (hook(w), {"events": ["push"]})),
@@ -214,6 +221,13 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", "v1/deliveries/<str:uid>/cancel"): (
         "delivery.cancelled",
         lambda w: (f"/v1/deliveries/{w.waiting.pk}/cancel", None),
+    ),
+    ("POST", "v1/alert-channels"): ("alert_channel.created", lambda _: ("/v1/alert-channels", {"type": "email"})),
+    ("PATCH", "v1/alert-channels/<str:uid>"): ("alert_channel.updated", lambda w: (alert_channel(w), {"name": "n"})),
+    ("DELETE", "v1/alert-channels/<str:uid>"): ("alert_channel.deleted", lambda w: (alert_channel(w), None)),
+    ("POST", "v1/alert-channels/<str:uid>/test"): (
+        "alert_channel.tested",
+        lambda w: (f"{alert_channel(w)}/test", None),
     ),
     ("POST", "v1/portal-sessions"): ("portal_session.created", lambda w: ("/v1/portal-sessions", {})),
     ("DELETE", "v1/portal-sessions/<str:uid>"): ("portal_session.revoked", lambda w: (portal_session(w), None)),

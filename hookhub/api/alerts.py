@@ -1,0 +1,157 @@
+"""`/v1/alert-channels` and `/v1/alerts`: who is told when a webhook fails, and what has been sent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from deliveries.models import Organization, Webhook
+from hookhub.alerts import channels
+from hookhub.api.organizations import refuse_unknown_fields
+from hookhub.api.request_fields import fields_of, repository_of
+from hookhub.api.serializers.alerts import (
+    AlertChannelChangesSerializer,
+    AlertChannelSerializer,
+    AlertSerializer,
+    NewAlertChannelSerializer,
+    NewlyCreatedAlertChannelSerializer,
+)
+from hookhub.http.authorization import authorize_webhooks
+from hookhub.http.errors import invalid
+from hookhub.http.query import read_id, read_uuid, require_known_parameters
+from hookhub.models import Alert, AlertChannel, AlertKind, Scope
+
+
+class AlertChannelsView(GenericAPIView[AlertChannel]):
+    """List the organization's alert channels, or create one.
+
+    The response to POST contains the secret of a channel of type `webhook`, which is shown only once.
+    """
+
+    serializer_class = AlertChannelSerializer
+    queryset = AlertChannel.objects.none()
+
+    @extend_schema(responses=AlertChannelSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        require_known_parameters(request)
+        organization = authorize_webhooks(request, scope=Scope.READ)
+        found = AlertChannel.objects.filter(organization=organization).select_related("repository")
+        return self.get_paginated_response(AlertChannelSerializer(self.paginate_queryset(found), many=True).data)
+
+    @extend_schema(request=NewAlertChannelSerializer, responses={201: NewlyCreatedAlertChannelSerializer})
+    def post(self, request: Request) -> Response:
+        organization = authorize_webhooks(request, scope=Scope.MANAGE)
+        fields = read(NewAlertChannelSerializer(data=fields_of(request.data)), organization=organization)
+        channel, secret = channels.create(fields, organization=organization, now=timezone.now())
+        shown = {**AlertChannelSerializer(channel).data, "secret": secret}
+        return Response(shown, status=201, headers={"Cache-Control": "no-store"})
+
+
+class AlertChannelView(GenericAPIView[AlertChannel]):
+    """Retrieve, change or delete an alert channel. What waits to be sent to a deleted one is not sent."""
+
+    serializer_class = AlertChannelSerializer
+    queryset = AlertChannel.objects.none()
+
+    def find(self, request: Request, uid: str, *, scope: Scope) -> AlertChannel:
+        organization = authorize_webhooks(request, scope=scope)
+        found = AlertChannel.objects.select_related("organization", "repository")
+        return get_object_or_404(found, organization=organization, pk=read_uuid(uid))
+
+    def get(self, request: Request, uid: str) -> Response:
+        return Response(AlertChannelSerializer(self.find(request, uid, scope=Scope.READ)).data)
+
+    @extend_schema(request=AlertChannelChangesSerializer, responses=AlertChannelSerializer)
+    def patch(self, request: Request, uid: str) -> Response:
+        channel = self.find(request, uid, scope=Scope.MANAGE)
+        serializer = AlertChannelChangesSerializer(data=fields_of(request.data), partial=True)
+        fields = read(serializer, organization=channel.organization)
+        try:
+            changed = channels.change(channel, fields, now=timezone.now())
+        except AlertChannel.DoesNotExist as error:
+            raise Http404 from error
+        return Response(AlertChannelSerializer(changed).data)
+
+    def delete(self, request: Request, uid: str) -> Response:
+        channel = self.find(request, uid, scope=Scope.MANAGE)
+        try:
+            channels.delete(channel, now=timezone.now())
+        except AlertChannel.DoesNotExist as error:
+            raise Http404 from error
+        return Response(status=204)
+
+
+class AlertChannelTestView(AlertChannelView):
+    """Send a test alert to a channel. It is sent within seconds; `GET /v1/alerts/{uid}` has what became of it."""
+
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=None, responses={202: AlertSerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        channel = self.find(request, uid, scope=Scope.MANAGE)
+        try:
+            alert = channels.send_test(channel, now=timezone.now())
+        except AlertChannel.DoesNotExist as error:
+            raise Http404 from error
+        return Response(AlertSerializer(alert).data, status=202)
+
+
+class AlertsView(GenericAPIView[Alert]):
+    """List the alerts that were sent, or are to be, newest first."""
+
+    serializer_class = AlertSerializer
+    queryset = Alert.objects.none()
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("webhook", OpenApiTypes.UUID, description="Only about this webhook."),
+            OpenApiParameter("channel", OpenApiTypes.UUID, description="Only to this channel."),
+            OpenApiParameter("kind", OpenApiTypes.STR, enum=AlertKind.values, description="Only of this kind."),
+        ],
+        responses=AlertSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        require_known_parameters(request, "webhook", "channel", "kind")
+        organization = authorize_webhooks(request, scope=Scope.READ)
+        found = Alert.objects.filter(organization=organization).select_related("webhook")
+        if (uid := read_id(request.query_params.get("webhook"), "webhook")) is not None:
+            webhook = Webhook.objects.filter(organization=organization, uid=uid).first()
+            found = found.none() if webhook is None else found.filter(webhook=webhook)
+        if (uid := read_id(request.query_params.get("channel"), "channel")) is not None:
+            found = found.filter(channel=uid)
+        if (kind := request.query_params.get("kind")) is not None:
+            if kind not in AlertKind.values:
+                raise invalid({"kind": f"must be one of: {', '.join(AlertKind.values)}"})
+            found = found.filter(kind=kind)
+        page = self.paginate_queryset(found)
+        return self.get_paginated_response(AlertSerializer(page, many=True).data)
+
+
+class AlertView(GenericAPIView[Alert]):
+    """Retrieve an alert."""
+
+    serializer_class = AlertSerializer
+    queryset = Alert.objects.none()
+
+    def get(self, request: Request, uid: str) -> Response:
+        organization = authorize_webhooks(request, scope=Scope.READ)
+        found = Alert.objects.select_related("webhook")
+        return Response(AlertSerializer(get_object_or_404(found, organization=organization, pk=read_uuid(uid))).data)
+
+
+def read(serializer: "BaseSerializer[Any]", *, organization: Organization) -> Mapping[str, object]:
+    """Return the fields of a request, with the repository that they name; raise a 422 for invalid ones."""
+    refuse_unknown_fields(serializer)
+    serializer.is_valid(raise_exception=True)
+    fields: dict[str, Any] = dict(serializer.validated_data)
+    if fields.get("repository") is not None:
+        fields["repository"] = repository_of(organization, fields["repository"])
+    return fields
