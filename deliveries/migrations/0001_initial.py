@@ -577,6 +577,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
+            index=models.Index(condition=models.Q(('state', 'failed')), fields=['webhook', '-id'], name='delivery_failed_of_webhook'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
             index=models.Index(condition=models.Q(('state__in', ('failed', 'held'))), fields=['state', '-id'], name='delivery_failed_or_held'),
         ),
         migrations.AddIndex(

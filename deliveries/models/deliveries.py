@@ -101,6 +101,7 @@ class Delivery(models.Model):
             ),
             models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
             models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
+            models.Index(fields=["webhook", "-id"], name="delivery_failed_of_webhook", condition=Q(state="failed")),
             models.Index(
                 fields=["state", "-id"], name="delivery_failed_or_held", condition=Q(state__in=("failed", "held"))
             ),

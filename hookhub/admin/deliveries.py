@@ -69,6 +69,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         LogIndex("delivery_ready", ("state=due",), order=READY_ORDER),
         LogIndex("delivery_scheduled", ("state=later",), order=SCHEDULED_ORDER),
         LogIndex("delivery_held", ("state=held", "webhook")),
+        LogIndex("delivery_failed_of_webhook", ("state=failed", "webhook")),
         LogIndex("delivery_log_of_webhook", ("webhook",)),
         LogIndex("delivery_failed_or_held", ("state=failed",)),
         LogIndex("delivery_failed_or_held", ("state=held",)),

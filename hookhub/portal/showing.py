@@ -33,6 +33,7 @@ def delivery_row(delivery: Delivery, webhook: Webhook, *, now: datetime) -> dict
         "type": delivery.event_type,
         "event": delivery.event_id,
         "webhook": webhook.uid,
+        "webhook_name": str(webhook),
         "attempts": delivery.attempts_made,
         "status": "–" if delivery.last_status is None else delivery.last_status,
         "due": "–" if delivery.due_at is None else relative(delivery.due_at, now=now),

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from hookhub.portal import entering, secret_pages, views, webhook_settings
+from hookhub.portal import delivery_lists, entering, secret_pages, views, webhook_settings
 
 app_name = "portal"
 urlpatterns = [
@@ -14,9 +14,11 @@ urlpatterns = [
     path("webhooks/<uuid:uid>", views.webhook, name="webhook"),
     path("webhooks/<uuid:uid>/settings", webhook_settings.edit, name="webhook-settings"),
     path("webhooks/<uuid:uid>/secret", secret_pages.secret, name="secret"),
-    path("webhooks/<uuid:uid>/deliveries", views.deliveries, name="deliveries"),
+    path("webhooks/<uuid:uid>/deliveries", delivery_lists.of_webhook, name="deliveries"),
     path("webhooks/<uuid:uid>/redeliver-failed", views.redeliver_failed, name="redeliver-failed"),
     path("replays/<uuid:uid>", views.replay, name="replay"),
+    path("deliveries", delivery_lists.of_session, name="all-deliveries"),
+    path("deliveries/redeliver", delivery_lists.redeliver_selected, name="redeliver-selected"),
     path("deliveries/<uuid:uid>", views.delivery, name="delivery"),
     path("deliveries/<uuid:uid>/redeliver", views.redeliver, name="redeliver"),
     # Behind all others: a person gets a page, not the API's JSON.

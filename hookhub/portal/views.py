@@ -1,14 +1,12 @@
-"""The pages of the portal: the webhooks of a session, one of them, its deliveries, and one delivery."""
+"""The pages of the portal: the webhooks of a session, one of them, and one delivery."""
 
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import redelivery, timeseries
@@ -21,11 +19,8 @@ from hookhub.portal.access import for_session, refused
 from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
-# Webhooks and deliveries of one page.
 WEBHOOKS_SHOWN = 200
-ROWS = 50
 ATTEMPTS_SHOWN = 50
-STATES = tuple(Delivery.State.values)
 # How far back a bulk redelivery may reach.
 SINCE = {
     "1h": timedelta(hours=1),
@@ -67,26 +62,6 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
         **chart(request, partial(timeseries.of_webhooks, [found]), now=now),
     }
     return page(request, session, "webhook.html", context)
-
-
-@require_safe
-@for_session
-def deliveries(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
-    """List the deliveries of one webhook, newest first, in any state or in one."""
-    now, found = timezone.now(), webhook_of(session, uid)
-    state = request.GET.get("state", "")
-    rows = Delivery.objects.filter(webhook=found).order_by("-id")
-    if state in STATES:
-        rows = rows.filter(state=state)
-    part, older = _part(rows, before=request.GET.get("before", ""))
-    context = {
-        "webhook": webhook_row(found, now=now),
-        "rows": [delivery_row(delivery, found, now=now) for delivery in part],
-        "states": [(name, name == state) for name in STATES],
-        "state": state if state in STATES else "",
-        "older": "" if older is None else urlencode({"state": state, "before": str(older)}),
-    }
-    return page(request, session, "deliveries.html", context)
 
 
 @require_safe
@@ -146,14 +121,3 @@ def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
     is_running = started.state == Replay.State.RUNNING
     context = {"replay": started, "webhook": webhook_row(found, now=timezone.now()), "is_running": is_running}
     return page(request, session, "replay.html", context)
-
-
-def _part(rows: QuerySet[Delivery], *, before: str) -> tuple[list[Delivery], UUID | None]:
-    """Return one page of deliveries, and the id before which the next begins, or None at the end."""
-    if before:
-        try:
-            rows = rows.filter(pk__lt=UUID(before))
-        except ValueError as error:
-            raise Http404 from error
-    found = list(rows[: ROWS + 1])
-    return found[:ROWS], found[ROWS - 1].pk if len(found) > ROWS else None

@@ -109,7 +109,9 @@ def test_axe_finds_nothing_serious_on_any_page(
     used = "/portal/enter?token=used"
     found = {}
 
-    for address in ("/portal/", f"/portal/webhooks/{webhook.uid}", page.url, delivery, used, "/"):
+    addresses = ["/portal/", f"/portal/webhooks/{webhook.uid}", page.url, delivery, used, "/"]
+    addresses += ["/portal/deliveries?status=x"]
+    for address in addresses:
         page.goto(address)
         page.add_script_tag(path=AXE)
         report = page.evaluate("axe.run()")

@@ -19,7 +19,7 @@ from hookhub.admin.logs import LogAdmin
         (Delivery, {"state": "later", "webhook": "1"}, "delivery_scheduled", {"state"}),
         (Delivery, {"state": "held"}, "delivery_failed_or_held", {"state", *TIMES}),
         (Delivery, {"state": "held", "webhook": "1"}, "delivery_held", {"state", "webhook", *TIMES}),
-        (Delivery, {"state": "failed", "webhook": "1"}, "delivery_log_of_webhook", {"webhook", *TIMES}),
+        (Delivery, {"state": "failed", "webhook": "1"}, "delivery_failed_of_webhook", {"state", "webhook", *TIMES}),
         (Delivery, {"state": "failed", "organization": "acme"}, "delivery_failed_or_held", {"state", *TIMES}),
         (Delivery, {"state": "sending"}, "delivery_leased", {"state", *TIMES}),
         (Delivery, {"organization": "acme", "period": "1h"}, "delivery_log", {"organization", *TIMES}),

@@ -1,0 +1,214 @@
+"""Searching the delivery log: what is found, in which order, where a search stops, and which index it reads."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+
+from deliveries import log_search, pipeline
+from deliveries.db import sql
+from deliveries.log_search import Found, Log, LogFilter, ids_beginning_with, search
+from deliveries.models import Delivery, Event, Webhook
+from tests.story import Forge, forget_statistics
+
+pytestmark = pytest.mark.django_db
+
+SECOND = timedelta(seconds=1)
+
+
+def fill(forge: Forge, count: int, *, now: datetime, **more: Any) -> list[UUID]:
+    """Publish events a second apart; return the ids of all their deliveries, newest first."""
+    for n in range(count):
+        at = now + n * SECOND
+        pipeline.accept([forge.event(now=at, data={"id": f"order-{n}"}, **more)], now=at)
+    while pipeline.fan_out(now=now + count * SECOND).events:
+        pass
+    return list(Delivery.objects.order_by("-id").values_list("id", flat=True))
+
+
+def log_of(*webhooks: Webhook) -> Log:
+    return Log(webhooks[0].organization_id, [webhook.pk for webhook in webhooks])
+
+
+def whole(forge: Forge) -> Log:
+    return Log(forge.organization.pk, None)
+
+
+def walk(wanted: LogFilter, log: Log, *, most: int, to_newer: bool = False) -> list[UUID]:
+    """Return what all pages of a search have, one after another."""
+    ids: list[UUID] = []
+    found = search(wanted, log, most=most, to_newer=to_newer)
+    while True:
+        ids += found.ids
+        if found.onward is None:
+            return ids
+        found = search(wanted, log, most=most, start=found.onward, to_newer=to_newer)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("most_read", [3, 7, 5000])
+def test_the_pages_together_have_every_row_once_in_order(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, most_read: int, is_whole: bool
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", most_read)
+    busy, quiet = forge.webhook(now=now), forge.webhook(now=now, events=["release"])
+    fill(forge, 10, now=now)
+    fill(forge, 2, now=now + 3 * SECOND, event_type="release")
+    log = whole(forge) if is_whole else log_of(busy, quiet)
+    ids = list(Delivery.objects.order_by("-id").values_list("id", flat=True))
+
+    assert walk(LogFilter(), log, most=3) == ids
+    assert walk(LogFilter(), log, most=3, to_newer=True) == ids[::-1]
+    releases = list(Delivery.objects.filter(event_type="release").order_by("-id").values_list("id", flat=True))
+    assert len(releases) == 4
+    assert walk(LogFilter(event_type="release"), log, most=3) == releases
+    assert walk(LogFilter(event_type="release"), log, most=3, to_newer=True) == releases[::-1]
+
+
+def test_a_search_stops_after_so_many_rows_and_says_so(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 5)
+    webhook = forge.webhook(now=now)
+    ids = fill(forge, 12, now=now)
+    Delivery.objects.filter(pk=ids[7]).update(last_status=404)
+
+    first = search(LogFilter(statuses=(400, 499)), log_of(webhook), most=2)
+    assert first == Found([], ids[4], is_cut=True)
+    second = search(LogFilter(statuses=(400, 499)), log_of(webhook), most=2, start=first.onward)
+    assert second == Found([ids[7]], ids[9], is_cut=True)
+    assert search(LogFilter(statuses=(400, 499)), log_of(webhook), most=2, start=second.onward) == Found([], None)
+
+
+def test_what_failed_long_ago_is_found_at_once(forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 3)
+    webhook = forge.webhook(now=now)
+    ids = fill(forge, 12, now=now)
+    finished = {"state": "failed", "finish_reason": "exhausted", "finished_at": now, "due_at": None}
+    Delivery.objects.filter(pk=ids[11]).update(**finished)
+
+    assert search(LogFilter(state="failed"), log_of(webhook), most=2) == Found([ids[11]], None)
+
+
+def test_each_condition_selects_its_own(forge: Forge, now: datetime) -> None:
+    webhook, other = forge.webhook(now=now), forge.webhook(now=now, events=["nothing"])
+    ids = fill(forge, 4, now=now)
+    Delivery.objects.filter(pk=ids[1]).update(last_status=404)
+    Delivery.objects.filter(pk=ids[2]).update(event_type="issues")
+    Event.objects.filter(pk=Delivery.objects.get(pk=ids[0]).event_id).update(
+        idempotency_key="inv-7", fingerprint=b"x", payload=json.dumps({"order": {"id": "ORD-9"}}).encode()
+    )
+    event = str(Delivery.objects.get(pk=ids[3]).event_id)
+    cases: list[tuple[LogFilter, list[UUID]]] = [
+        (LogFilter(statuses=(404, 404)), [ids[1]]),
+        (LogFilter(statuses=(400, 499)), [ids[1]]),
+        (LogFilter(statuses=(500, 599)), []),
+        (LogFilter(event_type="issues"), [ids[2]]),
+        (LogFilter(state="pending"), ids),
+        (LogFilter(state="delivered"), []),
+        (LogFilter(after=now + SECOND, before=now + 3 * SECOND), ids[1:3]),
+        (LogFilter(text=str(ids[2])), [ids[2]]),
+        (LogFilter(text=f"  {str(ids[2]).upper()[:15]}"), [ids[2]]),
+        (LogFilter(text=event), [ids[3]]),
+        (LogFilter(text=event[:13]), [ids[3]]),
+        (LogFilter(text="inv-7"), [ids[0]]),
+        (LogFilter(text="ORD-9"), [ids[0]]),
+        (LogFilter(text="order-2"), [ids[1]]),
+        (LogFilter(text="order-"), ids[1:]),
+        (LogFilter(text="order-2", event_type="issues"), []),
+        (LogFilter(text="nothing of it"), []),
+        (LogFilter(text="%"), []),
+    ]
+
+    for wanted, expected in cases:
+        assert search(wanted, log_of(webhook), most=50).ids == expected, wanted
+        assert search(wanted, whole(forge), most=50).ids == expected, wanted
+        assert search(wanted, log_of(other), most=50).ids == [], wanted
+
+
+def test_the_log_ends_at_its_own_webhooks(forge: Forge, now: datetime) -> None:
+    stranger = Forge.make(forge.receiver, "globex")
+    mine, theirs = forge.webhook(now=now), stranger.webhook(now=now)
+    ids = fill(forge, 2, now=now)
+    fill(stranger, 2, now=now)
+    foreign = Delivery.objects.filter(webhook=theirs).earliest("id")
+
+    assert search(LogFilter(), whole(forge), most=50).ids == ids
+    for text in (str(foreign.pk), str(foreign.event_id), str(foreign.pk)[:8]):
+        assert foreign.pk not in search(LogFilter(text=text), log_of(mine), most=50).ids
+        assert foreign.pk not in search(LogFilter(text=text), whole(forge), most=50).ids
+    assert search(LogFilter(), Log(forge.organization.pk, []), most=50) == Found([], None)
+    Webhook.objects.filter(pk=mine.pk).update(deleted_at=now)
+    assert search(LogFilter(), whole(forge), most=50).ids == []
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("019cb8b8", "019cb8b8-0000-0000-0000-000000000000", "019cb8b8-ffff-ffff-ffff-ffffffffffff"),
+        ("019CB8B8-1E", "019cb8b8-1e00-0000-0000-000000000000", "019cb8b8-1eff-ffff-ffff-ffffffffffff"),
+        ("019cb8b81e00753a8f000a1b2c3d4e5f", "019cb8b8-1e00-753a-8f00-0a1b2c3d4e5f",
+         "019cb8b8-1e00-753a-8f00-0a1b2c3d4e5f"),
+        ("019cb8b", None, None),
+        ("019cb8b8x", None, None),
+        ("019cb8b8-1e00-753a-8f00-0a1b2c3d4e5f0", None, None),
+        ("", None, None),
+    ],
+)  # fmt: skip
+def test_the_beginning_of_an_id_is_a_span_of_ids(text: str, first: str | None, last: str | None) -> None:
+    found = ids_beginning_with(text)
+
+    assert (found and str(found.first), found and str(found.last)) == (first, last)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_whole", "indexes"),
+    [
+        (LogFilter(), False, {"delivery_log_of_webhook"}),
+        (LogFilter(), True, {"delivery_log"}),
+        (LogFilter(state="failed"), False, {"delivery_failed_of_webhook"}),
+        (LogFilter(state="held"), False, {"delivery_held"}),
+        (LogFilter(state="pending", event_type="push"), False, {"delivery_log_of_webhook"}),
+        (LogFilter(statuses=(400, 499)), True, {"delivery_log"}),
+        (LogFilter(text="key"), False, {"delivery_once_per_event_and_webhook"}),
+        (LogFilter(text="019cb8b8"), False, {"delivery_log_of_webhook"}),
+    ],
+)
+def test_a_search_reads_an_index(
+    forge: Forge,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: LogFilter,
+    is_whole: bool,
+    indexes: set[str],
+) -> None:
+    webhook = forge.webhook(now=now)
+    fill(forge, 1, now=now)
+    Event.objects.update(idempotency_key="key", fingerprint=b"x")
+    asked: dict[str, Mapping[str, object]] = {}
+    run = sql.run
+
+    def noting(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[sql.Row]:
+        asked[statement] = parameters
+        return run(statement, parameters, commits=commits)
+
+    monkeypatch.setattr(sql, "run", noting)
+    search(wanted, whole(forge) if is_whole else log_of(webhook), most=50)
+    search(wanted, whole(forge) if is_whole else log_of(webhook), most=50, to_newer=True)
+    monkeypatch.undo()
+
+    plans = ""
+    with transaction.atomic():
+        forget_statistics()
+        sql.run(log_search.PREFER_INDEXES, {})
+        # Among few rows, to sort all of them costs as little as anything else.
+        sql.run("SELECT set_config('enable_sort', 'off', true)", {})
+        for statement, parameters in asked.items():
+            plans += "\n".join(line for (line,) in sql.run(f"EXPLAIN (COSTS OFF) {statement}", parameters))
+        transaction.set_rollback(True)
+    assert "Seq Scan" not in plans
+    assert all(name in plans for name in indexes), plans
