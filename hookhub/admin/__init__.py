@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from hookhub.admin import (
+    alerts,
     api_keys,
     audit_log,
     dashboard,
@@ -20,6 +21,7 @@ from hookhub.admin import (
 )
 
 __all__ = [
+    "alerts",
     "api_keys",
     "audit_log",
     "deliveries",

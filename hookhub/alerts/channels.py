@@ -61,6 +61,11 @@ def create(fields: Mapping[str, object], *, organization: Organization, now: dat
     return Created(channel, secret)
 
 
+def check(fields: Mapping[str, object], *, channel: AlertChannel, now: datetime) -> None:
+    """Set fields on a channel without saving it. Raise InvalidFields and rates.TooMany as ``create`` does."""
+    _apply(channel, fields, now=now)
+
+
 def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime) -> AlertChannel:
     """Change some fields of a channel and return it. Raise as ``create`` does, or AlertChannel.DoesNotExist."""
     if fields.get("type", channel.type) != channel.type:
@@ -82,6 +87,12 @@ def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime
             "alert_channel.updated", target=found.as_target(), before=before, after=found.as_state(), now=now
         )
     return found
+
+
+def delete_of(repository: Repository, *, now: datetime) -> None:
+    """Delete the channels of a repository that is about to be deleted."""
+    for channel in AlertChannel.objects.filter(repository=repository).order_by("pk"):
+        delete(channel, now=now)
 
 
 def delete(channel: AlertChannel, *, now: datetime) -> None:

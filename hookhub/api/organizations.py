@@ -17,6 +17,7 @@ from rest_framework.serializers import BaseSerializer
 from deliveries import audit, names
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle, subscribing
+from hookhub.alerts import channels
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.audited import audited
@@ -131,6 +132,7 @@ class RepositoryView(GenericAPIView[Repository]):
                 lifecycle.delete(webhook_id, now=timezone.now())
             # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
+            channels.delete_of(repository, now=timezone.now())
             target, state = audited(repository)
             repository.delete()
             audit.record("repository.deleted", target=target, before=state, now=timezone.now())

@@ -21,7 +21,8 @@ from deliveries.models import Attempt, AuditEntry, Delivery, Event, Organization
 from deliveries.sending.sender import Sender
 from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.sealed_messages import SealedSessionStorage
-from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
+from hookhub.alerts import channels
+from hookhub.models import Alert, AlertChannel, ApiKey, CustomEventType, Membership, Replay, Scope
 from tests.receiver import Receiver
 from tests.story import Forge, deliver_due
 
@@ -75,12 +76,14 @@ def tenant(slug: str, receiver: Receiver, sender: Sender, *, now: datetime) -> d
     own = CustomEventType.objects.create(organization=forge.organization, type=f"{slug}.thing")
     replay = Replay.objects.create(organization=forge.organization, asked={}, selection={}, total=1, upto=webhook.uid)
     delivery = Delivery.objects.get(webhook=webhook)
+    channel = channels.create({"type": "email"}, organization=forge.organization, now=now).channel
     return {
         Organization: forge.organization, Repository: forge.repository, Webhook: webhook, User: user,
         Membership: member, ApiKey: key, CustomEventType: own, Replay: replay, Delivery: delivery,
         Event: Event.objects.get(pk=delivery.event_id), Attempt: Attempt.objects.get(webhook=webhook),
         AuditEntry: AuditEntry.objects.filter(organization=forge.organization).latest("pk"),
         Group: Group.objects.create(name=f"group of {slug}"),
+        AlertChannel: channel, Alert: channels.send_test(channel, now=now),
     }  # fmt: skip
 
 

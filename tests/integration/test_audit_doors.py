@@ -29,7 +29,7 @@ from hookhub.alerts import channels
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from hookhub.management.commands import up
-from hookhub.models import ApiKey, CustomEventType, Membership, PortalSession, Replay, Scope
+from hookhub.models import AlertChannel, ApiKey, CustomEventType, Membership, PortalSession, Replay, Scope
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.story import Forge, deliver_due
@@ -57,6 +57,7 @@ class World:
     membership: Membership
     group: Group
     url: str
+    channel: AlertChannel
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
         membership=Membership.objects.create(user=person, organization=forge.organization),
         group=Group.objects.create(name="readers"),
         url=forge.receiver.url("/new"),
+        channel=channels.create({"type": "email"}, organization=forge.organization, now=now).channel,
     )
 
 
@@ -137,9 +139,7 @@ def portal_session(world: World) -> str:
 
 
 def alert_channel(world: World) -> str:
-    """Return the address of an alert channel, after having made it."""
-    made = channels.create({"type": "email"}, organization=world.organization, now=timezone.now())
-    return f"/v1/alert-channels/{made.channel.pk}"
+    return f"/v1/alert-channels/{world.channel.pk}"
 
 
 SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
@@ -434,6 +434,27 @@ IN_ADMIN: dict[tuple[str, str], tuple[str, Deed]] = {
         "event_type.deleted",
         run("delete_selected", lambda w: w.event_type, post="yes"),
     ),
+    ("hookhub.AlertChannel", "add"): (
+        "alert_channel.created",
+        lambda w, client: client.post(
+            "/admin/hookhub/alertchannel/add/",
+            {
+                "organization": w.organization.pk,
+                "type": "webhook",
+                "url": w.url,
+                "kinds": "disabled",
+                "from_percent": "50",
+                "enabled": "on",
+            },
+        ),
+    ),
+    ("hookhub.AlertChannel", "change"): ("alert_channel.updated", edit(lambda w: w.channel, name="renamed")),
+    ("hookhub.AlertChannel", "delete"): ("alert_channel.deleted", delete(lambda w: w.channel)),
+    ("hookhub.AlertChannel", "delete_selected"): (
+        "alert_channel.deleted",
+        run("delete_selected", lambda w: w.channel, post="yes"),
+    ),
+    ("hookhub.AlertChannel", "send_test"): ("alert_channel.tested", run("send_test", lambda w: w.channel)),
     ("deliveries.Delivery", "redeliver"): ("delivery.redelivered", run("redeliver", lambda w: w.delivery)),
     ("deliveries.Delivery", "cancel"): ("delivery.cancelled", run("cancel", lambda w: w.waiting, confirmed="yes")),
     ("auth.User", "add"): (

@@ -12,6 +12,7 @@ from django.utils import timezone
 from deliveries.models import Delivery, Event, Webhook
 from deliveries.sending.sender import Sender
 from hookhub.admin.base import page_of
+from hookhub.alerts import channels
 from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
 from tests.documents import Document
 from tests.pages import breaches
@@ -41,6 +42,8 @@ def full(forge: Forge, sender: Sender, client: Client) -> Forge:
     ApiKey.issue(organization=forge.organization, scope=Scope.READ, name="<i>key", now=now)
     Membership.objects.create(user=User.objects.get(), organization=forge.organization)
     Group.objects.create(name="<u>group")
+    made = channels.create({"type": "email", "name": "<i>ops"}, organization=forge.organization, now=now)
+    channels.send_test(made.channel, now=now)
     Replay.objects.create(organization=forge.organization, asked={"a": odd}, selection={}, total=1, upto=webhook.uid)
     return forge
 
