@@ -152,12 +152,15 @@ def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
 
     ``data`` is the payload; None means HookHub's default one.
     """
-    if data is None:
-        data = {
-            "message": "HookHub can reach this receiver.",
-            "webhook": {"id": str(webhook.uid), "events": webhook.events},
-        }
-    return send_to(webhook, "ping", data, now=now)
+    return send_to(webhook, "ping", data_of_ping(webhook) if data is None else data, now=now)
+
+
+def data_of_ping(webhook: Webhook) -> dict[str, object]:
+    """Return HookHub's payload of a ping."""
+    return {
+        "message": "HookHub can reach this receiver.",
+        "webhook": {"id": str(webhook.uid), "events": webhook.events},
+    }
 
 
 def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:

@@ -14,6 +14,7 @@ from hookhub.api import (
     organizations,
     portal,
     portal_settings,
+    test_events,
     timeseries,
     webhooks,
 )
@@ -58,8 +59,8 @@ urlpatterns = [
     path("webhooks/<str:uid>/disable", webhooks.DisableView.as_view()),
     path("webhooks/<str:uid>/rotate-secret", webhooks.RotateSecretView.as_view()),
     path("webhooks/<str:uid>/verify", webhooks.VerifyView.as_view()),
-    path("webhooks/<str:uid>/ping", webhooks.PingView.as_view()),
-    path("webhooks/<str:uid>/test", webhooks.TestView.as_view()),
+    path("webhooks/<str:uid>/ping", test_events.PingView.as_view()),
+    path("webhooks/<str:uid>/test", test_events.TestView.as_view()),
     path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),
     path("webhooks/<str:uid>/timeseries", timeseries.WebhookTimeseriesView.as_view()),
     path("events", events.EventsView.as_view(), name="events"),

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: create, list, change, enable, disable, ping and test webhooks, rotate secrets, get statistics."""
+"""`/v1/webhooks`: create, list, change, enable and disable webhooks, rotate secrets, get statistics."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -10,13 +10,12 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import redelivery, stats
-from deliveries.models import Delivery, Webhook
+from deliveries import stats
+from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
 from hookhub.api.presenters.view import NATIVE, PresentedView
 from hookhub.api.request_fields import fields_of, read_active, repository_of, require_known_fields
-from hookhub.api.serializers.deliveries import DeliverySerializer
 from hookhub.api.serializers.webhooks import (
     ChangedWebhookSerializer,
     DisabledWebhookSerializer,
@@ -26,13 +25,11 @@ from hookhub.api.serializers.webhooks import (
     NewWebhookSerializer,
     RotationSerializer,
     StatsSerializer,
-    TestSerializer,
     WebhookChangesSerializer,
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
-from hookhub.event_types import examples
-from hookhub.http.errors import conflict, invalid
+from hookhub.http.errors import invalid
 from hookhub.http.links import path_of
 from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_known_parameters
 from hookhub.models import Scope
@@ -234,41 +231,6 @@ class VerifyView(PresentedView, GenericAPIView[Webhook]):
         return Response(NATIVE.shown(verifying.verify(webhook.pk, now=timezone.now())), status=202)
 
 
-class PingView(PresentedView, GenericAPIView[Delivery]):
-    """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery."""
-
-    serializer_class = DeliverySerializer
-    queryset = Delivery.objects.none()
-
-    @extend_schema(request=None, responses={202: DeliverySerializer})
-    def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, scope=Scope.MANAGE)
-        require_receiving(webhook)
-        return Response(DeliverySerializer(redelivery.ping(webhook, now=timezone.now())).data, status=202)
-
-
-class TestView(PresentedView, GenericAPIView[Delivery]):
-    """Send a test event to this webhook only, and return the delivery.
-
-    The event is an example of `type`, or of an event type that the webhook subscribes to if `type` is absent. It comes
-    from the catalogue, in exactly the shape that its system documents, or from the organization's custom event type.
-    Examples of HookHub's event types and of custom ones contain `"test": true`.
-    """
-
-    serializer_class = TestSerializer
-    queryset = Delivery.objects.none()
-
-    @extend_schema(responses={202: DeliverySerializer})
-    def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, scope=Scope.MANAGE)
-        fields = fields_of(request.data)
-        require_known_fields(fields, "type")
-        require_receiving(webhook)
-        sample = examples.pick(webhook, fields.get("type"))
-        delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
-        return Response(DeliverySerializer(delivery).data, status=202)
-
-
 class StatsView(PresentedView, GenericAPIView[Webhook]):
     """Retrieve statistics of a webhook: deliveries by state, success rate and latency percentiles.
 
@@ -283,17 +245,6 @@ class StatsView(PresentedView, GenericAPIView[Webhook]):
         require_known_parameters(request, "hours")
         webhook = find(self, request, uid, scope=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
-
-
-def require_receiving(webhook: Webhook) -> None:
-    """Raise a 409 for a webhook to which nothing is sent."""
-    match webhook.status(now=timezone.now()):
-        case Webhook.Status.ENDED:
-            raise conflict("The lease of the webhook has ended; set another expires_at first.")
-        case Webhook.Status.DISABLED:
-            raise conflict("The webhook is disabled; enable it first.")
-        case Webhook.Status.UNVERIFIED:
-            raise conflict("The webhook is unverified: its receiver must answer the verification first.")
 
 
 def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> Webhook:

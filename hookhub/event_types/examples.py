@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.event_types.topics import EVERYTHING, RESERVED, topics_of
+from deliveries.event_types.topics import EVERYTHING, RESERVED, TYPE_RULE, is_type, topics_of
 from deliveries.models import Webhook
 from deliveries.systems import DEFAULT, SYSTEMS
 from deliveries.webhooks.fields import InvalidFields
-from hookhub.event_types import registry, validation
+from hookhub.event_types import registry, schemas, validation
 from hookhub.event_types.validation import Budget
 
 OWN = "own"
@@ -45,6 +47,40 @@ def pick(webhook: Webhook, event_type: object = None) -> Example:
     if not _is_asked_for(example, webhook):
         raise InvalidFields({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
     return example
+
+
+def with_data(webhook: Webhook, event_type: object, data: object) -> Example:
+    """Return a test event of a type that the webhook subscribes to, with the given data; raise InvalidFields.
+
+    Unlike published data, it must match the schema of its type whatever the organization has chosen: a test is to show
+    what the receiver does with a real event.
+    """
+    if not isinstance(event_type, str) or not is_type(event_type):
+        raise InvalidFields({"type": f"must be the event type of the data; {TYPE_RULE}"})
+    named = by_name(webhook).get(event_type)
+    example = Example(event_type, event_type if named is None else named.type, data)
+    if not _is_asked_for(example, webhook):
+        raise InvalidFields({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
+    if error := schemas.size_error(data, most=settings.HOOKHUB_PAYLOAD_LIMIT):
+        raise InvalidFields({"data": error})
+    custom = registry.custom(webhook.organization)
+    events = [(example.type, data)]
+    found = registry.errors_in(events, organization=webhook.organization, custom=custom, budget=Budget())
+    if found:
+        raise InvalidFields({path: error for (_, path), error in found.items()})
+    return example
+
+
+def offered(webhook: Webhook) -> dict[str, Example]:
+    """Return what ``by_name`` does, and for each type without an example one with no more than ``"test": true``."""
+    found = by_name(webhook)
+    known = {topic for example in found.values() for topic in _topics(example)}
+    custom = registry.custom(webhook.organization).types
+    for name in [*custom, *(word for word in webhook.events if is_type(word) and word != "ping")]:
+        example = Example(name, name, {"test": True})
+        if name not in found and name not in known and _is_asked_for(example, webhook):
+            found[name] = example
+    return found
 
 
 def by_name(webhook: Webhook) -> dict[str, Example]:

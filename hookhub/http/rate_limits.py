@@ -8,7 +8,7 @@ from django.conf import settings
 
 from deliveries import rates
 from deliveries.limits import limit_of
-from deliveries.models import Organization
+from deliveries.models import Organization, Webhook
 from deliveries.rates import Policy, Standing
 from hookhub.http.client_address import subject_of
 from hookhub.models import ApiKey
@@ -17,6 +17,7 @@ BY_ADDRESS = Policy("address")
 BY_KEY = Policy("key")
 BY_ORGANIZATION = Policy("organization")
 EVENTS_BY_KEY = Policy("events-of-key")
+TESTS_BY_WEBHOOK = Policy("test-events")
 EVENTS_BY_ORGANIZATION = Policy("events-of-organization")
 
 
@@ -38,6 +39,11 @@ def count_address(address: str) -> None:
 def take_request(caller: str, organization: Organization | None) -> list[Standing]:
     """Count one request of a key or user, and of the organization if known; return the limits or raise TooMany."""
     return rates.take_all(_limits_of_requests(caller, organization), now=time.time())
+
+
+def take_test(webhook: Webhook) -> None:
+    """Count one test event of a webhook; raise TooMany. They are not published, so the limits of events count none."""
+    rates.take(TESTS_BY_WEBHOOK, str(webhook.pk), quota=settings.HOOKHUB_TEST_EVENTS, now=time.time())
 
 
 def require_events(key: ApiKey) -> None:

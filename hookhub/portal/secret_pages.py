@@ -21,7 +21,7 @@ from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager
 from hookhub.portal.pages import page, webhook_of
 from hookhub.portal.showing import webhook_row
-from hookhub.portal.webhook_forms import in_words
+from hookhub.portal.words import in_words
 
 # A verification that has neither succeeded nor failed.
 OPEN = (Verification.State.PENDING, Verification.State.SENDING)

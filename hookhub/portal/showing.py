@@ -19,6 +19,7 @@ def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
         "repository": "" if webhook.repository is None else webhook.repository.name,
         "format": webhook.get_format_display(),
         "health": health_of(webhook, now=now),
+        "is_active": webhook.active,
         "last": "–" if webhook.last_delivery_at is None else relative(webhook.last_delivery_at, now=now),
         "last_status": webhook.last_delivery_status or "–",
     }

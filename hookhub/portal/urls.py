@@ -2,7 +2,15 @@
 
 from django.urls import path, re_path
 
-from hookhub.portal import delivery_lists, entering, secret_pages, views, webhook_settings
+from hookhub.portal import (
+    delivery_lists,
+    entering,
+    secret_pages,
+    switching,
+    test_events,
+    views,
+    webhook_settings,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -13,6 +21,10 @@ urlpatterns = [
     path("webhooks/new", webhook_settings.new, name="new-webhook"),
     path("webhooks/<uuid:uid>", views.webhook, name="webhook"),
     path("webhooks/<uuid:uid>/settings", webhook_settings.edit, name="webhook-settings"),
+    path("webhooks/<uuid:uid>/enable", switching.enable, name="enable"),
+    path("webhooks/<uuid:uid>/disable", switching.disable, name="disable"),
+    path("webhooks/<uuid:uid>/delete", switching.delete, name="delete"),
+    path("webhooks/<uuid:uid>/test", test_events.test, name="test"),
     path("webhooks/<uuid:uid>/secret", secret_pages.secret, name="secret"),
     path("webhooks/<uuid:uid>/deliveries", delivery_lists.of_webhook, name="deliveries"),
     path("webhooks/<uuid:uid>/redeliver-failed", views.redeliver_failed, name="redeliver-failed"),

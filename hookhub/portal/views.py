@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import redelivery, timeseries
-from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.redelivery import Selection
 from hookhub import charts, portal_sessions, replays
 from hookhub.explanations import explain
@@ -57,6 +57,7 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
     context = {
         "webhook": webhook_row(found, now=now),
         "rows": [delivery_row(delivery, found, now=now) for delivery in deliveries[:20]],
+        "has_held": session.may_manage and Delivery.objects.filter(webhook=found, state="held").exists(),
         "since": list(SINCE),
         "may_redeliver": session.may_manage and found.status(now=now) == Webhook.Status.ACTIVE,
         **chart(request, partial(timeseries.of_webhooks, [found]), now=now),
@@ -77,6 +78,7 @@ def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRes
         "attempts": [attempt_shown(attempt, wire_format=found.webhook.format) for attempt in attempts],
         "may_redeliver": session.may_manage and redelivery.blocked_reason(found) is None,
         "is_live": found.state in {Delivery.State.PENDING, Delivery.State.SENDING},
+        "is_test": Event.objects.filter(pk=found.event_id, webhook__isnull=False).exists(),
     }
     return page(request, session, "delivery.html", context)
 

@@ -1,6 +1,5 @@
 """The form of a webhook, for a new one and for the settings of one; the engine's rules say what is valid."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,6 +17,7 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub.portal import event_choices, waits
 from hookhub.portal.format_words import explanation_of
 from hookhub.portal.header_rows import HeaderRows
+from hookhub.portal.words import in_words
 
 DEFAULT, NONE, OWN = "default", "none", "own"
 RETRIES = ((DEFAULT, _("As usual")), (NONE, _("Not at all")), (OWN, _("After these waits:")))
@@ -30,8 +30,6 @@ VERIFY = {
 # The form's name for what the engine calls otherwise.
 FIELDS = {"events": "types", "retry_schedule": "waits"}
 MOMENT = "%Y-%m-%dT%H:%M"
-# What the engine's messages say of JSON's null and [], which a form has not.
-OF_JSON = re.compile(r", (?:or )?(?:null|\[\]|\[\"\*\"\]) for [a-z ]+|, or \[\"\*\"\] for all")
 
 
 class Words(forms.MultipleChoiceField):
@@ -232,11 +230,6 @@ class WebhookForm(forms.Form):
                 self.headers.errors.append(sentence)
             else:
                 self.add_error(None, f"{capfirst(name)}: {sentence}")
-
-
-def in_words(message: str) -> str:
-    """Return an error of the engine as a sentence without what only makes sense in JSON."""
-    return f"{capfirst(OF_JSON.sub('', message)).rstrip('.')}."
 
 
 def events_in(cleaned: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from deliveries import vault
@@ -22,6 +22,7 @@ from hookhub.portal.pages import page, webhook_of
 from hookhub.portal.secret_pages import pending_verification, show_once
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.webhook_forms import FIELDS, WebhookForm, initial_of, read_version, version_of
+from hookhub.portal.words import too_many
 
 SHOW_OR_SAVE = ["GET", "HEAD", "POST"]
 
@@ -136,16 +137,6 @@ def _change(request: HttpRequest, session: PortalSession, form: WebhookForm, web
     if secret is None:
         return redirect("portal:webhook", uid=webhook.uid)
     return show_once(request, session, changed, secret, title=gettext("Saved, with a new secret"))
-
-
-def too_many(error: TooMany) -> str:
-    """Return when to try again, for a form whose input is kept."""
-    seconds = error.standing.reset
-    return ngettext(
-        "Too many changes in a short time. Try again in %(seconds)d second.",
-        "Too many changes in a short time. Try again in %(seconds)d seconds.",
-        seconds,
-    ) % {"seconds": seconds}
 
 
 def stored_now(form: WebhookForm, webhook: Webhook) -> list[tuple[str, str]]:

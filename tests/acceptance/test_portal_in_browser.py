@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from deliveries.maintenance.hourly_stats import HourlyCounting
+from deliveries.models import Webhook
 from deliveries.sending.sender import Sender
 from hookhub import replays
 from tests import chromium
@@ -90,6 +91,45 @@ def test_an_owner_sees_why_it_failed_and_sends_it_again(
     page.context.close()
 
 
+def test_an_owner_makes_the_first_webhook_tries_it_and_mends_it(
+    forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender
+) -> None:
+    page = new_page(chrome, live_server.url, java_script_enabled=False)
+    page.goto(link_for(forge, role="manage"))
+    expect(page.locator("main")).to_contain_text("There are no webhooks yet.")
+    page.get_by_role("link", name="New webhook").click()
+    page.get_by_label("URL", exact=True).fill(forge.receiver.url("/wrong"))
+    page.get_by_role("checkbox", name="branch.created").check()
+    page.get_by_role("button", name="Create webhook").click()
+    secret = page.locator("pre").inner_text()
+    assert secret.startswith("whsec_")
+    # The browser sends the form again; that makes no second webhook.
+    page.reload()
+    expect(page.get_by_role("link", name="Send a test event")).to_be_visible()
+    assert secret not in page.content()
+    assert Webhook.objects.get().events == ["branch.created"]
+
+    forge.receiver.answers["/wrong"] = Answer(404)
+    page.get_by_role("link", name="Send a test event").click()
+    expect(page.locator("pre")).to_contain_text("webhook-signature: v1,<signature>")
+    page.get_by_role("button", name="Send test event").click()
+    deliver_due(sender, now=timezone.now())
+    page.reload()
+    expect(page.locator(".note")).to_contain_text("The receiver knows nothing at this address (404).")
+    page.get_by_role("link", name=forge.receiver.url("/wrong")).click()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("URL", exact=True).fill(forge.receiver.url("/right"))
+    page.get_by_role("button", name="Save").click()
+    assert page.locator("pre").inner_text() not in {secret, ""}
+    page.get_by_role("link", name="Send a test event").click()
+    page.get_by_role("button", name="Send test event").click()
+    deliver_due(sender, now=timezone.now())
+    page.reload()
+    expect(page.locator("main")).to_contain_text("Delivered on attempt 1.")
+    assert forge.receiver.received[-1].path == "/right"
+    page.context.close()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_page(
     forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender, theme: str
@@ -109,10 +149,16 @@ def test_axe_finds_nothing_serious_on_any_page(
     used = "/portal/enter?token=used"
     found = {}
 
-    addresses = ["/portal/", f"/portal/webhooks/{webhook.uid}", page.url, delivery, used, "/"]
+    of_webhook, new = f"/portal/webhooks/{webhook.uid}", "/portal/webhooks/new"
+    addresses = ["/portal/", of_webhook, page.url, delivery, used, "/", new, wrong := f"{new}#wrong"]
+    addresses += [f"{of_webhook}/{name}" for name in ("settings", "secret", "test", "disable", "enable", "delete")]
     addresses += ["/portal/deliveries?status=x"]
     for address in addresses:
         page.goto(address)
+        if address == wrong:
+            page.get_by_label("URL", exact=True).fill("ftp://receiver.example/")
+            page.get_by_role("button", name="Create webhook").click()
+            expect(page.get_by_role("alert")).to_be_visible()
         page.add_script_tag(path=AXE)
         report = page.evaluate("axe.run()")
         assert report["passes"], address

@@ -319,3 +319,6 @@ class TestSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="An event type that the webhook subscribes to; by default, the first one with an example.",
     )
+    data = serializers.JSONField(  # type: ignore[assignment]  # a field
+        required=False, help_text="The data to send instead of the example; requires `type`."
+    )

@@ -1,0 +1,109 @@
+"""Previews: the request that a delivery to a webhook would be, without a delivery, and without a signature."""
+
+import json
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+from deliveries import compact_json, vault
+from deliveries.db.ids import uuid7
+from deliveries.formats import MASK, format_of
+from deliveries.models import Webhook
+from deliveries.pipeline import attempting
+from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.vault import Secret
+
+SIGNATURE = "<signature>"
+# What of two different signatures' common beginning belongs to the notation: all up to the last such mark.
+NOTATION = re.compile(r".*[=, :]")
+
+
+class Preview(NamedTuple):
+    """A request as it may be shown: the URL and the values of custom headers masked, signatures left out."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def preview(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Preview:
+    """Return the request that would be sent for an event; the ids in it are not those of a later delivery.
+
+    The webhook is loaded with its organization and repository. Raise what its format raises for data that it cannot
+    send.
+    """
+    claim = _claim_of(webhook, event_type, compact_json.encode(data), now=now)
+    one, other = (attempting.render(_with_new_secrets(claim, webhook, now=now), now=now) for _ in range(2))
+    # Whatever depends on the secret is a signature: each of the two is signed with a secret of its own.
+    headers = [
+        (name, _unsigned(value, signed)) for (name, value), (_, signed) in zip(one.headers, other.headers, strict=True)
+    ]
+    return Preview(one.url, tuple(headers), one.body)
+
+
+def _unsigned(value: str, other: str) -> str:
+    """Return a header's value with everything in place of which another secret puts something else left out."""
+    if value == other:
+        return value
+    pairs = zip(value.split(" "), other.split(" "), strict=True)
+    return " ".join(word if word == twin else _notation_of(word, twin) + SIGNATURE for word, twin in pairs)
+
+
+def _notation_of(word: str, twin: str) -> str:
+    differs = next((at for at, (one, other) in enumerate(zip(word, twin, strict=False)) if one != other), 0)
+    found = NOTATION.match(word[:differs])
+    return found[0] if found else ""
+
+
+def _claim_of(webhook: Webhook, event_type: str, payload: bytes, *, now: datetime) -> Claim:
+    """Return the claim of a delivery that does not exist, to the webhook as it may be shown."""
+    uid = str(webhook.uid)
+    headers = dict.fromkeys(vault.headers_to_show(webhook), MASK)
+    destination = Destination(
+        webhook_id=webhook.pk,
+        webhook_uid=uid,
+        organization_id=webhook.organization_id,
+        organization=webhook.organization.slug,
+        repository_id=webhook.repository_id,
+        url=webhook.shown_url,
+        sealed_url=None,
+        format=webhook.format,
+        content_type=webhook.content_type,
+        sealed_secrets=bytes(webhook.sealed_secrets),
+        sealed_headers=vault.seal_headers(headers, of=uid),
+        verify_ssl=webhook.verify_ssl,
+        retry_schedule=webhook.retry_schedule,
+        timeout=webhook.timeout,
+        subscription=None if webhook.subscription is None else json.dumps(webhook.subscription),
+        request_origin=webhook.request_origin,
+        allowed_rate=webhook.allowed_rate,
+        slow=False,
+    )
+    repository = webhook.repository
+    return Claim(
+        lease=uuid7(now),
+        leased_until=now,
+        destination=destination,
+        delivery_id=uuid7(now),
+        number=1,
+        failures=0,
+        first_attempt_at=now,
+        event_id=str(uuid7(now)),
+        event_type=event_type,
+        payload=payload,
+        occurred_at=now,
+        repository=None if repository is None else repository.name,
+    )
+
+
+def _with_new_secrets(claim: Claim, webhook: Webhook, *, now: datetime) -> Claim:
+    """Return the claim with new secrets in place of the webhook's, as many as sign now."""
+    wire_format = format_of(webhook.format)
+    try:
+        count = sum(secret.is_live(now) for secret in vault.secrets_of(webhook))
+    except vault.Unreadable:
+        count = 1
+    least = 0 if wire_format.secret_policy.allows_none else 1
+    made = tuple(Secret(wire_format.make_secret()) for _ in range(max(count, least)))
+    sealed = vault.seal_secrets(made, of=claim.destination.webhook_uid)
+    return claim._replace(destination=claim.destination._replace(sealed_secrets=sealed))
