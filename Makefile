@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types compiled coverage fast hunt contract fuzz acceptance vendored format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -124,6 +124,9 @@ acceptance: partners ## run the tests with real processes and a browser
 
 vendored: partners ## copy what pages load from npm packages, after its version in tests/partners/package.json has changed
 	@cp tests/partners/node_modules/htmx.org/dist/htmx.min.js hookhub/static/hookhub/vendor/
+
+messages: venv ## collect the portal's messages for translation in hookhub/locale, and compile the translations
+	@HOOKHUB_HOME=.hookhub/tests $(BIN)/python -m tests.messages
 
 format: venv ## format the code
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -2,13 +2,13 @@
 
 from deliveries.formats import format_of
 from deliveries.models import Attempt, Webhook
-from deliveries.policy.explanations import Explanation, Facts, explain
+from deliveries.policy.explanations import Explanation, Facts, Translate, explain
 
 # Among how many of a webhook's latest attempts its last failure is looked for.
 LATEST = 50
 
 
-def explanation_of(attempt: Attempt, *, wire_format: str) -> Explanation | None:
+def explanation_of(attempt: Attempt, *, wire_format: str, translate: Translate = str) -> Explanation | None:
     """Return what happened at an attempt and what to do about it, or None if it delivered."""
     facts = Facts(
         outcome=attempt.outcome,
@@ -20,7 +20,7 @@ def explanation_of(attempt: Attempt, *, wire_format: str) -> Explanation | None:
         response_body=bytes(attempt.response_body),
         seconds=None if attempt.duration is None else attempt.duration.total_seconds(),
     )
-    return explain(facts, wire_format=format_of(wire_format))
+    return explain(facts, wire_format=format_of(wire_format), translate=translate)
 
 
 def last_failure_of(webhook: Webhook) -> Explanation | None:

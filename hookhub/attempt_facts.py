@@ -3,18 +3,20 @@
 from datetime import timedelta
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from deliveries.explanations import explanation_of, timing_of
 from deliveries.models import Attempt
 from deliveries.plain_text import printable
 from hookhub.formatting import exact, span
 
 # The phases of an attempt, as a page names them.
-PHASES = {"dns": "DNS", "connect": "connect", "tls": "TLS", "first_byte": "first byte"}
+PHASES = {"dns": "DNS", "connect": gettext_lazy("connect"), "tls": "TLS", "first_byte": gettext_lazy("first byte")}
 
 
 def facts_of(attempt: Attempt, *, wire_format: str) -> dict[str, Any]:
     """Return an attempt's facts as text, with the reason of a failure and what to do, and the time of each phase."""
-    explanation = explanation_of(attempt, wire_format=wire_format)
+    explanation = explanation_of(attempt, wire_format=wire_format, translate=gettext)
     return {
         "number": attempt.number,
         "status": attempt.status,

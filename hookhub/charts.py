@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from django.utils.formats import date_format
+from django.utils.translation import gettext, gettext_lazy
+
 from deliveries import timeseries
 from deliveries.timeseries import Point, Step
+from hookhub.formatting import number
 
 WIDTH, HEIGHT = 720, 120
 # The part of a step's width that its bar fills.
@@ -27,11 +31,11 @@ FAILURE_NAMES = {
     "redirects": "3xx",
     "client_errors": "4xx",
     "server_errors": "5xx",
-    "timeouts": "timeout",
-    "unreachable": "unreachable",
+    "timeouts": gettext_lazy("timeout"),
+    "unreachable": gettext_lazy("unreachable"),
     "tls_errors": "TLS",
-    "blocked": "blocked",
-    "other": "other",
+    "blocked": gettext_lazy("blocked"),
+    "other": gettext_lazy("other"),
 }
 
 
@@ -96,8 +100,8 @@ def draw(points: Sequence[Point], *, step: Step, counted_until: datetime | None)
     length = WIDTH / len(points)
     return Chart(
         bars=[_bar(point, x=n * length, length=length, most=most, step=step) for n, point in enumerate(points)],
-        total=f"{sum(point.delivered for point in points):,} delivered, {sum(map(_failed, points)):,} failed",
-        most=f"{most:,}" if most else "",
+        total=_counts(sum(point.delivered for point in points), sum(map(_failed, points))),
+        most=number(most) if most else "",
         begins=_label(points[0].at, step),
         ends=_label(points[-1].at, step),
         rows=[_row(point, step) for point in points if point.attempts],
@@ -112,7 +116,7 @@ def _bar(point: Point, *, x: float, length: float, most: int, step: Step) -> Bar
         delivered = min(delivered, HEIGHT - failed)
     else:
         failed = min(failed, HEIGHT - delivered)
-    title = f"{_label(point.at, step)}: {point.delivered:,} delivered, {_failed(point):,} failed"
+    title = f"{_label(point.at, step)}: {_counts(point.delivered, _failed(point))}"
     return Bar(
         x=round(x + length * (1 - BAR_FILL) / 2, 2),
         width=round(length * BAR_FILL, 2),
@@ -133,14 +137,21 @@ def _row(point: Point, step: Step) -> tuple[str, int, int, str, str]:
     return _label(point.at, step), point.delivered, _failed(point), _kinds(point), latencies
 
 
+def _counts(delivered: int, failed: int) -> str:
+    words = gettext("%(delivered)s delivered, %(failed)s failed")
+    return words % {"delivered": number(delivered), "failed": number(failed)}
+
+
 def _failed(point: Point) -> int:
     return point.attempts - point.delivered
 
 
 def _kinds(point: Point) -> str:
     """Return the failures of a point by kind, such as ``3 timeout, 1 5xx``."""
-    return ", ".join(f"{count:,} {FAILURE_NAMES[kind]}" for kind, count in point.failed.items() if count)
+    return ", ".join(f"{number(count)} {FAILURE_NAMES[kind]}" for kind, count in point.failed.items() if count)
 
 
 def _label(at: datetime, step: Step) -> str:
-    return f"{at:%b} {at.day}" if step == "day" else f"{at:%b} {at.day}, {at:%H:%M}"
+    # The month is short in English, and in full in a language whose dates begin with the day.
+    day = date_format(at, gettext("M j"))
+    return day if step == "day" else f"{day}, {at:%H:%M}"

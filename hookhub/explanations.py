@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from django.utils.translation import gettext
+
 from deliveries.models import Delivery, Webhook
 from deliveries.redelivery import CANCELLABLE, BlockedReason, blocked_reason
 from hookhub.formatting import exact, per_minute, relative, span
@@ -15,56 +17,65 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
         case State.PENDING:
             return _explain_waiting(delivery, webhook, now=now)
         case State.SENDING:
-            return "A worker is sending this delivery."
+            return gettext("A worker is sending this delivery.")
         case State.DELIVERED:
-            return f"Delivered{_on_attempt(delivery)}."
+            return _on_attempt(delivery, gettext("Delivered."), gettext("Delivered on attempt %(number)s."))
         case State.FAILED:
-            return f"Failed{_on_attempt(delivery)}: {delivery.get_finish_reason_display()}. {_redelivery(delivery)}"
+            failed = _on_attempt(
+                delivery, gettext("Failed: %(why)s."), gettext("Failed on attempt %(number)s: %(why)s.")
+            )
+            return f"{failed} {_redelivery(delivery)}"
         case State.HELD:
             return _explain_held(delivery, webhook)
-    ended = delivery.finish_reason == Delivery.FinishReason.LEASE_EXPIRED
-    return f"Cancelled{', because the lease of the webhook ended' if ended else ''}. {_redelivery(delivery)}"
+    if delivery.finish_reason == Delivery.FinishReason.LEASE_EXPIRED:
+        return f"{gettext('Cancelled, because the lease of the webhook ended.')} {_redelivery(delivery)}"
+    return f"{gettext('Cancelled.')} {_redelivery(delivery)}"
 
 
 def _explain_held(delivery: Delivery, webhook: Webhook) -> str:
     if webhook.deleted_at is not None:
-        return "Held while the webhook was disabled. It will be cancelled, because the webhook is deleted."
+        return gettext("Held while the webhook was disabled. It will be cancelled, because the webhook is deleted.")
     if webhook.disabled_at is not None:
-        reason = webhook.get_disabled_reason_display()
-        return f"Held because the webhook is disabled ({reason}). {_redelivery(delivery)}"
+        reason = gettext(str(webhook.get_disabled_reason_display()))
+        held = gettext("Held because the webhook is disabled (%(reason)s).") % {"reason": reason}
+        return f"{held} {_redelivery(delivery)}"
     if webhook.unverified:
-        return "Held because the webhook is unverified."
-    return "Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered."
+        return gettext("Held because the webhook is unverified.")
+    return gettext("Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered.")
 
 
 def _redelivery(delivery: Delivery) -> str:
     """Return whether a finished or held delivery can be redelivered."""
     match blocked_reason(delivery):
         case BlockedReason.WEBHOOK_DELETED:
-            return "It cannot be redelivered, because the webhook is deleted."
+            return gettext("It cannot be redelivered, because the webhook is deleted.")
         case BlockedReason.WEBHOOK_DISABLED:
-            return "It can be redelivered once the webhook is enabled."
+            return gettext("It can be redelivered once the webhook is enabled.")
         case BlockedReason.WEBHOOK_UNVERIFIED:
-            return "It can be redelivered once the webhook is verified."
+            return gettext("It can be redelivered once the webhook is verified.")
         case BlockedReason.WEBHOOK_ENDED:
-            return "It can be redelivered once the webhook has another lease."
-    return "It can be redelivered."
+            return gettext("It can be redelivered once the webhook has another lease.")
+    return gettext("It can be redelivered.")
 
 
 def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
     due_at = delivery.due_at or now
     if webhook.backoff_until is not None and webhook.backoff_until > max(now, due_at):
-        return f"Waiting because the webhook is backing off until {exact(webhook.backoff_until)}."
+        words = gettext("Waiting because the webhook is backing off until %(time)s.")
+        return words % {"time": exact(webhook.backoff_until)}
     if webhook.next_request_at is not None and webhook.next_request_at > max(now, due_at):
-        return f"Waiting because its receiver allows {per_minute(webhook.allowed_rate)}."
+        return gettext("Waiting because its receiver allows %(rate)s.") % {"rate": per_minute(webhook.allowed_rate)}
     if due_at > now:
-        which = "Next" if delivery.attempts_made else "First"
-        return f"{which} attempt {relative(due_at, now=now)}."
-    return f"Ready for {span(now - due_at)}. Waiting for a worker, or for other deliveries to the webhook to finish."
+        words = gettext("Next attempt %(when)s.") if delivery.attempts_made else gettext("First attempt %(when)s.")
+        return words % {"when": relative(due_at, now=now)}
+    words = gettext("Ready for %(span)s. Waiting for a worker, or for other deliveries to the webhook to finish.")
+    return words % {"span": span(now - due_at)}
 
 
-def _on_attempt(delivery: Delivery) -> str:
-    return f" on attempt {delivery.attempts_made}" if delivery.attempts_made else ""
+def _on_attempt(delivery: Delivery, without: str, with_one: str) -> str:
+    """Return one of two sentences about the end of a delivery: without, or with the number of its last attempt."""
+    words = with_one if delivery.attempts_made else without
+    return words % {"number": delivery.attempts_made, "why": gettext(str(delivery.get_finish_reason_display()))}
 
 
 def cancel_blocked_reason(delivery: Delivery) -> str | None:

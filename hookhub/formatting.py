@@ -4,11 +4,12 @@ import json
 from datetime import datetime, timedelta
 
 from django.db.models import Model, QuerySet
-from django.template.defaultfilters import pluralize
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
 
 # Counting stops here, so that a number never costs more than its page.
 MAX_COUNTED = 10_000
@@ -43,8 +44,10 @@ def span(length: timedelta) -> str:
 def relative(moment: datetime, *, now: datetime) -> str:
     """Return the distance of a time from ``now``: ``5 min ago``, ``in 3 h``, ``now``."""
     if abs(moment - now) < timedelta(seconds=1):
-        return "now"
-    return f"{span(now - moment)} ago" if moment < now else f"in {span(moment - now)}"
+        return gettext("now")
+    if moment < now:
+        return gettext("%(span)s ago") % {"span": span(now - moment)}
+    return gettext("in %(span)s") % {"span": span(moment - now)}
 
 
 def when(moment: datetime | None, *, now: datetime) -> SafeString | str:
@@ -83,17 +86,25 @@ def count_up_to(rows: QuerySet[Model], *, limit: int = MAX_COUNTED) -> str:
 
 def at_most(count: int, *, limit: int = MAX_COUNTED) -> str:
     """Return a count as text, where counting stopped after ``limit``."""
-    return f"{limit:,}+" if count > limit else f"{count:,}"
+    return f"{number(limit)}+" if count > limit else number(count)
+
+
+def number(count: int) -> str:
+    """Return a number with the separators of the current language."""
+    return number_format(count, use_l10n=True, force_grouping=True)
 
 
 def deliveries(count: int) -> str:
     """Return a count of deliveries as text."""
-    return f"{count:,} deliver{pluralize(count, 'y,ies')}"
+    return ngettext("%(count)s delivery", "%(count)s deliveries", count) % {"count": number(count)}
 
 
 def per_minute(requests: int | None) -> str:
     """Return how many requests a minute are allowed; "–" for no limit."""
-    return "–" if requests is None else f"{requests:,} request{pluralize(requests)} a minute"
+    if requests is None:
+        return "–"
+    words = ngettext("%(count)s request a minute", "%(count)s requests a minute", requests)
+    return words % {"count": number(requests)}
 
 
 def pretty(raw: bytes) -> str | None:

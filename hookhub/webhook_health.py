@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from django.utils.translation import gettext
+
 from deliveries.models import Webhook
 from hookhub.formatting import relative
 
@@ -17,20 +19,22 @@ class Health(NamedTuple):
 def health_of(webhook: Webhook, *, now: datetime) -> Health:
     """Return how healthy a webhook is."""
     if webhook.deleted_at is not None:
-        return Health("Deleted", "quiet")
+        return Health(gettext("Deleted"), "quiet")
     if webhook.has_ended(now=now):
-        return Health("Ended", "quiet")
+        return Health(gettext("Ended"), "quiet")
     if webhook.disabled_at is not None:
-        return Health(f"Disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
+        reason = gettext(str(webhook.get_disabled_reason_display()))
+        return Health(gettext("Disabled: %(reason)s") % {"reason": reason}, "quiet" if was_meant(webhook) else "bad")
     if webhook.unverified:
-        return Health("Unverified", "warning")
+        return Health(gettext("Unverified"), "warning")
     if webhook.backoff_until is not None and webhook.backoff_until > now:
-        return Health(f"Backing off, next attempt {relative(webhook.backoff_until, now=now)}", "warning")
+        words = gettext("Backing off, next attempt %(when)s")
+        return Health(words % {"when": relative(webhook.backoff_until, now=now)}, "warning")
     if webhook.failure_count:
-        return Health(f"Failing ({webhook.failure_count})", "warning")
+        return Health(gettext("Failing (%(count)s)") % {"count": webhook.failure_count}, "warning")
     if webhook.last_delivery_at is None:
-        return Health("No deliveries yet", "quiet")
-    return Health("Healthy", "good")
+        return Health(gettext("No deliveries yet"), "quiet")
+    return Health(gettext("Healthy"), "good")
 
 
 def was_meant(webhook: Webhook) -> bool:

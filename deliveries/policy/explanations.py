@@ -4,7 +4,7 @@ One table for the API, the admin, e-mails and pages. The sentences are about the
 the reader may not operate it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -36,17 +36,39 @@ class Facts(NamedTuple):
     seconds: float | None
 
 
-def explain(facts: Facts, *, wire_format: Format) -> Explanation | None:
-    """Return the explanation of an attempt, or None if it delivered."""
+Translate = Callable[[str], str]
+
+
+def explain(facts: Facts, *, wire_format: Format, translate: Translate = str) -> Explanation | None:
+    """Return the explanation of an attempt, or None if it delivered.
+
+    ``translate`` returns a sentence of ``sentences()`` in another language, with the same names in braces.
+    """
     if facts.outcome == "delivered":
         return None
+    found, values = _explanation(facts, wire_format=wire_format)
+    happened, to_do = (translate(sentence).format_map(values) for sentence in found)
+    return Explanation(happened, to_do)
+
+
+def sentences() -> list[str]:
+    """Return every sentence of an explanation, with names in braces for what differs from attempt to attempt."""
+    tables = (BY_CAUSE, BY_STATUS, _BY_CLASS, _BY_VERDICT)
+    found = [each for table in tables for each in table.values()]
+    others = (LOST, _OTHER_FAILURE, _OTHER_STATUS, _OTHER_VERDICT, _REDIRECTED, _REDIRECTED_NOWHERE)
+    return [sentence for explanation in (*found, *others) for sentence in explanation]
+
+
+def _explanation(facts: Facts, *, wire_format: Format) -> tuple[Explanation, Mapping[str, object]]:
+    """Return the explanation with names in braces, and their values."""
     if facts.outcome == "unknown":
-        return LOST
+        return LOST, {}
     if facts.status is None:
         return _explain_no_response(facts)
     by_format = wire_format.verdict_on(facts.status, facts.response_body)
     if by_format is not None and by_format != verdict_on(facts.status):
-        return _explain_verdict(facts, wire_format=wire_format)
+        values = {"title": wire_format.title, "status": facts.status}
+        return _BY_VERDICT.get(by_format, _OTHER_VERDICT), values
     return _explain_status(facts.status, location=_header(facts.response_headers, "location"), url=facts.url)
 
 
@@ -201,52 +223,45 @@ _BY_CLASS: Mapping[int, Explanation] = {
 _OTHER_STATUS = Explanation("The receiver responded with the unknown status {status}.", "Let it respond with 2xx.")
 
 
-def _explain_no_response(facts: Facts) -> Explanation:
+# By the verdict of a format that judges responses by rules of its own.
+_BY_VERDICT: Mapping[str, Explanation] = {
+    "gone": Explanation(
+        "{title} responded with {status}: this address exists no more.",
+        "Create the address anew there, change the webhook's URL to it and enable the webhook.",
+    ),
+    "reject": Explanation(
+        "{title} rejected this very message ({status}); sending it again would not help.",
+        "The body of its response says why. Later events are sent as before.",
+    ),
+}
+_OTHER_VERDICT = Explanation(
+    "{title} did not accept the message (status {status}).", "The body of its response says why."
+)
+_REDIRECTED = Explanation(
+    "The receiver redirected the request ({status}) to {target}. Webhooks do not follow redirects.",
+    "If {target} is the receiver, use it as the webhook's URL.",
+)
+_REDIRECTED_NOWHERE = Explanation(
+    "The receiver responded with a redirect ({status}), which webhooks do not follow.",
+    "Use the address that the receiver is really at as the webhook's URL.",
+)
+
+
+def _explain_no_response(facts: Facts) -> tuple[Explanation, Mapping[str, object]]:
     found = BY_CAUSE.get(facts.cause or "", _OTHER_FAILURE)  # type: ignore[call-overload]  # any text may be stored
     host = urlsplit(facts.url).hostname or "the receiver"
     seconds = "its deadline" if facts.seconds is None else f"{facts.seconds:.3g} s"
-    happened = found.what_happened.format(host=host, seconds=seconds, error=facts.error.rstrip("."))
-    return Explanation(happened, found.what_to_do)
+    return found, {"host": host, "seconds": seconds, "error": facts.error.rstrip(".")}
 
 
-def _explain_verdict(facts: Facts, *, wire_format: Format) -> Explanation:
-    """Return the explanation of a response that the format judges by rules of its own."""
-    match wire_format.verdict_on(facts.status or 0, facts.response_body):
-        case "gone":
-            return Explanation(
-                f"{wire_format.title} responded with {facts.status}: this address exists no more.",
-                "Create the address anew there, change the webhook's URL to it and enable the webhook.",
-            )
-        case "reject":
-            return Explanation(
-                f"{wire_format.title} rejected this very message ({facts.status}); sending it again would not help.",
-                "The body of its response says why. Later events are sent as before.",
-            )
-    return Explanation(
-        f"{wire_format.title} did not accept the message (status {facts.status}).", "The body of its response says why."
-    )
-
-
-def _explain_status(status: int, *, location: str, url: str) -> Explanation:
-    if 300 <= status <= 399:
-        return _explain_redirect(status, location=location, url=url)
-    found = BY_STATUS.get(status) or _BY_CLASS.get(status // 100, _OTHER_STATUS)
-    return Explanation(found.what_happened.format(status=status), found.what_to_do)
-
-
-def _explain_redirect(status: int, *, location: str, url: str) -> Explanation:
-    """Return the explanation of a redirect, which is never followed, with its target if it names one."""
+def _explain_status(status: int, *, location: str, url: str) -> tuple[Explanation, Mapping[str, object]]:
+    if not 300 <= status <= 399:
+        found = BY_STATUS.get(status) or _BY_CLASS.get(status // 100, _OTHER_STATUS)
+        return found, {"status": status}
     if not location:
-        return Explanation(
-            f"The receiver responded with a redirect ({status}), which webhooks do not follow.",
-            "Use the address that the receiver is really at as the webhook's URL.",
-        )
+        return _REDIRECTED_NOWHERE, {"status": status}
     # The URL may be masked after its host, so only what the receiver wrote is shown of a relative one.
-    target = on_one_line(_absolute(location, url=url))[:LONGEST_TARGET]
-    return Explanation(
-        f"The receiver redirected the request ({status}) to {target}. Webhooks do not follow redirects.",
-        f"If {target} is the receiver, use it as the webhook's URL.",
-    )
+    return _REDIRECTED, {"status": status, "target": on_one_line(_absolute(location, url=url))[:LONGEST_TARGET]}
 
 
 def _absolute(location: str, *, url: str) -> str:

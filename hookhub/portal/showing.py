@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext
+
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.attempt_facts import facts_of
 from hookhub.formatting import TONES, exact, relative
@@ -29,7 +31,7 @@ def delivery_row(delivery: Delivery, webhook: Webhook, *, now: datetime) -> dict
     """Return what is shown of a delivery in a list."""
     return {
         "id": delivery.pk,
-        "state": delivery.get_state_display(),
+        "state": gettext(str(delivery.get_state_display())),
         "tone": TONES.get(delivery.state, "quiet"),
         "type": delivery.event_type,
         "event": delivery.event_id,
@@ -48,7 +50,7 @@ def attempt_shown(attempt: Attempt, *, wire_format: str) -> dict[str, Any]:
     """Return what is shown of an attempt."""
     return {
         **facts_of(attempt, wire_format=wire_format),
-        "outcome": attempt.get_outcome_display(),
+        "outcome": gettext(str(attempt.get_outcome_display())),
         "tone": TONES.get(attempt.outcome, "quiet"),
         "started_at": attempt.started_at.isoformat(),
     }
