@@ -3,8 +3,10 @@
 from django.urls import path, re_path
 
 from hookhub.portal import (
+    activity,
     delivery_lists,
     entering,
+    event_types,
     secret_pages,
     switching,
     test_events,
@@ -33,6 +35,9 @@ urlpatterns = [
     path("deliveries/redeliver", delivery_lists.redeliver_selected, name="redeliver-selected"),
     path("deliveries/<uuid:uid>", views.delivery, name="delivery"),
     path("deliveries/<uuid:uid>/redeliver", views.redeliver, name="redeliver"),
+    path("event-types", event_types.event_types, name="event-types"),
+    path("event-types/<str:name>", event_types.event_type, name="event-type"),
+    path("activity", activity.activity, name="activity"),
     # Behind all others: a person gets a page, not the API's JSON.
     re_path(r"^.*$", entering.unknown),
 ]
