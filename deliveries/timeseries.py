@@ -50,6 +50,27 @@ def of_organizations(
     return points(ids, webhook_ids=[HourlyStats.ALL_WEBHOOKS], after=after, before=before, step=step)
 
 
+def hourly_counts(
+    webhooks: Sequence[Webhook], *, after: datetime, before: datetime
+) -> dict[int, list[tuple[int, int]]]:
+    """Return for each webhook, by its key, how many attempts delivered and how many failed in each hour.
+
+    The first hour is the one that contains ``after``.
+    """
+    first = floor(after, "hour")
+    hours = {at: n for n, at in enumerate(_steps(first, before, LENGTHS["hour"]))}
+    counts = {webhook.pk: [(0, 0)] * len(hours) for webhook in webhooks}
+    rows = HourlyStats.objects.filter(
+        organization_id__in={webhook.organization_id for webhook in webhooks},
+        webhook_id__in=list(counts),
+        hour__gte=first,
+        hour__lt=before,
+    ).values_list("webhook_id", "hour", "delivered", *FAILURES)
+    for webhook_id, hour, delivered, *failed in rows:
+        counts[webhook_id][hours[hour]] = (delivered, sum(failed))
+    return counts
+
+
 def points(
     organization_ids: Sequence[int], *, webhook_ids: Sequence[int], after: datetime, before: datetime, step: Step
 ) -> list[Point]:

@@ -6,9 +6,10 @@ The numbers are in the page as a table, too. Sizes are in the units of the drawi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Literal, Protocol
 
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext, gettext_lazy
 
 from deliveries import timeseries
@@ -16,6 +17,7 @@ from deliveries.timeseries import Point, Step
 from hookhub.formatting import number
 
 WIDTH, HEIGHT = 720, 120
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 # The part of a step's width that its bar fills.
 BAR_FILL = 0.8
 # A bar of anything is at least this high, so that one failure among a million attempts is seen.
@@ -53,6 +55,29 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Latencies:
+    """Response times over time: the points of two lines, p50 and p95, for an SVG polyline; ``most`` is at the top.
+
+    A line is interrupted where no attempt got a response.
+    """
+
+    p50: list[str]
+    p95: list[str]
+    most: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """The attempts of a day in small; ``rate`` is the part of them that delivered, or a dash for none."""
+
+    bars: list[Bar]
+    total: str
+    rate: str
+    width: int = SPARK_WIDTH
+    height: int = SPARK_HEIGHT
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Attempts over time, ``most`` of them in the highest bar.
 
@@ -66,6 +91,7 @@ class Chart:
     ends: str
     rows: list[tuple[str, int, int, str, str]]
     counted_until: datetime | None
+    latencies: Latencies | None
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -106,30 +132,88 @@ def draw(points: Sequence[Point], *, step: Step, counted_until: datetime | None)
         ends=_label(points[-1].at, step),
         rows=[_row(point, step) for point in points if point.attempts],
         counted_until=counted_until,
+        latencies=_latencies(points, length=length),
+    )
+
+
+def draw_sparkline(counts: Sequence[tuple[int, int]]) -> Sparkline:
+    """Return the small chart of pairs of delivered and failed attempts, of which there is at least one."""
+    delivered, failed = (sum(column) for column in zip(*counts, strict=True))
+    most = max(sum(pair) for pair in counts)
+    length = SPARK_WIDTH / len(counts)
+    return Sparkline(
+        bars=[
+            _stacked(*pair, x=n * length, length=length, most=most, height=SPARK_HEIGHT, title="")
+            for n, pair in enumerate(counts)
+        ],
+        total=_counts(delivered, failed),
+        rate=_rate(delivered, delivered + failed),
     )
 
 
 def _bar(point: Point, *, x: float, length: float, most: int, step: Step) -> Bar:
-    delivered, failed = _height(point.delivered, most=most), _height(_failed(point), most=most)
+    title = f"{_label(point.at, step)}: {_counts(point.delivered, _failed(point))}"
+    if _failed(point):
+        title = f"{title} ({_kinds(point)})"
+    return _stacked(point.delivered, _failed(point), x=x, length=length, most=most, height=HEIGHT, title=title)
+
+
+def _stacked(
+    delivered_count: int, failed_count: int, *, x: float, length: float, most: int, height: int, title: str
+) -> Bar:
+    delivered = _height(delivered_count, most=most, height=height)
+    failed = _height(failed_count, most=most, height=height)
     # The least height of the one may make both together higher than the drawing.
     if delivered > failed:
-        delivered = min(delivered, HEIGHT - failed)
+        delivered = min(delivered, height - failed)
     else:
-        failed = min(failed, HEIGHT - delivered)
-    title = f"{_label(point.at, step)}: {_counts(point.delivered, _failed(point))}"
+        failed = min(failed, height - delivered)
     return Bar(
         x=round(x + length * (1 - BAR_FILL) / 2, 2),
         width=round(length * BAR_FILL, 2),
-        delivered_y=round(HEIGHT - delivered, 2),
+        delivered_y=round(height - delivered, 2),
         delivered_height=round(delivered, 2),
-        failed_y=round(HEIGHT - delivered - failed, 2),
+        failed_y=round(height - delivered - failed, 2),
         failed_height=round(failed, 2),
-        title=f"{title} ({_kinds(point)})" if _failed(point) else title,
+        title=title,
     )
 
 
-def _height(count: int, *, most: int) -> float:
-    return max(HEIGHT * count / most, LEAST_HEIGHT) if count else 0.0
+def _height(count: int, *, most: int, height: int) -> float:
+    return max(height * count / most, LEAST_HEIGHT) if count else 0.0
+
+
+def _rate(delivered: int, attempts: int) -> str:
+    """Return a part in percent, rounded down, so that 100 % means all."""
+    if not attempts:
+        return "–"
+    tenths = delivered * 1000 // attempts
+    return f"{tenths // 10} %" if tenths in {0, 1000} else f"{number_format(tenths / 10, 1)} %"
+
+
+def _latencies(points: Sequence[Point], *, length: float) -> Latencies | None:
+    """Return the lines of the response times, or None if no attempt got a response."""
+    most = max((point.p95_ms for point in points if point.p95_ms is not None), default=None)
+    if not most:
+        return None
+    return Latencies(
+        p50=_lines([point.p50_ms for point in points], length=length, most=most),
+        p95=_lines([point.p95_ms for point in points], length=length, most=most),
+        most=f"{number(round(most))} ms",
+    )
+
+
+def _lines(values: Sequence[float | None], *, length: float, most: float) -> list[str]:
+    """Return the points of each unbroken part of a line; a part of one point is as wide as a bar."""
+    lines = []
+    for has_value, part in groupby(enumerate(values), key=lambda each: each[1] is not None):
+        if has_value:
+            places = [(n * length + length / 2, HEIGHT - HEIGHT * (value or 0) / most) for n, value in part]
+            if len(places) == 1:
+                [(x, y)] = places
+                places = [(x - length * BAR_FILL / 2, y), (x + length * BAR_FILL / 2, y)]
+            lines.append(" ".join(f"{x:.2f},{y:.2f}" for x, y in places))
+    return lines
 
 
 def _row(point: Point, step: Step) -> tuple[str, int, int, str, str]:
@@ -152,6 +236,5 @@ def _kinds(point: Point) -> str:
 
 
 def _label(at: datetime, step: Step) -> str:
-    # The month is short in English, and in full in a language whose dates begin with the day.
     day = date_format(at, gettext("M j"))
     return day if step == "day" else f"{day}, {at:%H:%M}"

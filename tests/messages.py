@@ -36,7 +36,7 @@ VARYING = re.compile(
 )
 # Names and units that are the same in every language, and code.
 SAME = re.compile(
-    r"\b(UTC|POST|p50|p95|HookHub|curl|Python|JavaScript|Go|Ruby|PHP|Java|JSON|URL|ms|min|s|h|d|X-Name|[a-z]+_[a-z_]+)\b"
+    r"\b(UTC|POST|p50|p95|HookHub|curl|Python|JavaScript|Go|Ruby|PHP|Java|JSON|URL|ms|min|s|h|d|X-Name|[1-5]xx|[a-z]+_[a-z_]+)\b"
 )
 
 

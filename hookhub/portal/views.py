@@ -20,6 +20,7 @@ from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
 WEBHOOKS_SHOWN = 200
+DAY = timedelta(days=1)
 ATTEMPTS_SHOWN = 50
 # How far back a bulk redelivery may reach.
 SINCE = {
@@ -40,8 +41,11 @@ def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
     series: charts.Series = partial(timeseries.of_webhooks, shown)
     if session.repository_id is None and session.webhooks is None:
         series = partial(timeseries.of_organizations, [session.organization_id])
+    counts = timeseries.hourly_counts(shown, after=now - DAY, before=now)
     context = {
-        "webhooks": [webhook_row(webhook, now=now) for webhook in shown],
+        "webhooks": [
+            {**webhook_row(webhook, now=now), "line": charts.draw_sparkline(counts[webhook.pk])} for webhook in shown
+        ],
         "is_cut": len(found) > WEBHOOKS_SHOWN,
         **chart(request, series, now=now),
     }

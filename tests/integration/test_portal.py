@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from deliveries import pipeline
 from deliveries.db.ids import first_id_at
+from deliveries.maintenance.hourly_stats import HourlyCounting
 from deliveries.models import AuditEntry, Delivery, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
 from hookhub import portal_sessions, replays
@@ -282,6 +283,24 @@ def test_deliveries_are_listed_by_state_and_page(forge: Forge, caller: Caller, n
 
 def test_an_empty_portal_says_so(caller: Caller) -> None:
     assert "There are no webhooks yet." in shown(visitor(caller), "/portal/")
+
+
+def test_the_overview_has_each_webhooks_day_in_small(forge: Forge, caller: Caller, sender: Sender) -> None:
+    now = timezone.now() - timedelta(hours=2)
+    forge.webhook(now=now, name="Good")
+    forge.webhook(now=now, name="Bad", path="/bad", retry_schedule=[])
+    forge.webhook(now=now, name="New", events=["release"])
+    forge.receiver.answers["/bad"] = [Answer(200), Answer(500), Answer(500)]
+    forge.accept(3, now=now)
+    deliver_due(sender, now=now)
+    HourlyCounting().tick(now=timezone.now())
+    page = shown(visitor(caller), "/portal/")
+    found = re.findall(r"Last 24 hours: ([^<]+)</title>.*?<small>([^<]+)</small>", page, re.DOTALL)
+    assert found == [
+        ("3 delivered, 0 failed", "100 %"),
+        ("1 delivered, 2 failed", "33.3 %"),
+        ("0 delivered, 0 failed", "–"),
+    ]
 
 
 def test_the_pages_ask_as_few_questions_for_many_rows_as_for_one(

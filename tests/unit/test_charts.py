@@ -1,5 +1,6 @@
 """The chart of attempts: its bars fit the drawing, and every number in it can be read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deliveries.timeseries import FAILURES, Point
-from hookhub.charts import FAILURE_NAMES, HEIGHT, LEAST_HEIGHT, WIDTH, draw, read_period
+from hookhub.charts import (
+    FAILURE_NAMES,
+    HEIGHT,
+    LEAST_HEIGHT,
+    SPARK_HEIGHT,
+    SPARK_WIDTH,
+    WIDTH,
+    draw,
+    draw_sparkline,
+    read_period,
+)
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -63,3 +74,39 @@ def test_nothing_is_an_empty_chart() -> None:
 @pytest.mark.parametrize(("text", "period"), [("7d", "7d"), ("30d", "30d"), (None, "24h"), ("", "24h"), ("<b>", "24h")])
 def test_a_period_is_one_of_those_offered(text: str | None, period: str) -> None:
     assert read_period(text) == period
+
+
+def test_the_lines_of_response_times_are_interrupted_where_there_was_no_response() -> None:
+    responses = [(10.0, 40.0), (20.0, 80.0), (None, None), (40.0, 80.0)]
+    points = [replace(point(n), p50_ms=p50, p95_ms=p95) for n, (p50, p95) in enumerate(responses)]
+
+    found = draw(points, step="hour", counted_until=None).latencies
+
+    assert found is not None
+    assert found.most == "80 ms"
+    assert found.p95 == ["90.00,60.00 270.00,0.00", "558.00,0.00 702.00,0.00"]
+    assert found.p50 == ["90.00,105.00 270.00,90.00", "558.00,60.00 702.00,60.00"]
+
+
+def test_without_any_response_there_are_no_lines() -> None:
+    points = [replace(point(n, timeouts=1), p50_ms=None, p95_ms=None) for n in range(3)]
+    assert draw(points, step="hour", counted_until=None).latencies is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=1, max_size=25))
+def test_a_sparkline_fits_its_drawing(counts: list[tuple[int, int]]) -> None:
+    line = draw_sparkline(counts)
+
+    assert len(line.bars) == len(counts)
+    for bar in line.bars:
+        assert 0 <= bar.x <= bar.x + bar.width <= SPARK_WIDTH + 0.01
+        assert -LEAST_HEIGHT <= bar.failed_y <= bar.delivered_y <= SPARK_HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("delivered", "failed", "rate"),
+    [(0, 0, "–"), (5, 0, "100 %"), (0, 5, "0 %"), (999_999, 1, "99.9 %"), (1, 2, "33.3 %"), (1, 9_999, "0 %")],
+)
+def test_all_is_said_only_of_all(delivered: int, failed: int, rate: str) -> None:
+    line = draw_sparkline([(delivered, 0), (0, failed)])
+    assert (line.rate, line.total) == (rate, f"{delivered:,} delivered, {failed:,} failed")
