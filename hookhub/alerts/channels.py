@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -41,12 +42,19 @@ class Created(NamedTuple):
     secret: str | None
 
 
-def create(fields: Mapping[str, object], *, organization: Organization, now: datetime) -> Created:
-    """Create a channel from fields as in FIELDS. Raise InvalidFields, and rates.TooMany for too many new URLs."""
+def create(
+    fields: Mapping[str, object], *, organization: Organization, uid: UUID | None = None, now: datetime
+) -> Created:
+    """Create a channel from fields as in FIELDS, with the id ``uid`` if it is set.
+
+    Raise InvalidFields, rates.TooMany for too many new URLs, and IntegrityError if there is a channel with this id.
+    """
     kind = fields.get("type")
     if kind not in Type.values:
         raise InvalidFields({"type": f"must be one of: {', '.join(Type.values)}"})
-    channel = AlertChannel(organization=organization, type=kind, kinds=list(KINDS), created_at=now)
+    channel = AlertChannel(
+        id=uid or uuid7(now), organization=organization, type=kind, kinds=list(KINDS), created_at=now
+    )
     _apply(channel, fields, now=now)
     secret = make_secret() if kind == Type.WEBHOOK else None
     if secret is not None:

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from hookhub.portal import (
     activity,
+    alerts,
     delivery_lists,
     entering,
     event_types,
@@ -38,6 +39,11 @@ urlpatterns = [
     path("event-types", event_types.event_types, name="event-types"),
     path("event-types/<str:name>", event_types.event_type, name="event-type"),
     path("activity", activity.activity, name="activity"),
+    path("alerts", alerts.alerts, name="alerts"),
+    path("alerts/new", alerts.new, name="alert-channel-new"),
+    path("alert-channels/<uuid:uid>", alerts.edit, name="alert-channel"),
+    path("alert-channels/<uuid:uid>/test", alerts.test, name="alert-channel-test"),
+    path("alert-channels/<uuid:uid>/delete", alerts.delete, name="alert-channel-delete"),
     # Behind all others: a person gets a page, not the API's JSON.
     re_path(r"^.*$", entering.unknown),
 ]
