@@ -85,14 +85,18 @@ def offered(webhook: Webhook) -> dict[str, Example]:
 
 def by_name(webhook: Webhook) -> dict[str, Example]:
     """Return an example of each type that a webhook subscribes to, by name; its organization's take precedence."""
+    # One for all: two hundred types of one's own may have schemas that each take a second.
+    budget = Budget()
     found: dict[str, Example] = {}
     for each in _catalogues(webhook):
         # The first catalogue that defines a type takes precedence.
-        for example in _examples_in(each, webhook):
+        for example in _examples_in(each, webhook, budget=budget):
             found.setdefault(example.name, example)
     if not found:
         # None of the webhook's catalogues has an example, and one from another system is better than none.
-        found = {example.name: example for each in _others(webhook) for example in _examples_in(each, webhook)}
+        found = {
+            example.name: example for each in _others(webhook) for example in _examples_in(each, webhook, budget=budget)
+        }
     return found
 
 
@@ -121,10 +125,10 @@ def _dialects(webhook: Webhook) -> list[str]:
     return list(dict.fromkeys([webhook.organization.default_dialect, *of_the_format]))
 
 
-def _examples_in(source: Catalogue, webhook: Webhook) -> Iterator[Example]:
+def _examples_in(source: Catalogue, webhook: Webhook, *, budget: Budget) -> Iterator[Example]:
     for entry in source.types.values():
         for name in (entry.type, *(word for word in webhook.events if source.joined.get(word) is entry)):
-            example = _example(entry, name, source)
+            example = _example(entry, name, source, budget=budget)
             if example is not None and _is_asked_for(example, webhook):
                 yield example
 
@@ -132,12 +136,15 @@ def _examples_in(source: Catalogue, webhook: Webhook) -> Iterator[Example]:
 def _examples_of(name: str, webhook: Webhook) -> Iterator[Example]:
     for source in [*_catalogues(webhook), *_others(webhook)]:
         entry = source.find(name, None)
-        if entry is not None and (example := _example(entry, name, source)) is not None:
+        if entry is not None and (example := _example(entry, name, source, budget=Budget())) is not None:
             yield example
 
 
-def _example(entry: EventType, name: str, source: Catalogue) -> Example | None:
-    """Return an example of a type under a name that may include an action, or None if there is none."""
+def _example(entry: EventType, name: str, source: Catalogue, *, budget: Budget) -> Example | None:
+    """Return an example of a type under a name that may include an action, or None if there is none.
+
+    It is marked as a test only while the budget for validating what was marked lasts.
+    """
     data = entry.example
     if entry.example_text is None:
         return None
@@ -148,7 +155,7 @@ def _example(entry: EventType, name: str, source: Catalogue) -> Example | None:
     # An example from another system's catalogue stays exactly as that system documents it, without ``test``.
     if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
         marked = {**data, "test": True}
-        if entry.schema_text is None or not validation.errors_in(marked, entry.schema_text, budget=Budget()):
+        if entry.schema_text is None or not validation.errors_in(marked, entry.schema_text, budget=budget):
             data = marked
     return Example(name, entry.type, data)
 

@@ -228,6 +228,8 @@ class WebhookForm(forms.Form):
                 self.add_error(field, sentence)
             elif name == "headers":
                 self.headers.errors.append(sentence)
+            elif name == "organization":
+                self.add_error(None, gettext("The organization: %(message)s") % {"message": sentence})
             else:
                 self.add_error(None, f"{capfirst(name)}: {sentence}")
 

@@ -72,8 +72,9 @@ def _create(request: HttpRequest, session: PortalSession, form: WebhookForm, uid
         form.add_error(None, too_many(error))
         return None
     except IntegrityError:
+        if not Webhook.objects.filter(uid=uid).exists():
+            raise
         # Two requests with the same form at once: the other one has created it.
-        webhook_of(session, uid)
         return redirect("portal:webhook", uid=uid)
     return show_once(request, session, webhook, secret, title=gettext("The webhook is created"))
 

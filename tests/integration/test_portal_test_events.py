@@ -14,7 +14,7 @@ from deliveries import vault
 from deliveries.models import AuditEntry, Delivery, Event, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
-from hookhub.event_types import registry
+from hookhub.event_types import examples, registry
 from hookhub.portal import switching
 from tests.api import Caller
 from tests.integration.test_portal import HOSTILE, shown, visitor
@@ -321,3 +321,19 @@ def test_the_pages_ask_few_questions_however_many_rows(
     for page in (*PAGES, "settings", "secret"):
         with django_assert_max_num_queries(9):
             shown(owner, f"/portal/webhooks/{webhook.uid}/{page}")
+
+
+def test_marking_the_examples_of_many_types_costs_no_more_than_one_validation(
+    forge: Forge, owner: Client, now: datetime
+) -> None:
+    heavy = {"allOf": [{"items": {"type": "integer"}}] * 100}
+    wanted = {"schema": {"properties": {"n": heavy}}, "example": {"n": list(range(1000))}}
+    for name in ("a", "b", "c", "d"):
+        registry.register({"type": name, **wanted}, organization=forge.organization, now=now)
+    webhook = forge.webhook(now=now, events=["a", "b", "c", "d"])
+
+    marked = ["test" in example.data for example in examples.by_name(webhook).values()]
+
+    assert marked[0]
+    assert not marked[-1]
+    assert shown(owner, f"/portal/webhooks/{webhook.uid}/test?type=d")

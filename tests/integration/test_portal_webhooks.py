@@ -13,10 +13,12 @@ from django.utils import timezone
 from deliveries import vault
 from deliveries.formats import FORMATS
 from deliveries.models import AuditEntry, Organization, Repository, Webhook
+from deliveries.proofs import OWNERS
 from deliveries.webhooks import secrets
 from hookhub.event_types import registry
 from hookhub.models import PortalSession
 from hookhub.portal.format_words import EXPLANATIONS
+from hookhub.portal.webhook_forms import VERIFY
 from tests.api import Caller
 from tests.integration.test_portal import HOSTILE, shown, visitor
 from tests.story import Forge, together
@@ -231,7 +233,7 @@ def test_the_limits_of_the_organization_hold(forge: Forge, owner: Client, settin
     settings.HOOKHUB_WEBHOOKS_PER_ORGANIZATION = 1
     answer = send(owner, NEW, url=forge.receiver.url("/"), everything="on")
     assert (answer.status_code, Webhook.objects.count()) == (422, 1)
-    assert "Organization: Has reached its limit of 1 webhook" in text_of(answer)
+    assert "The organization: Has reached its limit of 1 webhook" in text_of(answer)
 
     settings.HOOKHUB_WEBHOOKS_PER_ORGANIZATION = 0
     settings.HOOKHUB_WEBHOOK_CHANGES = 1
@@ -265,8 +267,9 @@ def test_a_session_for_certain_webhooks_creates_none(forge: Forge, caller: Calle
     assert owner.post(NEW, {"form_token": hidden(page, "form_token")}).status_code == 403
 
 
-def test_every_format_is_explained() -> None:
+def test_every_format_and_every_proof_is_explained() -> None:
     assert EXPLANATIONS.keys() == FORMATS.keys()
+    assert VERIFY.keys() == {"", *OWNERS}
 
 
 def test_hundreds_of_event_types_are_offered_in_groups(
