@@ -6,8 +6,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from deliveries import vault
@@ -27,10 +26,10 @@ from hookhub.portal.words import in_words
 OPEN = (Verification.State.PENDING, Verification.State.SENDING)
 # For how many seconds the previous secrets keep signing.
 OVERLAPS = {
-    "86400": _("for one more day"),
-    "3600": _("for one more hour"),
-    "604800": _("for one more week"),
-    "0": _("no longer"),
+    "86400": gettext_lazy("for one more day"),
+    "3600": gettext_lazy("for one more hour"),
+    "604800": gettext_lazy("for one more week"),
+    "0": gettext_lazy("no longer"),
 }
 
 

@@ -1,14 +1,13 @@
 """The form of a webhook, for a new one and for the settings of one; the engine's rules say what is valid."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any, cast
 
 from django import forms
 from django.conf import settings
 from django.utils.text import capfirst
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy
 
 from deliveries import formats, proofs, vault
 from deliveries.event_types.topics import EVERYTHING
@@ -17,15 +16,23 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub.portal import event_choices, waits
 from hookhub.portal.format_words import explanation_of
 from hookhub.portal.header_rows import HeaderRows
+from hookhub.portal.webhook_values import DEFAULT, NONE, OWN, events_in, initial_for_new, initial_of
 from hookhub.portal.words import in_words
 
-DEFAULT, NONE, OWN = "default", "none", "own"
-RETRIES = ((DEFAULT, _("As usual")), (NONE, _("Not at all")), (OWN, _("After these waits:")))
-CONTENT_TYPES = (("", _("As usual")), ("json", "JSON"), ("form", _("A form with the JSON in one field")))
+RETRIES = (
+    (DEFAULT, gettext_lazy("As usual")),
+    (NONE, gettext_lazy("Not at all")),
+    (OWN, gettext_lazy("After these waits:")),
+)
+CONTENT_TYPES = (
+    ("", gettext_lazy("As usual")),
+    ("json", "JSON"),
+    ("form", gettext_lazy("A form with the JSON in one field")),
+)
 VERIFY = {
-    "": _("No"),
-    "challenge": _("It echoes a challenge"),
-    "handshake": _("It consents, as CloudEvents' Web Hooks have it"),
+    "": gettext_lazy("No"),
+    "challenge": gettext_lazy("It echoes a challenge"),
+    "handshake": gettext_lazy("It consents, as CloudEvents' Web Hooks have it"),
 }
 # The form's name for what the engine calls otherwise.
 FIELDS = {"events": "types", "retry_schedule": "waits"}
@@ -43,56 +50,69 @@ class Words(forms.MultipleChoiceField):
 class WebhookForm(forms.Form):
     """The fields of a webhook as an owner types them; ``submitted`` has them as the engine expects them."""
 
-    name = forms.CharField(required=False, max_length=200, label=_("Name"), help_text=_("For you to recognize it."))
+    name = forms.CharField(
+        required=False, max_length=200, label=gettext_lazy("Name"), help_text=gettext_lazy("For you to recognize it.")
+    )
     url = forms.CharField(
         max_length=2048,
-        label=_("URL"),
+        label=gettext_lazy("URL"),
         widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off", "spellcheck": "false"}),
     )
     repository = forms.CharField(
-        required=False, max_length=255, label=_("Repository"), help_text=_("Leave it empty for the events of all.")
+        required=False,
+        max_length=255,
+        label=gettext_lazy("Repository"),
+        help_text=gettext_lazy("Leave it empty for the events of all."),
     )
-    everything = forms.BooleanField(required=False, label=_("All event types, also those that are added later"))
-    types = Words(required=False, label=_("Event types"))
+    everything = forms.BooleanField(
+        required=False, label=gettext_lazy("All event types, also those that are added later")
+    )
+    types = Words(required=False, label=gettext_lazy("Event types"))
     patterns = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        label=_("Other event types and families"),
-        help_text=_("One per line. A family such as “issues” stands for “issues.opened”, “issues.closed” and so on."),
+        label=gettext_lazy("Other event types and families"),
+        help_text=gettext_lazy(
+            "One per line. A family such as “issues” stands for “issues.opened”, “issues.closed” and so on."
+        ),
     )
-    format = forms.ChoiceField(required=False, label=_("Format"))
-    content_type = forms.ChoiceField(required=False, choices=CONTENT_TYPES, label=_("Body"))
-    retries = forms.ChoiceField(choices=RETRIES, widget=forms.RadioSelect, label=_("Repeat a failed delivery"))
-    waits = forms.CharField(required=False, max_length=500, label=_("Waits"))
-    timeout = forms.FloatField(required=False, label=_("Timeout"))
+    format = forms.ChoiceField(required=False, label=gettext_lazy("Format"))
+    content_type = forms.ChoiceField(required=False, choices=CONTENT_TYPES, label=gettext_lazy("Body"))
+    retries = forms.ChoiceField(
+        choices=RETRIES, widget=forms.RadioSelect, label=gettext_lazy("Repeat a failed delivery")
+    )
+    waits = forms.CharField(required=False, max_length=500, label=gettext_lazy("Waits"))
+    timeout = forms.FloatField(required=False, label=gettext_lazy("Timeout"))
     max_in_flight = forms.IntegerField(
         required=False,
-        label=_("Requests at the same time"),
-        help_text=_("At most; leave it empty for the usual number."),
+        label=gettext_lazy("Requests at the same time"),
+        help_text=gettext_lazy("At most; leave it empty for the usual number."),
     )
-    auto_disable = forms.BooleanField(required=False, label=_("Disable the webhook when its deliveries keep failing"))
-    verify_ssl = forms.BooleanField(required=False, label=_("Check the certificate of the receiver"))
+    auto_disable = forms.BooleanField(
+        required=False, label=gettext_lazy("Disable the webhook when its deliveries keep failing")
+    )
+    verify_ssl = forms.BooleanField(required=False, label=gettext_lazy("Check the certificate of the receiver"))
     verify = forms.ChoiceField(
         required=False,
         choices=list(VERIFY.items()),
-        label=_("The receiver proves that it wants the requests"),
-        help_text=_("Nothing is sent to the URL, or to another one later, before it has."),
+        label=gettext_lazy("The receiver proves that it wants the requests"),
+        help_text=gettext_lazy("Nothing is sent to the URL, or to another one later, before it has."),
     )
     expires_at = forms.DateTimeField(
         required=False,
         input_formats=(MOMENT, f"{MOMENT}:%S"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=MOMENT),
-        label=_("Ends at (UTC)"),
-        help_text=_("From then on it gets no events. Leave it empty for no end."),
+        label=gettext_lazy("Ends at (UTC)"),
+        help_text=gettext_lazy("From then on it gets no events. Leave it empty for no end."),
     )
     secret = forms.CharField(
         required=False,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        label=_("Your own signing secret"),
-        help_text=_("Leave it empty, and one is made for you and shown once."),
+        label=gettext_lazy("Your own signing secret"),
+        help_text=gettext_lazy("Leave it empty, and one is made for you and shown once."),
     )
-    unsigned = forms.BooleanField(required=False, label=_("Without a secret: requests are not signed"))
+    unsigned = forms.BooleanField(required=False, label=gettext_lazy("Without a secret: requests are not signed"))
 
     def __init__(
         self, data: Any = None, *, organization: Organization, webhook: Webhook | None, names_repository: bool = False
@@ -232,57 +252,3 @@ class WebhookForm(forms.Form):
                 self.add_error(None, gettext("The organization: %(message)s") % {"message": sentence})
             else:
                 self.add_error(None, f"{capfirst(name)}: {sentence}")
-
-
-def events_in(cleaned: Mapping[str, Any]) -> list[str]:
-    """Return the event types that are chosen and typed, in this order, each once."""
-    typed = str(cleaned.get("patterns", "")).replace(",", " ").split()
-    every = [EVERYTHING] if cleaned.get("everything") else []
-    return list(dict.fromkeys([*every, *cleaned.get("types", ()), *typed]))
-
-
-def initial_for_new(organization: Organization) -> dict[str, object]:
-    """Return what the form of a new webhook begins with."""
-    return {
-        "events": [],
-        "format": organization.wire_format,
-        "retries": DEFAULT,
-        "auto_disable": True,
-        "verify_ssl": True,
-        "verify": proofs.DEFAULT if organization.verify_webhooks else "",
-    }
-
-
-def initial_of(webhook: Webhook) -> dict[str, object]:
-    """Return a webhook's fields as an owner would type them."""
-    schedule = webhook.retry_schedule
-    return {
-        "name": webhook.name,
-        "url": webhook.shown_url,
-        "events": webhook.events,
-        "format": webhook.format,
-        "content_type": webhook.content_type,
-        "retries": DEFAULT if schedule is None else OWN if schedule else NONE,
-        "waits": waits.written(schedule or ()),
-        "timeout": None if webhook.timeout is None else webhook.timeout / timedelta(seconds=1),
-        "max_in_flight": webhook.max_in_flight,
-        "auto_disable": webhook.auto_disable,
-        "verify_ssl": webhook.verify_ssl,
-        "verify": webhook.proof or "",
-        # Without a time zone, so that it is shown as it is: in UTC, as the label says.
-        "expires_at": None if webhook.expires_at is None else webhook.expires_at.replace(tzinfo=None),
-    }
-
-
-def version_of(webhook: Webhook) -> str:
-    """Return the version of a webhook that a form carries, so that it does not undo a change that it has not seen."""
-    return webhook.changed_at.isoformat()
-
-
-def read_version(text: str) -> datetime:
-    """Return the time in a form's version; one that is none differs from every webhook's."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.tzinfo is not None else datetime.min.replace(tzinfo=UTC)

@@ -21,7 +21,8 @@ from hookhub.portal.access import for_manager, refused
 from hookhub.portal.pages import page, webhook_of
 from hookhub.portal.secret_pages import pending_verification, show_once
 from hookhub.portal.showing import webhook_row
-from hookhub.portal.webhook_forms import FIELDS, WebhookForm, initial_of, read_version, version_of
+from hookhub.portal.webhook_forms import FIELDS, WebhookForm
+from hookhub.portal.webhook_values import initial_of, read_version, version_of
 from hookhub.portal.words import too_many
 
 SHOW_OR_SAVE = ["GET", "HEAD", "POST"]
