@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from uuid import uuid4
 
 import hypothesis
 import psycopg
 import pytest
 from django.db import connection
-from django.test import override_settings
+from django.test import TransactionTestCase, override_settings
 from pytest_django import DjangoDbBlocker, Settings
 from redis import Redis
 
@@ -19,11 +20,15 @@ from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
+from tests.prepared import template_database
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests
 
 # jsonschema imports this package if it finds it, which takes more than a second; only the tools of a developer need it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# Tables whose rows come from the code.
+KEPT = {"auth_permission", "django_content_type", "django_migrations"}
 
 # `make test` tries the same examples each time; `make hunt` draws new ones.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -67,10 +72,39 @@ def quick_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Let transactional tests empty all tables afterwards, including the audit log, whose trigger forbids it."""
+def django_db_modify_db_settings(django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let each process copy a database that has all tables, because to create them one by one takes seconds."""
+    with django_db_blocker.unblock():
+        connection.settings_dict["TEST"]["TEMPLATE"] = template_database()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let transactional tests empty all tables afterwards, including the audit log, whose trigger forbids it.
+
+    Only tables that have rows are emptied. Django's way empties all, and then creates the rows about its models anew,
+    which took more time than most of these tests.
+    """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE hookhub_audit_entry DISABLE TRIGGER audit_log_is_not_emptied")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
+        yield
+
+
+def empty_tables() -> None:
+    """Delete the rows of all tables, except those about Django's models and migrations."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT name FROM (VALUES {', '.join(tables_of_tests())}) AS t (name, has_rows) WHERE has_rows")
+        if names := [name for (name,) in cursor.fetchall()]:
+            cursor.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+
+
+@cache
+def tables_of_tests() -> list[str]:
+    """Return for each table its name and whether it has rows, as SQL."""
+    names = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
+    return [f"('{name}', EXISTS (SELECT FROM {name}))" for name in sorted(names - KEPT)]
 
 
 @pytest.fixture

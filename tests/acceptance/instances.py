@@ -1,24 +1,15 @@
 """A HookHub with a web server and a worker, on servers that start with a prepared database."""
 
-import fcntl
-import hashlib
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import cache
-from pathlib import Path
 
 import psycopg
 
-from hookhub.embedded import servers
-from hookhub.procfile import ROOT
 from testbed.instance import Instance
-from testbed.servers import Servers, temporary_home
+from testbed.servers import Servers
+from tests.prepared import prepared_home
 
-# What a prepared home is made of.
-SOURCES = ("config", "deliveries", "hookhub", "testbed")
 # All tables with rows of a test.
 EMPTY = """
 SET LOCAL session_replication_role = replica;
@@ -65,41 +56,3 @@ def as_new(instance: Instance, *, worker: bool = True) -> Instance:
         instance.start("web")
     instance.wait_until_ready()
     return instance
-
-
-@contextmanager
-def prepared_home(prefix: str, *, with_key: bool = False) -> Iterator[Path]:
-    """Provide a home whose database has all tables, and, with a key, what ``Servers`` finds in it."""
-    with temporary_home(prefix, copied_from=prepared() / ("keyed" if with_key else "migrated")) as home:
-        yield home
-
-
-@cache
-def prepared() -> Path:
-    """Return the folder of the prepared homes, which one process of a run makes for all, and for the next runs.
-
-    Making them starts a server and several programs.
-    """
-    folder = servers.home() / "prepared"
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    found = folder / _digest_of_sources()
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.exists():
-            for older in folder.iterdir():
-                if older.is_dir():
-                    shutil.rmtree(older)
-            making = folder / "unfinished"
-            making.mkdir(mode=0o711)
-            Servers(making / "migrated").prepare(with_key=False)
-            subprocess.run(["cp", "-a", making / "migrated", making / "keyed"], check=True)
-            Servers(making / "keyed").prepare()
-            making.rename(found)
-    return found
-
-
-def _digest_of_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for name in SOURCES for path in (ROOT / name).rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ import pytest
 from chaos.scenarios.catalogue import SHORT
 from chaos.scenarios.mutants import PROOF
 from hookhub import procfile
-from tests.acceptance.instances import prepared
+from tests.prepared import prepared
 
 pytestmark = pytest.mark.acceptance
 

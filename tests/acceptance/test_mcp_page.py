@@ -14,7 +14,7 @@ import requests
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port, wait_for
-from tests.acceptance.instances import prepared_home
+from tests.prepared import prepared_home
 
 pytestmark = pytest.mark.acceptance
 

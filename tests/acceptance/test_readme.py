@@ -11,7 +11,7 @@ import pytest
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port
-from tests.acceptance.instances import prepared_home
+from tests.prepared import prepared_home
 
 pytestmark = pytest.mark.acceptance
 

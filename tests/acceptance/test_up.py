@@ -17,7 +17,7 @@ from hookhub.procfile import ROOT
 from testbed.processes import free_port, wait_for
 from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment
-from tests.acceptance.instances import prepared_home
+from tests.prepared import prepared_home
 
 pytestmark = pytest.mark.acceptance
 

@@ -161,7 +161,7 @@ def test_its_own_connection_may_break(forge: Forge, step: StreamStep, valkey: Re
     add(valkey, stream, 1)
     step.start(None)
     wait_for(lambda: stored() == [1], "the events")
-    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    others = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
     assert _run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}") == [(True,)]
     add(valkey, stream, 2)
