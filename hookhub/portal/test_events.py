@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -26,6 +27,8 @@ from hookhub.portal.pages import page, webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words, too_many
 
+# Indented, a payload may be so many times as long as it is sent; more is not even parsed.
+INDENTED = 4
 # It reaches any webhook, whatever it subscribes to.
 PING = "ping"
 
@@ -72,6 +75,8 @@ def _first(webhook: Webhook, offered: dict[str, Example]) -> Example:
 
 def _typed(webhook: Webhook, sample: Example, text: str) -> Example:
     """Return the test event with the payload that was typed; raise InvalidFields if it is invalid."""
+    if len(text) > INDENTED * settings.HOOKHUB_PAYLOAD_LIMIT:
+        raise InvalidFields({"data": f"must be at most {settings.HOOKHUB_PAYLOAD_LIMIT:,} characters long as JSON"})
     try:
         data = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

@@ -174,8 +174,6 @@ class WebhookForm(forms.Form):
         if self.headers.errors:
             self.add_error(None, gettext("The headers are not saved."))
         self.submitted = self._read(cleaned)
-        if "events" in self.submitted and not self.submitted["events"]:
-            self.add_error("types", gettext("Choose at least one event type."))
         return cleaned
 
     def _read(self, cleaned: Mapping[str, Any]) -> dict[str, object]:
@@ -243,7 +241,8 @@ class WebhookForm(forms.Form):
         """Show each error of the engine beside its field."""
         for name, message in error.errors.items():
             field = FIELDS.get(name, name)
-            sentence = in_words(message)
+            is_none = name == "events" and not self.submitted["events"]
+            sentence = gettext("Choose at least one event type.") if is_none else in_words(message)
             if field in self.fields:
                 self.add_error(field, sentence)
             elif name == "headers":

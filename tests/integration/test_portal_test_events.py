@@ -93,7 +93,10 @@ def test_a_test_event_is_shown_beforehand_and_sent_as_it_was_shown(forge: Forge,
     assert entry.actor_kind == "portal"
 
 
-def test_an_edited_payload_is_sent_if_it_matches_the_schema(forge: Forge, owner: Client, now: datetime) -> None:
+def test_an_edited_payload_is_sent_if_it_matches_the_schema(
+    forge: Forge, owner: Client, now: datetime, settings: Any
+) -> None:
+    settings.HOOKHUB_PAYLOAD_LIMIT = 1000
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     wanted = {"type": "my.type", "schema": schema, "example": {"n": 1}}
     registry.register(wanted, organization=forge.organization, now=now)
@@ -105,6 +108,10 @@ def test_an_edited_payload_is_sent_if_it_matches_the_schema(forge: Forge, owner:
     assert payload_of(wrong.content.decode()) == '{"n": "<b>one"}'
     for typed in ("{", "NaN", "[" * 100_000, '{"n": 1e999}', "", '{"n": 1' + "0" * 5000 + "}"):
         assert post(owner, webhook, "test", type="my.type", payload=typed, send="1").status_code == 422
+    long = post(
+        owner, webhook, "test", type="my.type", payload=" " * (4 * settings.HOOKHUB_PAYLOAD_LIMIT + 1), send="1"
+    )
+    assert "Data: must be at most" in long.content.decode()
     preview = post(owner, webhook, "test", type="my.type", payload='{"n": 2}', show="1")
     assert "{&quot;n&quot;:2}" in preview.content.decode()
     assert not Event.objects.exists()

@@ -182,6 +182,7 @@ def test_a_session_for_an_organization_names_a_repository_of_its_own(
         ({"url": "ftp://x.example"}, "ttp"),
         ({"url": "http://10.0.0.1/"}, "10.0.0.1"),
         ({"types": [], "everything": ""}, "Choose at least one event type."),
+        ({"types": [], "everything": "", "timeout": "99"}, "Must be a number of seconds from 1 to 30."),
         ({"patterns": "not a type!"}, "is not a valid event type"),
         ({"patterns": HOSTILE}, "is not a valid event type"),
         ({"format": "pigeon"}, "pigeon"),
