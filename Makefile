@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -83,9 +83,13 @@ up: venv ## run the service in the foreground; prints its address and, the first
 	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))
 
 test: venv ## lint, type-check, run every test
-	@# In parallel: npm waits for the network while mypy computes.
-	@$(MAKE) --no-print-directory --jobs=4 partners lint types compiled
-	@# In one run, so that tests that compute use the time in which tests with processes wait.
+	@# In parallel: npm waits for the network while ruff computes.
+	@$(MAKE) --no-print-directory --jobs=3 partners lint compiled
+	@# In parallel: mypy computes while tests with processes wait.
+	@$(MAKE) --no-print-directory --jobs=2 types suite
+
+# In one run, so that tests that compute use the time in which tests with processes wait.
+suite: venv
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: venv ## run ruff and import-linter, and check that the migrations are complete
