@@ -10,11 +10,17 @@ from testbed.instance import Instance
 from testbed.servers import Servers
 from tests.prepared import prepared_home
 
-# All tables with rows of a test.
+# All tables, except for what the instance was prepared with, and the workers.
 EMPTY = """
 SET LOCAL session_replication_role = replica;
-TRUNCATE hookhub_attempt, hookhub_audit_entry, hookhub_delivery, hookhub_event, hookhub_hourly_stats, hookhub_outbox,
-    hookhub_portal_session, hookhub_replay, hookhub_repository, hookhub_verification, hookhub_webhook;
+DO $$
+BEGIN
+    EXECUTE (
+        SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') FROM pg_tables
+        WHERE starts_with(tablename, 'hookhub_')
+          AND tablename NOT IN ('hookhub_organization', 'hookhub_api_key', 'hookhub_worker')
+    );
+END $$;
 NOTIFY hookhub_changes, 'everything';
 """
 
