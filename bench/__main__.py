@@ -6,7 +6,20 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import bystanders, endtoend, fairness, fanout, latency, leased, light, memory, scale, singles, throughput
+from bench import (
+    bystanders,
+    endtoend,
+    fairness,
+    fanout,
+    latency,
+    leased,
+    light,
+    memory,
+    portal,
+    scale,
+    singles,
+    throughput,
+)
 from bench.tables import tables
 
 # Each takes the seconds to measure and a function that prints progress, and returns its figures.
@@ -19,6 +32,7 @@ BENCHES: Mapping[str, Callable[[float, Callable[[str], None]], dict[str, object]
     "leased": leased.run,
     "light": light.run,
     "memory": memory.run,
+    "portal": portal.run,
     "scale": scale.run,
     "singles": singles.run,
     "throughput": throughput.run,

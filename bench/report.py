@@ -29,6 +29,7 @@ SECONDS: Mapping[str, float] = {
     "leased": 40,
     "light": 10,
     "memory": 5,
+    "portal": 5,
     "scale": 5,
     "singles": 10,
     "throughput": 5,

@@ -12,6 +12,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "fairness": {"_without": "without bad receivers", "_with": "with bad receivers"},
     "fanout": {"_1000": "to 1,000 webhooks", "": "to 10,000"},
     "latency": {"": "HookHub", "yardstick_": "bare endpoint"},
+    "portal": {"_few": "200 deliveries", "_many": "with the history", "_ratio": "ratio"},
     "leased": {"_1000": "1,000 webhooks of each kind", "": "10,000"},
     "light": {"": "200 events/s", "_at_1000": "1,000 events/s"},
     "memory": {"": "256 in flight", "_idle": "idle"},

@@ -68,9 +68,13 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """The attempts of a day in small; ``rate`` is the part of them that delivered, or a dash for none."""
+    """The attempts of a day in small; ``rate`` is the part of them that delivered, or a dash for none.
 
-    bars: list[Bar]
+    Its bars are drawn by two paths, because an overview has many of them.
+    """
+
+    delivered: str
+    failed: str
     total: str
     rate: str
     width: int = SPARK_WIDTH
@@ -141,14 +145,21 @@ def draw_sparkline(counts: Sequence[tuple[int, int]]) -> Sparkline:
     delivered, failed = (sum(column) for column in zip(*counts, strict=True))
     most = max(sum(pair) for pair in counts)
     length = SPARK_WIDTH / len(counts)
+    bars = [
+        _stacked(*pair, x=n * length, length=length, most=most, height=SPARK_HEIGHT, title="")
+        for n, pair in enumerate(counts)
+    ]
     return Sparkline(
-        bars=[
-            _stacked(*pair, x=n * length, length=length, most=most, height=SPARK_HEIGHT, title="")
-            for n, pair in enumerate(counts)
-        ],
+        delivered="".join(_rectangle(bar.x, bar.delivered_y, bar.width, bar.delivered_height) for bar in bars),
+        failed="".join(_rectangle(bar.x, bar.failed_y, bar.width, bar.failed_height) for bar in bars),
         total=_counts(delivered, failed),
         rate=_rate(delivered, delivered + failed),
     )
+
+
+def _rectangle(x: float, y: float, width: float, height: float) -> str:
+    """Return a rectangle as a part of an SVG path, or "" for one without height."""
+    return f"M{x} {y}h{width}v{height}h{-width}z" if height else ""
 
 
 def _bar(point: Point, *, x: float, length: float, most: int, step: Step) -> Bar:

@@ -19,8 +19,11 @@ from hookhub.portal.access import for_session, refused
 from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
-WEBHOOKS_SHOWN = 200
+WEBHOOKS_SHOWN = 50
+# The chart of a repository, or of a list of webhooks, is about this many of them at most.
+WEBHOOKS_IN_CHART = 200
 DAY = timedelta(days=1)
+MAX_DIGITS = 6
 ATTEMPTS_SHOWN = 50
 # How far back a bulk redelivery may reach.
 SINCE = {
@@ -35,21 +38,31 @@ SINCE = {
 @for_session
 def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Show the webhooks of the session with their health, and their attempts together."""
-    now = timezone.now()
-    found = list(portal_sessions.webhooks_of(session).select_related("repository").order_by("id")[: WEBHOOKS_SHOWN + 1])
+    now, number = timezone.now(), _page_number(request)
+    webhooks = portal_sessions.webhooks_of(session).order_by("id")
+    first = (number - 1) * WEBHOOKS_SHOWN
+    found = list(webhooks.select_related("repository")[first : first + WEBHOOKS_SHOWN + 1])
     shown = found[:WEBHOOKS_SHOWN]
-    series: charts.Series = partial(timeseries.of_webhooks, shown)
     if session.repository_id is None and session.webhooks is None:
-        series = partial(timeseries.of_organizations, [session.organization_id])
+        series: charts.Series = partial(timeseries.of_organizations, [session.organization_id])
+    else:
+        series = partial(timeseries.of_webhooks, list(webhooks.only("organization_id")[:WEBHOOKS_IN_CHART]))
     counts = timeseries.hourly_counts(shown, after=now - DAY, before=now)
     context = {
         "webhooks": [
             {**webhook_row(webhook, now=now), "line": charts.draw_sparkline(counts[webhook.pk])} for webhook in shown
         ],
-        "is_cut": len(found) > WEBHOOKS_SHOWN,
+        "previous": number - 1,
+        "next": number + 1 if len(found) > WEBHOOKS_SHOWN else 0,
         **chart(request, series, now=now),
     }
     return page(request, session, "overview.html", context)
+
+
+def _page_number(request: HttpRequest) -> int:
+    """Return the number of the page in the address, 1 for the first and for any other text."""
+    text = request.GET.get("page", "")
+    return max(1, int(text)) if text.isdecimal() and len(text) <= MAX_DIGITS else 1
 
 
 @require_safe

@@ -15,6 +15,7 @@ from deliveries.models import AuditEntry, Delivery, Organization, Repository, We
 from deliveries.sending.sender import Sender
 from hookhub import portal_sessions, replays
 from hookhub.models import ApiKey, PortalSession, Replay, Scope
+from hookhub.portal import views
 from tests.api import Caller
 from tests.portal import ask, path_of, press, shown, visitor
 from tests.receiver import Answer
@@ -301,6 +302,19 @@ def test_the_overview_has_each_webhooks_day_in_small(forge: Forge, caller: Calle
         ("1 delivered, 2 failed", "33.3 %"),
         ("0 delivered, 0 failed", "–"),
     ]
+
+
+def test_the_overview_has_pages(forge: Forge, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "WEBHOOKS_SHOWN", 2)
+    for n in range(5):
+        forge.webhook(now=timezone.now(), name=f"Webhook {n}", path=f"/{n}")
+    browser = visitor(caller)
+    pages = [shown(browser, f"/portal/{query}") for query in ("", "?page=2", "?page=3", "?page=x", "?page=0")]
+    names = [re.findall(r">(Webhook \d)</a>", page) for page in pages]
+    first = ["Webhook 0", "Webhook 1"]
+    assert names == [first, ["Webhook 2", "Webhook 3"], ["Webhook 4"], first, first]
+    links = [re.findall(r'rel="(\w+)"', page) for page in pages]
+    assert links[:3] == [["next"], ["prev", "next"], ["prev"]]
 
 
 def test_the_pages_ask_as_few_questions_for_many_rows_as_for_one(

@@ -1,5 +1,6 @@
 """The chart of attempts: its bars fit the drawing, and every number in it can be read."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -97,10 +98,12 @@ def test_without_any_response_there_are_no_lines() -> None:
 def test_a_sparkline_fits_its_drawing(counts: list[tuple[int, int]]) -> None:
     line = draw_sparkline(counts)
 
-    assert len(line.bars) == len(counts)
-    for bar in line.bars:
-        assert 0 <= bar.x <= bar.x + bar.width <= SPARK_WIDTH + 0.01
-        assert -LEAST_HEIGHT <= bar.failed_y <= bar.delivered_y <= SPARK_HEIGHT
+    for path, column in ((line.delivered, 0), (line.failed, 1)):
+        bars = [tuple(map(float, bar)) for bar in re.findall(r"M([-\d.]+) ([-\d.]+)h([\d.]+)v([\d.]+)h-[\d.]+z", path)]
+        assert len(bars) == sum(1 for pair in counts if pair[column])
+        for x, y, width, height in bars:
+            assert 0 <= x <= x + width <= SPARK_WIDTH + 0.01
+            assert -LEAST_HEIGHT <= y <= y + height <= SPARK_HEIGHT + 0.01
 
 
 @pytest.mark.parametrize(
