@@ -313,7 +313,7 @@ def test_the_overview_has_pages(forge: Forge, caller: Caller, monkeypatch: pytes
     names = [re.findall(r">(Webhook \d)</a>", page) for page in pages]
     first = ["Webhook 0", "Webhook 1"]
     assert names == [first, ["Webhook 2", "Webhook 3"], ["Webhook 4"], first, first]
-    links = [re.findall(r'rel="(\w+)"', page) for page in pages]
+    links = [re.findall(r'rel="(next|prev)"', page) for page in pages]
     assert links[:3] == [["next"], ["prev", "next"], ["prev"]]
 
 
