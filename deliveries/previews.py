@@ -8,7 +8,7 @@ from typing import NamedTuple
 from deliveries import compact_json, vault
 from deliveries.db.ids import uuid7
 from deliveries.formats import MASK, format_of
-from deliveries.models import Webhook
+from deliveries.models import Delivery, Webhook
 from deliveries.pipeline import attempting
 from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.vault import Secret
@@ -107,3 +107,18 @@ def _with_new_secrets(claim: Claim, webhook: Webhook, *, now: datetime) -> Claim
     made = tuple(Secret(wire_format.make_secret()) for _ in range(max(count, least)))
     sealed = vault.seal_secrets(made, of=claim.destination.webhook_uid)
     return claim._replace(destination=claim.destination._replace(sealed_secrets=sealed))
+
+
+def body_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> bytes:
+    """Return the body with which a delivery is sent, by the webhook's settings now.
+
+    The webhook is loaded as for ``preview``, the delivery with its event and repository.
+    """
+    event, repository = delivery.event, delivery.repository
+    claim = _claim_of(webhook, event.type, bytes(event.payload), now=now)._replace(
+        delivery_id=delivery.pk,
+        event_id=str(event.pk),
+        occurred_at=event.occurred_at,
+        repository=None if repository is None else repository.name,
+    )
+    return attempting.render(_with_new_secrets(claim, webhook, now=now), now=now).body

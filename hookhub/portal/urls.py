@@ -11,6 +11,7 @@ from hookhub.portal import (
     secret_pages,
     switching,
     test_events,
+    verification,
     views,
     webhook_settings,
 )
@@ -29,6 +30,7 @@ urlpatterns = [
     path("webhooks/<uuid:uid>/delete", switching.delete, name="delete"),
     path("webhooks/<uuid:uid>/test", test_events.test, name="test"),
     path("webhooks/<uuid:uid>/secret", secret_pages.secret, name="secret"),
+    path("webhooks/<uuid:uid>/verification", verification.verification, name="verification"),
     path("webhooks/<uuid:uid>/deliveries", delivery_lists.of_webhook, name="deliveries"),
     path("webhooks/<uuid:uid>/redeliver-failed", views.redeliver_failed, name="redeliver-failed"),
     path("replays/<uuid:uid>", views.replay, name="replay"),
