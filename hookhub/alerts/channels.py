@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -32,6 +33,8 @@ MAX_NAME = 200
 # Tests per minute of an organization: each may be an e-mail to any address.
 TESTS = rates.Policy("alert-tests")
 TESTS_PER_MINUTE = 10
+# The columns of the fields that are called otherwise.
+COLUMNS = {"url": ("stored_url", "sealed_url"), "enabled": ("paused_at",)}
 FIELDS = ("name", "type", "kinds", "from_percent", "repository", "recipients", "url", "enabled")
 
 
@@ -78,17 +81,17 @@ def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime
     """Change some fields of a channel and return it. Raise as ``create`` does, or AlertChannel.DoesNotExist."""
     if fields.get("type", channel.type) != channel.type:
         raise InvalidFields({"type": "cannot be changed; create another channel"})
+    # Before the row is locked, because a new URL may be looked up.
+    wanted = copy(channel)
+    _apply(wanted, fields, now=now)
     with transaction.atomic():
         found = locked(channel)
         before = found.as_state()
-        _apply(found, fields, now=now)
+        columns = {*(name for field in fields for name in COLUMNS.get(field, (field,))), "changed_at"} - {"type"}
+        for name in columns:
+            setattr(found, name, getattr(wanted, name))
         # Only what its owner sets, because a worker may be sending to it.
-        found.save(
-            update_fields=[
-                "name", "kinds", "from_percent", "repository", "recipients", "stored_url", "sealed_url", "paused_at",
-                "changed_at",
-            ]
-        )  # fmt: skip
+        found.save(update_fields=columns)
         if found.paused_at is not None:
             queue.supersede(Alert.objects.filter(channel=found), now=now)
         audit.record_update(

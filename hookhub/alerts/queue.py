@@ -19,8 +19,8 @@ from hookhub.models import Alert, AlertChannel
 MAX_MAILS, MAX_REQUESTS = 10, 32
 # Longer than a batch may take: twenty e-mails to a mail server that takes ten seconds for each.
 LEASE = timedelta(minutes=5)
-# Between two alerts to one channel: Slack accepts about one message a second.
-PACE = timedelta(seconds=1)
+# Between two alerts to one channel. Slack accepts about one message a second; and no tenant may fill a mailbox.
+PACE, MAIL_PACE = timedelta(seconds=1), timedelta(seconds=15)
 # After a failure the delay doubles, up to MAX_DELAY, until the alert is a day old.
 MIN_DELAY, MAX_DELAY = timedelta(minutes=1), timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(days=1)
@@ -136,6 +136,9 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> bool:
             # Also one that was superseded while it was sent.
             rows.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
         if channel is not None:
+            # A mail server that is away says nothing about the channel.
+            is_at_fault = bool(error) and not (isinstance(result, Postponed) and result.is_kept)
+            channel.failing_since = (channel.failing_since or now) if is_at_fault else None
             _record_of_channel(channel, error, delay=delay, now=now)
     return delay is None
 
@@ -154,11 +157,11 @@ def drop(claimed: Claim, *, now: datetime) -> bool:
 
 
 def _record_of_channel(channel: AlertChannel, error: str, *, delay: timedelta | None, now: datetime) -> None:
-    """Set when a locked channel sends its next alert, and how the last one went."""
+    """Save when a locked channel sends its next alert, and how the last one went."""
     is_waiting = pending_of(channel).order_by().exists()
-    channel.due_at = now + (delay or PACE) if is_waiting else None
+    pace = MAIL_PACE if channel.type == AlertChannel.Type.EMAIL else PACE
+    channel.due_at = now + (delay or pace) if is_waiting else None
     channel.last_error = error
-    channel.failing_since = (channel.failing_since or now) if error else None
     if not error:
         channel.last_sent_at = now
     channel.save(update_fields=["due_at", "last_error", "failing_since", "last_sent_at"])

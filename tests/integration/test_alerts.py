@@ -413,6 +413,27 @@ def test_without_a_mail_server_one_email_is_tried_and_none_given_up(
     assert len(mail.outbox) == 3
 
 
+def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_the_channel(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = channel(forge, now=now, type="email", recipients=["ops@acme.example"])
+    for number in range(3):
+        fail(forge.webhook(now=now, name=f"hook {number}"), now=now)
+
+    def refuse(self: EmailBackend, messages: Any) -> int:
+        raise ConnectionRefusedError("nothing listens")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailBackend, "send_messages", refuse)
+        notify(now=now)
+    told.refresh_from_db()
+    assert (told.last_error, told.failing_since) == ("The mail server is unavailable: nothing listens", None)
+    for second in range(16):
+        notify(now=now + MINUTE + second * SECOND)
+
+    assert len(mail.outbox) == 2
+
+
 def test_a_channel_that_was_deleted_or_paused_gets_no_more(forge: Forge, now: datetime) -> None:
     deleted, paused = channel(forge, now=now), channel(forge, now=now)
     fail(forge.webhook(now=now), now=now)

@@ -358,3 +358,22 @@ def test_after_all_kinds_of_trouble_the_ledger_is_right_and_the_stats_add_up(
     nothing = stats_of(good, window=timedelta(seconds=1), now=later + timedelta(days=1))
     assert (nothing.attempts, nothing.success_rate, nothing.p50_ms, nothing.deliveries) == (0, None, None, {})
     assert Delivery.objects.count() == 8
+
+
+def test_a_slow_notice_delays_no_maintenance(
+    forge: Forge, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.HOOKHUB_NOTICES, settings.HOOKHUB_CHORES = paths(slow_task), paths(first_task)
+    monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
+    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
+    assert inside.wait(60)
+    before = len(done)
+
+    until = time.monotonic() + 60
+    while len(done) < before + 3:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+    assert {name for name, _ in done} == {"first"}
+    may_go_on.set()
+    scheduler.stop(None)
