@@ -1,8 +1,8 @@
 """Watch the failing webhooks: announce that one will be disabled unless it recovers, and that it has recovered."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
@@ -21,10 +21,16 @@ from deliveries.webhooks import lifecycle
 WEBHOOKS_PER_TICK = 500
 # How many deliveries of a webhook are read to find the one that has been retried for the longest time.
 MAX_RETRIED = 100
-COLUMNS = (
-    "id", "failing_since", "failure_count", "last_success_at", "announced_percent", "announced_at",
-    "auto_disable", "retry_schedule", "format",
-)  # fmt: skip
+
+
+class Watched(NamedTuple):
+    """A failing webhook, with what decides how soon it is disabled."""
+
+    id: int
+    auto_disable: bool
+    retry_schedule: list[timedelta] | None
+    format: str
+    incident: Incident
 
 
 class Announcement(NamedTuple):
@@ -47,22 +53,23 @@ class Watch:
 
     def tick(self, announce: Announce, *, now: datetime) -> int:
         """Look at the next failing webhooks; return how many announcements were made."""
-        # As in the index webhook_failing.
-        failing = Webhook.objects.kept().filter(
-            failing_since__isnull=False, disabled_at=None, subscription__isnull=True
-        )
-        found = list(failing.filter(id__gt=self.cursor).order_by("id").only(*COLUMNS)[:WEBHOOKS_PER_TICK])
-        self.cursor = found[-1].pk if len(found) == WEBHOOKS_PER_TICK else 0
+        rows = sql.run(FIND_FAILING, {"after": self.cursor, "limit": WEBHOOKS_PER_TICK})
+        found = [
+            Watched(webhook_id, auto_disable, retry_schedule, wire_format, Incident(*incident))
+            for webhook_id, auto_disable, retry_schedule, wire_format, *incident in rows
+        ]
+        self.cursor = found[-1].id if len(found) == WEBHOOKS_PER_TICK else 0
         progress = progress_of(found, now=now)
         over, announced = [], 0
         for webhook in found:
-            match decide(webhook, progress, now=now):
+            match decide(webhook.incident, progress.get(webhook.id), now=now):
                 case None:
                     continue
                 case Over():
-                    over.append(webhook.pk)
+                    over.append(webhook.id)
                 case step:
-                    announced += _announce(webhook.pk, step, progress, announce=announce, now=now)
+                    done = _announce(webhook.id, step, progress.get(webhook.id), announce=announce, now=now)
+                    announced += done
         if over:
             sql.run(FORGET, {"webhooks": arrays.bigints(over)})
         return announced
@@ -89,50 +96,46 @@ def incident_of(webhook: Webhook) -> Incident | None:
     )
 
 
-def decide(webhook: Webhook, progress: Mapping[int, Progress], *, now: datetime) -> Step | None:
-    """Return what to do about a webhook."""
-    incident = incident_of(webhook)
-    if incident is None:
-        return None
-    return incidents.decide(incident, percent=progress.get(webhook.pk, incidents.NO_PROGRESS).percent, now=now)
+def decide(incident: Incident, progress: Progress | None, *, now: datetime) -> Step | None:
+    """Return what to do about a failing webhook; ``progress`` is None if it cannot have reached a level."""
+    return incidents.decide(incident, percent=0 if progress is None else progress.percent, now=now)
 
 
-def progress_of(webhooks: Iterable[Webhook], *, now: datetime) -> dict[int, Progress]:
+def progress_of(webhooks: Iterable[Watched], *, now: datetime) -> dict[int, Progress]:
     """Return how much of what disables each webhook has been used up, for those that may have reached a level."""
+    allowed = settings.HOOKHUB_DISABLE_AFTER_FAILURES
     found: dict[int, Progress] = {}
-    late: dict[int, Webhook] = {}
+    late: dict[int, Watched] = {}
     for webhook in webhooks:
-        incident = incident_of(webhook)
-        if incident is None or incident.failure_count == 0 or not webhook.auto_disable:
+        incident = webhook.incident
+        level = incidents.level_after(incident.announced)
+        if level is None or incident.failure_count == 0 or not webhook.auto_disable:
             continue
-        found[webhook.pk] = incidents.progress_by_count(
-            incident.failure_count, failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES
-        )
-        level = next((each for each in incidents.LEVELS if each > (incident.announced or 0)), incidents.DISABLED)
+        if allowed:
+            found[webhook.id] = incidents.progress_by_count(incident.failure_count, failures_allowed=allowed)
         if incidents.may_reach(level, incident, schedule=schedule_for(webhook), now=now):
-            late[webhook.pk] = webhook
+            late[webhook.id] = webhook
     for webhook_id, retried in longest_retried(late.values()).items():
         by_time = incidents.progress_by_time(retried, schedule=schedule_for(late[webhook_id]), now=now)
-        found[webhook_id] = max(found[webhook_id], by_time, key=lambda each: each.percent)
+        found[webhook_id] = max(found.get(webhook_id, by_time), by_time, key=lambda each: each.percent)
     return found
 
 
-def longest_retried(webhooks: Iterable[Webhook]) -> dict[int, Retried]:
+def longest_retried(webhooks: Iterable[Watched]) -> dict[int, Retried]:
     """Return for each webhook the delivery that has been retried for the longest time since its last success."""
     # Written at most once per ``health.WRITE_INTERVAL``, so the last success may be that much later.
-    since = {each.pk: each.last_success_at and each.last_success_at + health.WRITE_INTERVAL for each in webhooks}
-    if not since:
+    succeeded_at = {each.id: each.incident.last_success_at for each in webhooks}
+    if not succeeded_at:
         return {}
+    since = [at and at + health.WRITE_INTERVAL for at in succeeded_at.values()]
     rows = sql.run(
         FIND_LONGEST_RETRIED,
-        {"webhooks": arrays.bigints(since), "since": arrays.timestamps(since.values()), "limit": MAX_RETRIED},
+        {"webhooks": arrays.bigints(succeeded_at), "since": arrays.timestamps(since), "limit": MAX_RETRIED},
     )
     return {webhook_id: Retried(*facts) for webhook_id, *facts in rows}
 
 
-def _announce(
-    webhook_id: int, step: Step, progress: Mapping[int, Progress], *, announce: Announce, now: datetime
-) -> bool:
+def _announce(webhook_id: int, step: Step, progress: Progress | None, *, announce: Announce, now: datetime) -> bool:
     """Mark a webhook, publish the event and call ``announce`` in one transaction; return whether it was done.
 
     It is not if the webhook has changed meanwhile, or is locked: the next tick looks at it again.
@@ -141,10 +144,10 @@ def _announce(
         kept = Webhook.objects.kept().filter(pk=webhook_id, disabled_at=None).select_related("organization")
         webhook = kept.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
         incident = None if webhook is None else incident_of(webhook)
-        if webhook is None or incident is None or decide(webhook, progress, now=now) != step:
+        if webhook is None or incident is None or decide(incident, progress, now=now) != step:
             return False
         if isinstance(step, Failing):
-            disables_at = progress[webhook_id].disables_at
+            disables_at = None if progress is None else progress.disables_at
             announcement = Announcement(step.percent, incident.streak_since, disables_at)
             webhook.announced_percent, webhook.announced_at = step.percent, now
         else:
@@ -173,6 +176,16 @@ def facts_of(webhook: Webhook, announcement: Announcement, *, now: datetime) -> 
         "disables_at": None if at is None else at.isoformat(),
     }
 
+
+# In the order and with the condition of the index webhook_failing.
+FIND_FAILING = """
+SELECT id, auto_disable, retry_schedule, format,
+       failing_since, failure_count, last_success_at, announced_percent, announced_at
+FROM hookhub_webhook
+WHERE failing_since IS NOT NULL AND disabled_at IS NULL AND deleted_at IS NULL AND subscription IS NULL
+  AND id > %(after)s
+ORDER BY id LIMIT %(limit)s
+"""
 
 FORGET = """
 WITH locked AS MATERIALIZED (

@@ -102,6 +102,11 @@ def level_of(percent: int) -> int:
     return max((level for level in LEVELS if level <= percent), default=0)
 
 
+def level_after(announced: int | None) -> int | None:
+    """Return the next level after what was announced, or None after the last."""
+    return next((level for level in LEVELS if level > (announced or 0)), None)
+
+
 def progress_by_count(failure_count: int, *, failures_allowed: int) -> Progress:
     """Return how much of the allowed failures in a row has been used up; ``failures_allowed`` of 0 is no limit."""
     return Progress(min(100 * failure_count // failures_allowed, 99), None) if failures_allowed else NO_PROGRESS

@@ -484,7 +484,7 @@ def test_a_tick_with_nothing_to_tell_asks_little(forge: Forge, now: datetime) ->
         for chore in chores:
             chore(now=now)
 
-    assert len([each for each in seen if each.startswith("SELECT")]) == 6
+    assert len([each for each in seen if each.strip().startswith("SELECT")]) == 6
 
 
 def test_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datetime, settings: Any) -> None:

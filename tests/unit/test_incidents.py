@@ -15,6 +15,7 @@ from deliveries.policy.incidents import (
     Retried,
     Step,
     decide,
+    level_after,
     level_of,
     may_reach,
     progress_by_count,
@@ -34,6 +35,11 @@ FOREVER = timedelta(days=365)
 )
 def test_the_highest_level_reached(percent: int, level: int) -> None:
     assert level_of(percent) == level
+
+
+@pytest.mark.parametrize(("announced", "level"), [(None, 50), (0, 50), (50, 70), (70, 90), (90, None), (100, None)])
+def test_the_next_level(announced: int | None, level: int | None) -> None:
+    assert level_after(announced) == level
 
 
 def incident(
