@@ -41,6 +41,13 @@ SCHEDULED = Part("pending", Q(state="pending", readiness=0), ("id",))
 HELD = Part("held", Q(state="held"), ("id",))
 
 
+def has_held(webhook: Webhook) -> bool:
+    """Return whether deliveries of the webhook are held."""
+    # Ordered: PostgreSQL would read the whole log for one row in any order, if many deliveries of others are held.
+    found = Delivery.objects.filter(HELD.condition, webhook=webhook).order_by(*HELD.order).values_list("id", flat=True)
+    return found.first() is not None
+
+
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
     """Enable a webhook, reset its health and, with ``release_held``, make its held deliveries due now.
 

@@ -22,7 +22,7 @@ ONE_PAGE = 100
 OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
     ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
-    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
+    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and lifecycle.has_held(webhook)),
     ("ping", "Send ping", lambda webhook: webhook.active and not webhook.unverified),
     ("verify_url", "Verify URL", lambda webhook: webhook.deleted_at is None and can_echo(webhook)),
     ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and can_sign(webhook)),
@@ -47,7 +47,7 @@ class WebhookActions(ObjectActions):
         def enable(webhook: Webhook) -> int:
             if webhook.deleted_at is not None:
                 raise Skipped("deleted")
-            if webhook.disabled_at is None and not (release_held and has_held(webhook)):
+            if webhook.disabled_at is None and not (release_held and lifecycle.has_held(webhook)):
                 raise Skipped("already enabled")
             _, count = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
             return count
@@ -162,11 +162,6 @@ def require_receiving(webhook: Webhook) -> None:
         raise Skipped("ended")
     if webhook.unverified:
         raise Skipped("not verified")
-
-
-def has_held(webhook: Webhook) -> bool:
-    """Return whether the webhook has held deliveries."""
-    return Delivery.objects.filter(webhook=webhook, state="held").exists()
 
 
 def can_sign(webhook: Webhook) -> bool:

@@ -72,7 +72,7 @@ def _cancel_held(webhook: Webhook) -> bool:
         redelivery.cancel(ids, now=timezone.now())
         if len(ids) < sql.BATCH:
             return True
-    return not part.exists()
+    return not lifecycle.has_held(webhook)
 
 
 @require_http_methods(SHOW_OR_DO)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from deliveries import redelivery, timeseries
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.redelivery import Selection
+from deliveries.webhooks import lifecycle
 from hookhub import charts, portal_sessions, replays
 from hookhub.explanations import explain
 from hookhub.models import PortalSession, Replay
@@ -74,7 +75,7 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
     context = {
         "webhook": webhook_row(found, now=now),
         "rows": [delivery_row(delivery, found, now=now) for delivery in deliveries[:20]],
-        "has_held": session.may_manage and Delivery.objects.filter(webhook=found, state="held").exists(),
+        "has_held": session.may_manage and lifecycle.has_held(found),
         "since": list(SINCE),
         "may_redeliver": session.may_manage and found.status(now=now) == Webhook.Status.ACTIVE,
         **chart(request, partial(timeseries.of_webhooks, [found]), now=now),

@@ -5,9 +5,12 @@ import re
 from datetime import datetime
 from html import unescape
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from deliveries import vault
@@ -344,3 +347,25 @@ def test_marking_the_examples_of_many_types_costs_no_more_than_one_validation(
     assert marked[0]
     assert not marked[-1]
     assert shown(owner, f"/portal/webhooks/{webhook.uid}/test?type=d")
+
+
+def test_whether_deliveries_are_held_is_read_from_their_index(forge: Forge, now: datetime) -> None:
+    mine, other = forge.webhook(now=now), forge.webhook(now=now)
+    finished = {"finished_at": now, "finish_reason": "delivered"}
+    rows = [
+        Delivery(event_id=uuid4(), webhook=hook, organization=forge.organization, event_type="push", **fields)
+        for hook, fields in ((mine, {"state": "delivered", **finished}), (other, {"state": "held"}))
+        for _ in range(1000)
+    ]
+    Delivery.objects.bulk_create(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE hookhub_delivery")
+
+    with CaptureQueriesContext(connection) as asked:
+        assert not lifecycle.has_held(mine)
+        assert lifecycle.has_held(other)
+
+    with connection.cursor() as cursor:
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN {query['sql']}")
+            assert "delivery_held" in str(cursor.fetchall())
