@@ -11,7 +11,7 @@
 ``webhooks``       a webhook's fields and their validation, what its owner does with it, its verification and its lease
 ``redelivery``     redelivery, cancellation, pings and test events
 ``worker``         the loop that runs the pipeline, its slots, the scheduler, the verifier, the database's clock
-``maintenance``    pruning, sweeps, ends of leases, and the invariants of the tables as SQL
+``maintenance``    pruning, sweeps, incidents, ends of leases, and the invariants of the tables as SQL
 ``db``             running SQL, arrays as parameters, ids that sort by time
 ``models``         organization, repository, webhook, verification, event, outbox, delivery, attempt, audit, worker
 ``events``         the types that ``accept`` takes and returns

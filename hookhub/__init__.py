@@ -12,7 +12,8 @@
 ``publishing``          publishing events: parse, validate, translate, publish, the fast path; ``redis_stream``
 ``http``                the request kit: authentication, authorization, parsing, errors, pagination, rate limits
 ``event_types``         custom event types, JSON Schemas, and the examples that test events are made of
-``notifications``       e-mails to the owners of webhooks and API keys
+``alerts``              channels that are told when a webhook fails, and the alerts sent to them
+``notifications``       e-mails to the owners of API keys, and what all e-mails have in common
 ``replays``             redelivery of many deliveries in the background
 ``api_keys``            changing, rolling and revoking API keys
 ``audited``             what the audit log shows of API keys, memberships, event types and replays
