@@ -16,7 +16,7 @@ admin.autodiscover()
 IN_DEVELOPMENT = settings.DEBUG or settings.HOOKHUB_DEVELOPMENT
 
 urlpatterns = [
-    path("", home),
+    path("", home, name="home"),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
     path("portal/", include("hookhub.portal.urls")),
