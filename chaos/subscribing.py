@@ -18,6 +18,8 @@ from chaos.nemesis.background import in_background
 from chaos.nemesis.context import RunContext
 from chaos.scenarios.scenario import Scenario
 from chaos.setup import REPOSITORY, configure, helper
+from chaos.workload.events import GROUP, GROUPS
+from chaos.workload.lives import KINDS
 from chaos.workload.subscriber import Plan
 from testbed.processes import Module
 
@@ -27,6 +29,20 @@ READ = """
 SELECT id, url, extract(epoch FROM verified_at)::float8, extract(epoch FROM expires_at)::float8,
        extract(epoch FROM deleted_at)::float8
 FROM hookhub_webhook WHERE proof IS NOT NULL ORDER BY id
+"""
+
+
+# Fills in what only a subscription of MCP can have, whose callback would need TLS.
+FILTER = f"""
+CREATE FUNCTION chaos_filter() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.payload_filter = jsonb_build_object(
+        '{GROUP}', substring(NEW.url FROM '[0-9]+$')::bigint / {len(KINDS)} % {GROUPS}
+    );
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_filter BEFORE INSERT ON hookhub_webhook
+    FOR EACH ROW WHEN (NEW.url LIKE '%/native-filtered/%') EXECUTE FUNCTION chaos_filter();
 """
 
 
@@ -87,6 +103,8 @@ def subscriptions(scenario: Scenario, context: RunContext, *, seed: int, folder:
     if not scenario.subscribes:
         yield Subscriptions(context)
         return
+    with psycopg.connect(context.instance.database_url) as connection:
+        connection.execute(FILTER.encode())
     with helper(
         "chaos.workload.subscriber", plan(context, seed, folder), folder=folder, complaints=context.complaints
     ) as subscriber:

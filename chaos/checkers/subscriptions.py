@@ -9,13 +9,19 @@ from itertools import chain
 from chaos.checkers.losses import accepted
 from chaos.checkers.tolerances import DELAYING_ENTRIES, interrupted_seconds
 from chaos.history import History, Note, Published, Seen, matches
-from chaos.workload.lives import BRIEF, KINDS, LASTING, LONG_SECONDS
+from chaos.workload.events import group_of
+from chaos.workload.lives import BRIEF, KINDS, LASTING, LONG_SECONDS, RATE, wanted_group
 
 TOPICS = ("push",)
 # Seconds within which a request that was claimed before an end, or before a change of the secret, has arrived.
 SENT_WITHIN = 1.0
 # Seconds within which an event arrives where its receiver accepts it by the fourth request.
 ARRIVES_WITHIN = 8.0
+# Seconds before a request within which a stall of the machine may have held up it and others.
+STALLED_WITHIN = 10.0
+# Requests of a paced one that may come at once: the share of two seconds, and of the two seconds by which an earlier
+# one may have been late.
+AT_ONCE = 1 + (RATE + 20) // 30 + RATE // 30
 
 
 @dataclass
@@ -90,7 +96,7 @@ def wrong_subscriptions(history: History) -> Iterator[str]:
     for one in gather(history.notes, history.seen):
         problems = chain(
             _unproved(one), _after_its_lease(one, history), _after_its_end(one, history), _wrong_secrets(one, history),
-            _missed(one, events, history), _lost(one),
+            _missed(one, events, history), _lost(one), _filtered_out(one), _too_fast(one, history),
         )  # fmt: skip
         yield from (f"{one.path} {problem}" for problem in problems)
 
@@ -159,14 +165,14 @@ def _missed(one: Subscription, events: Iterable[Published], history: History) ->
 
     Of one that ends, only those that had time to arrive. A short lease ends before that.
     """
-    if one.kind in BRIEF or not one.is_certain:
+    if one.kind in {*BRIEF, "paced"} or not one.is_certain:
         return
     taken = {update.key for update in one.updates if update.answer == "200"}
     until = min((note.at for note in one.noted("ask", "unsubscribe", "delete")), default=math.inf)
     for event in events:
         stored_at = max(event.answered_at, history.stored.get(event.key, event.answered_at))
         had_time = until == math.inf or _arrives_by(stored_at, until, history) < until
-        if event.at > one.lasts_since and had_time and event.key not in taken:
+        if event.at > one.lasts_since and had_time and event.key not in taken and _is_wanted(one, event.key):
             yield f"missed {event.key}, published {event.at - one.lasts_since:.1f} s after it was proved"
 
 
@@ -179,6 +185,30 @@ def _lost(one: Subscription) -> Iterator[str]:
     """Yield whether the subscription was deleted although it was to last."""
     if one.kind in LASTING and one.is_certain and one.lasts_since < one.gone_at < math.inf:
         yield "was deleted, although nobody had asked for that"
+
+
+def _is_wanted(one: Subscription, key: str) -> bool:
+    return one.kind != "native-filtered" or group_of(key) == wanted_group(one.path)
+
+
+def _filtered_out(one: Subscription) -> Iterator[str]:
+    """Yield each update that the filter of its webhook rejects."""
+    for update in one.updates:
+        if not _is_wanted(one, update.key):
+            yield f"got {update.key}, which its filter rejects"
+
+
+def _too_fast(one: Subscription, history: History) -> Iterator[str]:
+    """Yield the first updates that came faster than at the pace of the rate that their receiver allows."""
+    if one.kind != "paced":
+        return
+    times = [update.at for update in one.updates]
+    for place, first in enumerate(times):
+        for count, last in enumerate(times[place:], start=1):
+            stalled = interrupted_seconds(first - STALLED_WITHIN, last, history.interruptions, kinds={"machine"})
+            if count > AT_ONCE + (last - first + stalled) * RATE / 60:
+                yield f"got {count} requests within {last - first:.1f} s, but allows {RATE} a minute"
+                return
 
 
 def _sent_within(since: float, until: float, history: History) -> float:
@@ -194,7 +224,7 @@ def untested_subscriptions(history: History) -> Iterator[str]:
             "proved": bool(proofs) or (one.kind == "mute" and bool(one.noted("question"))),
             "got an update": bool(one.updates) or one.kind == "mute",
             "renewed": len(proofs) > 1 or one.kind not in {"renewed", "prolonged"},
-            "ended": one.gone_at < math.inf or one.kind in {*LASTING, "mute", "native-brief"},
+            "ended": one.gone_at < math.inf or one.kind in {*LASTING, "mute", "native-brief", "paced"},
         }
         ways[one.kind] |= {what for what, is_so in happened.items() if is_so}
     for kind in KINDS:

@@ -256,24 +256,31 @@ def echoes_that_are_not_compared() -> None:
         _put(module, "is_echo", lambda *_: True)
 
 
+def filters_that_are_ignored() -> None:
+    """Create the deliveries of all webhooks that match the type of an event, whatever their filter says."""
+    from deliveries.pipeline import filtering
+
+    _put(filtering, "accepted", lambda pairs: pairs)
+
+
+def requests_that_are_not_counted() -> None:
+    """Claim whatever may be sent at once, again and again."""
+    from deliveries.pipeline import allowed_rate
+
+    _change(allowed_rate, "COUNT_REQUESTS", "claimed.requests *", "0 *")
+
+
 MUTATIONS: Mapping[str, Callable[[], None]] = {
-    "settle-without-fencing": settle_without_fencing,
-    "bell-inside-the-transaction": bell_inside_the_transaction,
-    "claim-without-lease": claim_without_lease,
-    "lease-shorter-than-the-deadline": lease_shorter_than_the_deadline,
-    "accept-answering-before-commit": accept_answering_before_commit,
-    "signature-over-reserialised-json": signature_over_reserialised_json,
-    "retry-measured-from-the-wrong-time": retry_measured_from_the_wrong_time,
-    "large-bodies-never-sent": large_bodies_never_sent,
-    "results-thrown-away-when-the-database-is-away": results_thrown_away_when_the_database_is_away,
-    "always-the-first-step": always_the_first_step,
-    "ids-swapped": ids_swapped,
-    "stream-entries-finished-before-they-are-stored": stream_entries_finished_before_they_are_stored,
-    "a-crash-uses-up-a-step": a_crash_uses_up_a_step,
-    "leases-that-never-end": leases_that_never_end,
-    "proofs-that-are-not-awaited": proofs_that_are_not_awaited,
-    "echoes-that-are-not-compared": echoes_that_are_not_compared,
-}
+    mutation.__name__.replace("_", "-"): mutation
+    for mutation in (
+        settle_without_fencing, bell_inside_the_transaction, claim_without_lease, lease_shorter_than_the_deadline,
+        accept_answering_before_commit, signature_over_reserialised_json, retry_measured_from_the_wrong_time,
+        large_bodies_never_sent, results_thrown_away_when_the_database_is_away, always_the_first_step, ids_swapped,
+        stream_entries_finished_before_they_are_stored, a_crash_uses_up_a_step, leases_that_never_end,
+        proofs_that_are_not_awaited, echoes_that_are_not_compared, filters_that_are_ignored,
+        requests_that_are_not_counted,
+    )
+}  # fmt: skip
 
 
 def _put(owner: Any, name: str, value: object) -> None:

@@ -255,7 +255,8 @@ SCENARIOS = (
     ),
     Scenario(
         "subscriptions",
-        "no callback gets an event without its proof, misses one while it is subscribed, or gets one after its end",
+        "no callback gets an event without its proof, misses one while it is subscribed, or gets one after its end;"
+        " nor one that its filter rejects, nor more than its receiver allows",
         subscribes=True,
         subscribers=(STEADY,),
         rates={"single": 4, "batch": 0.3, "stream": 2},

@@ -154,6 +154,8 @@ MUTANTS = (
             ("endless", "leases-that-never-end"),
             ("unproved", "proofs-that-are-not-awaited"),
             ("any-echo", "echoes-that-are-not-compared"),
+            ("unfiltered", "filters-that-are-ignored"),
+            ("unpaced", "requests-that-are-not-counted"),
         )
     ),
 )

@@ -12,6 +12,8 @@ Outcome = Literal["acknowledged", "rejected", "unknown"]
 TYPES = ("push.a", "push.b", "issues.opened")
 # Every tenth event is larger than one packet.
 LONG_EVERY = 10
+# The field by which webhooks may filter events, and how many values it has.
+GROUP, GROUPS = "group", 3
 LONG = 6000
 TIMESTAMP = "2026-03-04T12:00:00.%03dZ"
 
@@ -26,6 +28,11 @@ class Made:
     sha: str
 
 
+def group_of(key: str) -> int:
+    """Return the group of the event with a key."""
+    return int(key.rpartition("-")[2]) % GROUPS
+
+
 def make(number: int, *, seed: int, route: str, repository: str = "") -> Made:
     """Return the event with that number; the same seed gives the same event."""
     rng = random.Random(f"{seed} {route} {number}")
@@ -36,7 +43,7 @@ def make(number: int, *, seed: int, route: str, repository: str = "") -> Made:
     # Re-serializing this changes it: extra spaces, 1.50, 1e2, and three spellings of é.
     data = (
         f'{{"k":"{key}", "n" : 1.50,"e":1e2,"text":"é\\u00e9\\u00C9 \\/ 🎉","empty":[ ],"z":null,'
-        f'"a":{{"b":{{}}}},"number":{number},"filling":"{filling}"}}'
+        f'"a":{{"b":{{}}}},"{GROUP}":{number % GROUPS}.0,"number":{number},"filling":"{filling}"}}'
     )
     named = f'"repository":"{repository}",' if repository else ""
     line = f'{{"type":"{event_type}",{named}"id":"{key}","timestamp":"{timestamp}","data":{data}}}'

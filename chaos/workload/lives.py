@@ -5,9 +5,12 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from chaos.workload.events import GROUPS
+
 # Lasting ones: made and kept, renewed with another secret, and prolonged before a short lease ends, without a key and
-# with one. Ending ones: left to expire, unsubscribed by their subscriber, and deleted by the owner of the topic. A mute
-# one never echoes a challenge.
+# with one; a filtered one gets only the events of a group. Ending ones: left to expire, unsubscribed by their
+# subscriber, and deleted by the owner of the topic. A mute one never echoes a challenge. A paced one consents to a
+# rate, which is lower than that of the events, and expires with what is left.
 Kind = Literal[
     "kept",
     "renewed",
@@ -19,15 +22,19 @@ Kind = Literal[
     "native-brief",
     "native-deleted",
     "mute",
+    "native-filtered",
+    "paced",
 ]
 KINDS: tuple[Kind, ...] = (
     "kept", "brief", "renewed", "native", "unsubscribed", "mute", "prolonged", "native-brief", "revoked",
-    "native-deleted",
+    "native-deleted", "native-filtered", "paced",
 )  # fmt: skip
-LASTING = frozenset({"kept", "renewed", "prolonged", "native"})
-NATIVE = frozenset({"native", "native-brief", "native-deleted"})
+LASTING = frozenset({"kept", "renewed", "prolonged", "native", "native-filtered"})
+NATIVE = frozenset({"native", "native-brief", "native-deleted", "native-filtered", "paced"})
 BRIEF = frozenset({"brief", "native-brief"})
-LONG_SECONDS, SHORT_SECONDS = 3600, 4
+LONG_SECONDS, SHORT_SECONDS, PACED_SECONDS = 3600, 4, 15
+# Requests a minute that a paced one allows.
+RATE = 30
 
 Action = Literal["subscribe", "unsubscribe", "delete"]
 
@@ -58,6 +65,11 @@ class Life:
     rejects: float = 0.2
 
 
+def wanted_group(path: str) -> int:
+    """Return the group of the events that the filter of a filtered life accepts."""
+    return int(path.rpartition("/")[2]) // len(KINDS) % GROUPS
+
+
 def life(number: int, *, seed: int, hosts: tuple[str, ...]) -> Life:
     """Return the life with that number; the same seed gives the same one."""
     rng = random.Random(f"{seed} {number}")
@@ -79,6 +91,8 @@ def _steps(kind: Kind, rng: random.Random) -> tuple[Step, ...]:
     match kind:
         case "brief" | "native-brief":
             return (Step("subscribe", secret=first, lease=SHORT_SECONDS),)
+        case "paced":
+            return (Step("subscribe", secret=first, lease=PACED_SECONDS),)
         case "renewed":
             return Step("subscribe", secret=first), Step("subscribe", later, 1)
         case "prolonged":

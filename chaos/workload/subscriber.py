@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from standardwebhooks import Webhook
 
-from chaos.workload.lives import NATIVE, Life, Step, life
+from chaos.workload.lives import NATIVE, RATE, Life, Step, life
 from chaos.workload.receiver import KEY, RESPONSES, read_head
 from testbed.receiver import Connection, Receiver, response
 
@@ -75,11 +75,13 @@ class Subscriber(Receiver):
     # Callbacks --------------------------------------------------------------------------------------------------------
 
     def handle(self, connection: Connection, head: bytes, body: bytes) -> None:
-        """Echo a challenge, or take an update."""
+        """Consent to a rate, echo a challenge, or take an update."""
         target, headers = read_head(head)
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        if head.startswith(b"GET"):
+        if head.startswith(b"OPTIONS"):
+            self.take_handshake(connection, parts.path, headers["webhook-request-origin"])
+        elif head.startswith(b"GET"):
             self.take_question(connection, parts.path, query.get("hub.mode", ""), query.get("hub.challenge", ""))
         elif b"webhook.verification" in body:
             self.take_question(connection, parts.path, "subscribe", str(json.loads(body)["challenge"]))
@@ -97,9 +99,20 @@ class Subscriber(Receiver):
         self.note("question", path, mode=mode, echoed=echoed)
         self.send(connection, response("200 OK", challenge.encode() if echoed else b"ok"))
         if echoed:
-            with self.echoed:
-                self.echoes[path] += 1
-                self.echoed.notify_all()
+            self.count_echo(path)
+
+    def take_handshake(self, connection: Connection, path: str, origin: str) -> None:
+        """Log a handshake, and consent to it."""
+        self.note("question", path, mode="subscribe", echoed=True)
+        granted = f"WebHook-Allowed-Origin: {origin}\r\nWebHook-Allowed-Rate: {RATE}\r\n"
+        self.send(connection, f"HTTP/1.1 200 OK\r\n{granted}Content-Length: 0\r\n\r\n".encode())
+        self.count_echo(path)
+
+    def count_echo(self, path: str) -> None:
+        """Let the life at a path take its next step."""
+        with self.echoed:
+            self.echoes[path] += 1
+            self.echoed.notify_all()
 
     def take_update(self, connection: Connection, path: str, headers: dict[str, str], body: bytes) -> None:
         """Log an update and answer it; some are rejected at first."""
@@ -163,8 +176,9 @@ class Subscriber(Receiver):
         """
         secret = one.secrets[step.secret or 0]
         body = {"url": callback, "events": ["push"], "format": "standard-webhooks", "secret": secret}
-        settings: dict[str, Any] = {"verify": "challenge", "auto_disable": False}
-        if one.kind == "native-brief":
+        proof = "handshake" if one.kind == "paced" else "challenge"
+        settings: dict[str, Any] = {"verify": proof, "auto_disable": False}
+        if one.kind in {"native-brief", "paced"}:
             settings["expires_at"] = (datetime.now(UTC) + timedelta(seconds=step.lease)).isoformat()
         try:
             answer = self.request("POST", "/v1/webhooks", json=body | settings)

@@ -1,5 +1,6 @@
 """The fault harness's rule about subscriptions: a correct history passes, and each broken one is rejected."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from chaos.checkers.rules import check
 from chaos.checkers.subscriptions import gather, untested_subscriptions, wrong_subscriptions
 from chaos.history import History, Interruption, Note, Published, Seen, read_notes
-from chaos.workload.lives import KINDS, LASTING, LONG_SECONDS, SHORT_SECONDS, life
+from chaos.workload.events import GROUP, GROUPS, group_of, make
+from chaos.workload.lives import KINDS, LASTING, LONG_SECONDS, PACED_SECONDS, SHORT_SECONDS, life, wanted_group
 from chaos.workload.subscriber import signed_with
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -80,9 +82,26 @@ UNSUBSCRIBED = replace(
     ],
     seen=[seen(11.2), Seen(1, "/kept", 31.2, 11.1, 5000, 31.1)],
 )
+# The filter of the path with the number 0 accepts the group 0, which has the events whose number three divides.
+FILTERED = replace(
+    KEPT,
+    notes=[*made("/0", "native-filtered", secret=0), update("one-3", 12.2, "/0", signature="0")],
+    published=[published("one-3", 12), published("one-4", 12)],
+    seen=[seen(11.2, "/0")],
+)
+# A request every one and a half seconds, instead of two, is made up for by what may come at once.
+PACED = replace(
+    KEPT,
+    notes=[
+        *made("/0", "paced", lease=PACED_SECONDS, secret=0),
+        *(update(f"one-{number}", 12 + number * 1.5, "/0", signature="0") for number in range(8)),
+    ],
+    published=[published(f"one-{number}", 12) for number in range(20)],
+    seen=[seen(11.2, "/0", ends=27.0)],
+)
 
 
-@pytest.mark.parametrize("history", [KEPT, RENEWED, BRIEF, UNSUBSCRIBED])
+@pytest.mark.parametrize("history", [KEPT, RENEWED, BRIEF, UNSUBSCRIBED, FILTERED, PACED])
 def test_what_ought_to_happen_breaks_no_rule(history: History) -> None:
     assert check(history) == []
 
@@ -106,6 +125,21 @@ def test_an_update_that_must_not_come_is_found(history: History, more: Note, wro
     late = [update("one", 13)] if more.what == "denied" else []
     problems = list(wrong_subscriptions(replace(history, notes=[*history.notes, more, *late])))
     assert [problem for problem in problems if wrong in problem]
+
+
+def test_an_event_that_a_filter_rejects_is_found_and_so_is_one_that_it_accepts_and_that_is_missed() -> None:
+    more = replace(FILTERED, notes=[*FILTERED.notes, update("one-4", 12.3, "/0", signature="0")])
+    assert list(wrong_subscriptions(more)) == ["/0 got one-4, which its filter rejects"]
+    less = replace(FILTERED, notes=[one for one in FILTERED.notes if one.what != "update"])
+    assert list(wrong_subscriptions(less)) == ["/0 missed one-3, published 0.8 s after it was proved"]
+
+
+def test_requests_beyond_the_pace_of_an_allowed_rate_are_found_unless_the_machine_had_stalled() -> None:
+    *others, last = PACED.notes
+    hasty = replace(PACED, notes=[*others, last._replace(at=21.1), last._replace(at=21.2), last._replace(at=21.3)])
+    assert list(wrong_subscriptions(hasty)) == ["/0 got 8 requests within 9.1 s, but allows 30 a minute"]
+    stalled = replace(hasty, interruptions=[Interruption("stalled", 16, 21, None, is_kill=False, kind="machine")])
+    assert list(wrong_subscriptions(stalled)) == []
 
 
 def test_a_request_that_was_on_its_way_is_no_violation() -> None:
@@ -173,3 +207,12 @@ def test_a_log_is_read_as_it_is_written() -> None:
         ['{"what": "update", "path": "/a", "at": 1.0, "key": "k", "signature": "none", "answer": "200"}']
     )
     assert gather([one], [])[0].updates == [update("k", 1.0, "/a")]
+
+
+def test_filters_accept_each_group_and_each_event_has_one() -> None:
+    number = KINDS.index("native-filtered")
+    lives = [life(number + turn * len(KINDS), seed=1, hosts=HOSTS) for turn in range(GROUPS)]
+
+    assert {wanted_group(one.path) for one in lives} == set(range(GROUPS))
+    made = [make(each, seed=1, route="single") for each in range(GROUPS)]
+    assert [json.loads(one.line)["data"][GROUP] for one in made] == [group_of(one.key) for one in made]
