@@ -15,42 +15,70 @@ Verdict = Literal["ok", "fault", "waiting"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An invariant, the query for its violations, and what a violation means to an operator."""
+    """An invariant, the query for its violations, and what a violation means to an operator.
+
+    ``of_filtered`` returns lines with a filter and an event's data; those whose data passes the filter are violations,
+    too.
+    """
 
     name: str
     invariant: str
     sql: str
     meaning: str
     broken: Verdict = "fault"
+    of_filtered: str = ""
 
 
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
 # topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
 # subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
-# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out, and
-# so are those with a filter, because the data of events is not read.
+# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
 _MISSING_DELIVERIES = f"""
-SELECT DISTINCT e.id || ' to webhook ' || w.uid
 FROM (
-    SELECT wanted.id, organization_id, wanted.repository_id, wanted.accepted_at, subscription.webhook_id
+    SELECT wanted.id, organization_id, wanted.repository_id, wanted.accepted_at, subscription.webhook_id,
+           subscription.payload_filter
     FROM (SELECT e.id, e.organization_id, e.repository_id, e.accepted_at, topic, scope
           FROM hookhub_event e
           CROSS JOIN unnest(e.topics) AS topic CROSS JOIN unnest(ARRAY[0, e.repository_id]) AS scope
           WHERE e.webhook_id IS NULL AND e.accepted_at >= %(horizon)s
           OFFSET 0) AS wanted
-    JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic
+    JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic,
+                 payload_filter
           FROM hookhub_webhook
           OFFSET 0) AS subscription USING (organization_id, scope, topic)
     UNION ALL
-    SELECT id, organization_id, repository_id, accepted_at, webhook_id FROM hookhub_event WHERE webhook_id IS NOT NULL
+    SELECT id, organization_id, repository_id, accepted_at, webhook_id, NULL
+    FROM hookhub_event WHERE webhook_id IS NOT NULL
 ) AS e
 JOIN hookhub_webhook w ON w.id = e.webhook_id AND w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
-WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL AND w.payload_filter IS NULL
+WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND {LEASE_LASTS} AND NOT {IS_UNVERIFIED}
   AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
 """
+_SETTLED = "greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
+_IN_DOUBT = f"greatest(w.created_at, w.changed_at) <= e.accepted_at AND NOT {_SETTLED}"
+
+
+def _missing(changed: str) -> str:
+    """Return the query for the missing deliveries of webhooks without a filter, by when these were changed."""
+    return f"""
+    SELECT DISTINCT e.id || ' to webhook ' || w.uid {_MISSING_DELIVERIES} AND e.payload_filter IS NULL AND {changed}
+    """
+
+
+def _missing_of_filtered(changed: str) -> str:
+    """Return the query for those of webhooks with a filter, which PostgreSQL cannot apply to all data."""
+    return f"""
+    SELECT missing.event_id || ' to webhook ' || w.uid, w.payload_filter::text, e.payload
+    FROM (
+        SELECT DISTINCT e.id AS event_id, w.id AS webhook_id
+        {_MISSING_DELIVERIES} AND e.payload_filter IS NOT NULL AND {changed}
+    ) AS missing
+    JOIN hookhub_event e ON e.id = missing.event_id
+    JOIN hookhub_webhook w ON w.id = missing.webhook_id
+    """
 
 
 def _orphans(table: str, column: str, *, of: str, key: str = "id") -> str:
@@ -69,21 +97,20 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "events-without-delivery",
         "every event has a delivery for each matching webhook",
-        f"{_MISSING_DELIVERIES} AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at",
+        _missing(_SETTLED),
         "These events were never delivered to these webhooks. If `prune --older-than` deleted the deliveries, "
         "pass the same number of days as --within.",
+        of_filtered=_missing_of_filtered(_SETTLED),
     ),
     Check(
         "events-in-doubt",
         "no webhook was changed just before an event that it did not receive",
         # Whether the event was fanned out before or after the change is unknown.
-        f"""{_MISSING_DELIVERIES}
-          AND greatest(w.created_at, w.changed_at) <= e.accepted_at
-          AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
-        """,
+        _missing(_IN_DOUBT),
         "Each event came so soon after a change of the webhook that it may have been matched against the old "
         "subscription: probably no loss.",
         broken="waiting",
+        of_filtered=_missing_of_filtered(_IN_DOUBT),
     ),
     Check(
         "events-not-fanned-out",

@@ -263,6 +263,31 @@ def test_a_missing_delivery_is_a_fault_only_if_the_webhook_matches(
     assert verdicts(now=now) == ({"events-without-delivery": ("fault", 1)} if matches else {})
 
 
+def test_a_webhook_with_a_filter_misses_what_its_filter_accepts_and_what_is_meant_for_it_alone(
+    forge: Forge, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now - HOUR)
+    Webhook.objects.filter(pk=webhook.pk).update(payload_filter={"a": 1})
+    # PostgreSQL cannot represent the NUL.
+    data = [{"a": 1.0, "text": "\0"}, {"a": True}, [1]]
+    wanted, *_ = pipeline.accept([forge.event(now=now, data=each) for each in data], now=now)
+    redelivery.ping(webhook, now=now)
+    pipeline.fan_out(now=now)
+    assert Delivery.objects.count() == 2
+    assert verdicts(now=now) == {}
+
+    Delivery.objects.filter(event_id=wanted.id).delete()
+    assert verdicts(now=now) == {"events-without-delivery": ("fault", 1)}
+    [found] = [each for each in invariants.check_all(now=now) if each.count]
+    assert found.sample == (f"{wanted.id} to webhook {webhook.uid}",)
+    assert verdicts(now=now, settling=2 * HOUR) == {"events-in-doubt": ("waiting", 1)}
+
+    Delivery.objects.all().delete()
+    assert verdicts(now=now) == {"events-without-delivery": ("fault", 2)}
+    forge.webhook(now=now - HOUR)
+    assert verdicts(now=now) == {"events-without-delivery": ("fault", 5)}
+
+
 def test_a_webhook_of_another_repository_misses_nothing(forge: Forge, receiver: Receiver, now: datetime) -> None:
     elsewhere = forge.organization.repositories.create(name="gadgets")
     forge.webhook(now=now - HOUR, repository=elsewhere)
