@@ -99,12 +99,25 @@ def of_code() -> Iterator[Message]:
         source = path.read_text()
         if "gettext" not in source:
             continue
-        for node in ast.walk(ast.parse(source)):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in CALLS:
+        tree = ast.parse(source)
+        calls = names_of_calls(tree)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in calls:
                 continue
             texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             if texts:
-                yield (texts[0], texts[1]) if node.func.id.startswith("ngettext") else texts[0]
+                yield (texts[0], texts[1]) if calls[node.func.id].startswith("ngettext") else texts[0]
+
+
+def names_of_calls(tree: ast.Module) -> dict[str, str]:
+    """Return the functions of gettext by the names that a module imports them as, such as ``_``."""
+    return {
+        alias.asname or alias.name: alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "django.utils.translation"
+        for alias in node.names
+        if alias.name in CALLS
+    }
 
 
 def of_tables() -> Iterator[str]:
