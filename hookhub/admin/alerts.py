@@ -4,13 +4,14 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries.rates import TooMany
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, PluralTitle, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
@@ -76,6 +77,24 @@ class AlertChannelAdmin(ObjectActions, PluralTitle):
         if made.secret is not None:
             shown = format_html("Signing secret: <code>{}</code> Copy it now. It is not shown again.", made.secret)
             self.message_user(request, shown, messages.WARNING)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show an error that occurs only when the channel is stored, such as one channel too many."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except InvalidFields as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except TooMany as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except AlertChannel.DoesNotExist as error:
+            raise Http404 from error
+        return HttpResponseRedirect(request.get_full_path())
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one channel as the API does."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from smtplib import SMTPException
 
 from django.core.mail import EmailMultiAlternatives
+from django.db import Error
 
 from deliveries import vault
 from deliveries.formats import Format, format_of
@@ -28,6 +29,10 @@ Type = AlertChannel.Type
 # The deadline of one request: other alerts wait for the batch.
 TIMEOUT = timedelta(seconds=5)
 MAX_ANSWER = 1024
+# After this many e-mails in a row that the mail server did not take, none of the batch is tried: one address at which
+# it fails must not stop all others.
+MAX_UNTAKEN = 2
+UNWRITTEN = "It could not be written; the server's log has the reason."
 
 
 def send_due(*, now: datetime) -> int:
@@ -73,6 +78,11 @@ def _send_requests(claims: Sequence[Claim], *, now: datetime) -> Iterable[tuple[
                 sender.start(request_of(claim, now=now), token=index)
             except vault.Unreadable as error:
                 yield claim, Rejected(f"The URL or the secret cannot be decrypted: {error}")
+            except Error:
+                raise
+            except Exception:  # One alert that cannot be written must not keep all others from being sent.
+                log.exception("Could not write alert %s", claim.alert.pk)
+                yield claim, Rejected(UNWRITTEN)
         while sender.in_flight:
             for token, exchange in sender.wait(timedelta(seconds=1)):
                 claim = claims[int(str(token))]
@@ -152,12 +162,12 @@ def result_of(exchange: Exchange, *, wire_format: Format, now: datetime) -> Resu
 
 
 def _send_mails(claims: Sequence[Claim], *, now: datetime) -> int:
-    """Send e-mails one after the other and record each; without a mail server, only the first is tried."""
-    done, away = 0, None
+    """Send e-mails one after the other and record each; without a mail server, only MAX_UNTAKEN are tried."""
+    done, untaken, last = 0, 0, None
     for claim in claims:
-        result = away or send_mail(claim)
-        if isinstance(result, Postponed) and result.is_kept:
-            away = result
+        result = last if untaken >= MAX_UNTAKEN and last is not None else send_mail(claim)
+        is_untaken = isinstance(result, Postponed) and result.is_kept
+        untaken, last = (untaken + 1, result) if is_untaken else (0, None)
         done += queue.record(claim, result, now=now)
     return done
 
@@ -171,11 +181,11 @@ def send_mail(claim: Claim) -> Result:
     if not addresses:
         log.warning("Could not send %s: no owner of %s has an e-mail address", what, alert.organization)
         return Rejected("No owner of the organization has an e-mail address.")
-    wording = wording_of(alert, alert.webhook)
-    text, html = rendering.email(wording)
-    mail = EmailMultiAlternatives(f"[HookHub] {wording.subject}", text, None, addresses)
-    mail.attach_alternative(html, "text/html")
     try:
+        wording = wording_of(alert, alert.webhook)
+        text, html = rendering.email(wording)
+        mail = EmailMultiAlternatives(f"[HookHub] {wording.subject}", text, None, addresses)
+        mail.attach_alternative(html, "text/html")
         mail.send()
     except (SMTPException, OSError) as error:
         reason = on_one_line(str(error))
@@ -188,4 +198,9 @@ def send_mail(claim: Claim) -> Result:
             return Postponed(f"The mail server rejected it for now: {reason}")
         log.exception("The mail server rejected %s", what)
         return Rejected(f"The mail server rejected it: {reason}")
+    except Error:
+        raise
+    except Exception:  # As above.
+        log.exception("Could not write %s", what)
+        return Rejected(UNWRITTEN)
     return Sent()

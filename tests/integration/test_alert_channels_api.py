@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
 from deliveries.models import AuditEntry, Repository, Webhook
@@ -134,6 +136,30 @@ def test_who_may_only_read_changes_nothing_and_who_publishes_sees_nothing(
     assert looks == [200 if scope == Scope.READ else 403] * 3
     assert changes == [403] * 4
     assert (AlertChannel.objects.get().name, Alert.objects.count()) == ("", 0)
+
+
+def test_a_repository_takes_its_channels_with_it(forge: Forge, caller: Caller) -> None:
+    made(caller, repository="widgets")
+    kept = made(caller)["id"]
+
+    assert Caller.of(forge.organization).delete("/v1/repositories/widgets").status_code == 204
+
+    assert [str(channel.pk) for channel in AlertChannel.objects.all()] == [kept]
+    assert AuditEntry.objects.filter(action="alert_channel.deleted").count() == 1
+
+
+def test_one_channel_too_many_is_said_in_the_admin(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "MAX_CHANNELS", 0)
+    client = Client()
+    client.force_login(User.objects.create_superuser("op", "op@example.com"))
+    fields = {"organization": forge.organization.pk, "type": "email", "kinds": "disabled", "from_percent": "50"}
+
+    page = client.post("/admin/hookhub/alertchannel/add/", fields, follow=True).content.decode()
+    refused = client.post("/admin/hookhub/alertchannel/add/", {**fields, "recipients": "nobody"}).content.decode()
+
+    assert "has 0 alert channels, the maximum" in page
+    assert "must be e-mail addresses" in refused
+    assert AlertChannel.objects.count() == 0
 
 
 def test_a_stranger_finds_nothing(forge: Forge, caller: Caller, now: datetime) -> None:

@@ -391,11 +391,30 @@ def test_an_inner_address_is_refused_when_it_is_set_and_when_it_is_sent_to(forge
     assert states() == [("test", "pending")]
 
 
-def test_without_a_mail_server_one_email_is_tried_and_none_given_up(
+def test_an_alert_that_cannot_be_written_stops_no_other(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel(forge, now=now, type="slack")
+    channel(forge, now=now, type="email", recipients=["ops@acme.example"])
+    works = channel(forge, now=now)
+    fail(forge.webhook(now=now), now=now)
+
+    def break_down(*_args: object) -> object:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sending, "wording_of", break_down)
+    assert notify(now=now) == 3
+
+    assert states(channel=works) == [("disabled", "sent")]
+    assert sorted(Alert.objects.values_list("state", flat=True)) == ["failed", "failed", "sent"]
+    assert caplog.text.count("Could not write") == 2
+
+
+def test_without_a_mail_server_two_emails_are_tried_and_none_given_up(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner(forge)
-    for number in range(3):
+    for number in range(4):
         fail(forge.webhook(now=now, name=f"hook {number}"), now=now)
     tried: list[object] = []
 
@@ -408,9 +427,9 @@ def test_without_a_mail_server_one_email_is_tried_and_none_given_up(
         assert notify(now=now) == 0
         assert notify(now=now + 3 * DAY) == 0
 
-    assert len(tried) == 2
-    assert notify(now=now + 4 * DAY) == 3
-    assert len(mail.outbox) == 3
+    assert len(tried) == 2 * sending.MAX_UNTAKEN
+    assert notify(now=now + 4 * DAY) == 4
+    assert len(mail.outbox) == 4
 
 
 def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_the_channel(

@@ -131,6 +131,19 @@ def test_what_nothing_disables_is_not_announced(
     assert announced() == []
 
 
+def test_what_is_retried_since_before_the_last_success_disables_nothing(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    outage(forge, sender, now=now)
+    forge.receiver.answers["/"] = [Answer(200), Answer(500)]
+    for minutes in (1, 2):
+        forge.accept(now=now + minutes * MINUTE)
+        deliver_due(sender, now=now + minutes * MINUTE)
+
+    assert [look(now + 6 * MINUTE), look(now + 8 * MINUTE)] == [0, 1]
+    assert announced() == [("failing", 50)]
+
+
 def test_what_was_not_retried_disables_nothing(forge: Forge, sender: Sender, now: datetime) -> None:
     outage(forge, sender, now=now)
     Delivery.objects.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
