@@ -155,7 +155,7 @@ def _read(
         **limits,
     }  # fmt: skip
     with sql.transaction():
-        sql.run(PREFER_INDEXES, {})
+        sql.run(sql.PREFER_ORDERED_INDEXES, {})
         ids, end, is_cut = sql.run(statement, parameters, commits=True)[0]
     if len(ids) > most:
         return Found(ids[:most], ids[most - 1])
@@ -173,13 +173,6 @@ def _limits_of(wanted: LogFilter, log: Log, *, most: int, reads_payloads: bool, 
     # All of a page may be of one webhook.
     return {"each": max(most + 1, read // max(1, len(log.webhooks))), "read": read, "most": most + 1}
 
-
-# A plan that knows neither the limits nor the span of ids takes the one for a tenth of the rows, and the other for few
-# rows. Either makes it read and sort all rows of a webhook.
-PREFER_INDEXES = """
-SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true),
-       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)
-"""
 
 # Whether to newer ones: the order, from which end a webhook's rows were read, and the id to assume if all were read.
 DIRECTIONS = {

@@ -1,4 +1,7 @@
-"""Runs replays: redelivers what a filter selects in batches, each with its progress in one transaction."""
+"""Runs replays: redelivers what a filter selects, or delivers what a webhook never got, in batches.
+
+Each batch and its progress are one transaction.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -9,9 +12,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils.dateparse import parse_datetime
 
-from deliveries import audit
+from deliveries import audit, missing
 from deliveries.db.ids import first_id_at
-from deliveries.models import Organization
+from deliveries.missing import Span
+from deliveries.models import Event, Organization, Webhook
 from deliveries.redelivery import Selection, make_due
 from hookhub.audited import replay_target
 from hookhub.models import Replay
@@ -21,6 +25,8 @@ log = logging.getLogger("hookhub.replays")
 BATCH = 500
 # The limit of one scheduler tick for all replays together.
 BATCHES_A_TICK = 10
+# Of the events of a period, no more are counted beforehand.
+MAX_COUNTED = 100_000
 
 
 def start(
@@ -45,6 +51,35 @@ def start(
         after = {"filter": replay.asked, "total": replay.total}
         audit.record("replay.started", target=replay_target(replay), after=after, now=now)
     return replay
+
+
+def start_missing(webhook: Webhook, *, after: datetime, before: datetime, now: datetime) -> Replay:
+    """Create a replay of the events of a period that an active webhook never got; its ``total`` are all of the period.
+
+    Nothing older than retention keeps is looked for.
+    """
+    span = span_of(after, before, now=now)
+    within = Event.objects.filter(organization=webhook.organization_id, id__gt=span.after, id__lte=span.upto)
+    with transaction.atomic():
+        replay = Replay.objects.create(
+            organization=webhook.organization,
+            kind=Replay.Kind.MISSING,
+            asked={"webhook": str(webhook.uid), "after": after.isoformat(), "before": before.isoformat()},
+            selection={"webhook_id": webhook.pk},
+            total=within.order_by()[:MAX_COUNTED].count(),
+            done_upto=span.after,
+            upto=span.upto,
+            created_at=now,
+            touched_at=now,
+        )
+        shown = {"kind": replay.kind, "filter": replay.asked}
+        audit.record("replay.started", target=replay_target(replay), after=shown, now=now)
+    return replay
+
+
+def span_of(after: datetime, before: datetime, *, now: datetime) -> Span:
+    """Return the events of a period, without those that retention may delete meanwhile."""
+    return Span.of(max(after, now - settings.HOOKHUB_RETENTION), before, now=now)
 
 
 def cancel(replay: Replay, *, now: datetime) -> bool:
@@ -86,6 +121,8 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
     replay = running.first()
     if replay is None:
         return 0
+    if replay.kind == Replay.Kind.MISSING:
+        return _deliver_missing(replay, now=now)
     left = selection_of(replay).deliveries().filter(id__lte=replay.upto).order_by("id")
     if replay.done_upto is not None:
         left = left.filter(id__gt=replay.done_upto)
@@ -102,6 +139,26 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
         replay.total = replay.examined
     replay.save()
     return count
+
+
+def _deliver_missing(replay: Replay, *, now: datetime) -> int:
+    """Do one batch of a locked replay; cancel it if its webhook no longer gets events, which it may get later."""
+    webhook = Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]).first()
+    if webhook is None or webhook.status(now=now) != Webhook.Status.ACTIVE:
+        replay.state, replay.finished_at = Replay.State.CANCELLED, now
+        replay.save()
+        return 0
+    batch = missing.deliver(webhook, Span(replay.done_upto or replay.upto, replay.upto), now=now)
+    if batch is None:
+        return 0
+    replay.examined += batch.examined
+    replay.redelivered += batch.delivered
+    replay.done_upto = batch.upto or replay.done_upto
+    replay.total = max(replay.total, replay.examined)
+    if batch.is_last:
+        replay.state, replay.finished_at, replay.total = Replay.State.FINISHED, now, replay.examined
+    replay.save()
+    return batch.delivered
 
 
 def as_json(selection: Selection) -> dict[str, object]:

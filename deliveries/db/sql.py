@@ -173,6 +173,19 @@ def _set_preferences(*, connection: BaseDatabaseWrapper, **_: object) -> None:
         cursor.execute(PREFER_INDEXES)
 
 
+# Batches that delete events, and those that create deliveries of old ones, are serialized: an event must not be deleted
+# by a statement that began before it got a delivery. An arbitrary number, the same in every process of a deployment.
+RETENTION_LOCK = 7_305_663
+LOCK_RETENTION = "SELECT pg_advisory_xact_lock(%(key)s)"
+
+# For reading the next rows of a log, in the order of an index, in one transaction. A plan that knows neither the limit
+# nor the span of ids takes the one for a tenth of the rows, and the other for few rows. Either makes it read and sort
+# all of them.
+PREFER_ORDERED_INDEXES = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)
+"""
+
 # For transactions that need not wait for the WAL flush: if the server crashes, their work is lost as a whole and done
 # again. Nothing is sent because of it before a claim commits, and that commit flushes all earlier WAL.
 ASYNC_COMMIT = "set_config('synchronous_commit', 'off', true)"

@@ -23,8 +23,6 @@ BATCH_TARGET = timedelta(milliseconds=50)
 TICK_BUDGET = timedelta(milliseconds=300)
 # How often a pass starts. Rows that a pass skips, because they are unfinished or locked, are read again by the next.
 PASS_INTERVAL = timedelta(hours=1)
-# An arbitrary number, the same in every process of a deployment.
-BATCH_LOCK = 7_305_663
 
 Id = UUID | int
 
@@ -190,7 +188,7 @@ class PrunePass:
         started = time.monotonic()
         try:
             with transaction.atomic():
-                sql.run(BEGIN_BATCH, {"key": BATCH_LOCK})
+                sql.run(BEGIN_BATCH, {"key": sql.RETENTION_LOCK})
                 rows_read, last, deliveries, events = sql.run(statement, parameters)[0]
         finally:
             # Also after a failure: a batch that timed out is retried with fewer rows.

@@ -42,6 +42,8 @@ SUMMARIES: Mapping[str, str] = {
     "POST /v1/webhooks/{uid}/ping": "Ping a webhook",
     "POST /v1/webhooks/{uid}/verify": "Verify a webhook's URL",
     "POST /v1/webhooks/{uid}/test": "Send a test event to a webhook",
+    "GET /v1/webhooks/{uid}/replay-missing": "Count the events that a webhook never got",
+    "POST /v1/webhooks/{uid}/replay-missing": "Deliver the events that a webhook never got",
     "GET /v1/alert-channels": "List alert channels",
     "POST /v1/alert-channels": "Create an alert channel",
     "GET /v1/alert-channels/{uid}": "Get an alert channel",

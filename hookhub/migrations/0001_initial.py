@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
             name='Replay',
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('kind', models.CharField(choices=[('redelivery', 'Redelivery'), ('missing', 'Missing')], default='redelivery', max_length=10)),
                 ('asked', models.JSONField()),
                 ('selection', models.JSONField()),
                 ('state', models.CharField(choices=[('running', 'Running'), ('finished', 'Finished'), ('cancelled', 'Cancelled')], default='running', max_length=10)),

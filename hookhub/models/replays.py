@@ -10,7 +10,15 @@ from deliveries.models import Organization, new_id
 
 
 class Replay(models.Model):
-    """A request to redeliver many deliveries, processed in batches; its counters are its progress."""
+    """A request to deliver many events again, or for the first time, in batches; its counters are its progress.
+
+    ``kind`` says what it goes through. To redeliver: deliveries. For what is missing: the events of a period, of which
+    it delivers those that a webhook never got; ``redelivered`` then counts these.
+    """
+
+    class Kind(models.TextChoices):
+        REDELIVERY = "redelivery"
+        MISSING = "missing"
 
     class State(models.TextChoices):
         RUNNING = "running"
@@ -19,6 +27,7 @@ class Replay(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.REDELIVERY)
     # The filter as the caller wrote it, for display, and as the engine needs it to find the next batch.
     asked = models.JSONField()
     selection = models.JSONField()
@@ -26,9 +35,9 @@ class Replay(models.Model):
     total = models.PositiveIntegerField()
     examined = models.PositiveIntegerField(default=0)
     redelivered = models.PositiveIntegerField(default=0)
-    # Every delivery up to and including this id has been processed.
+    # Every delivery or event up to and including this id has been processed.
     done_upto = models.UUIDField(null=True)
-    # Deliveries created after the replay are excluded, or it might never end.
+    # What was created after the replay is excluded, or it might never end.
     upto = models.UUIDField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # Replays take turns, least recently touched first: one organization's million deliveries must not delay others.

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from deliveries.db import arrays, sql
 from deliveries.db.ids import time_of
-from deliveries.log_search import LAST_ID, PREFER_INDEXES
+from deliveries.log_search import LAST_ID
 from deliveries.models import AuditEntry
 from deliveries.plain_text import printable
 from hookhub import portal_sessions
@@ -138,7 +138,7 @@ def find_of_webhooks(session: PortalSession, before: UUID | None) -> tuple[list[
 
 def _read(statement: str, bounds: Mapping[str, object]) -> list[sql.Row]:
     with sql.transaction():
-        sql.run(PREFER_INDEXES, {})
+        sql.run(sql.PREFER_ORDERED_INDEXES, {})
         return sql.run(statement, bounds, commits=True)
 
 

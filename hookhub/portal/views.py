@@ -4,20 +4,20 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import redelivery, timeseries
 from deliveries.models import Attempt, Delivery, Event, Webhook
-from deliveries.redelivery import Selection
 from deliveries.webhooks import lifecycle
-from hookhub import charts, portal_sessions, replays
+from hookhub import charts, portal_sessions
 from hookhub.explanations import explain
-from hookhub.models import PortalSession, Replay
+from hookhub.models import PortalSession
 from hookhub.portal.access import for_session, refused
 from hookhub.portal.pages import chart, delivery_of, page, webhook_of
+from hookhub.portal.replay_pages import SINCE
 from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
 
 WEBHOOKS_SHOWN = 50
@@ -26,13 +26,6 @@ WEBHOOKS_IN_CHART = 200
 DAY = timedelta(days=1)
 MAX_DIGITS = 6
 ATTEMPTS_SHOWN = 50
-# How far back a bulk redelivery may reach.
-SINCE = {
-    "1h": timedelta(hours=1),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}
 
 
 @require_safe
@@ -109,35 +102,3 @@ def redeliver(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRe
         return refused(request, session)
     redelivery.redeliver([delivery_of(session, uid).pk], now=timezone.now())
     return redirect("portal:delivery", uid=uid)
-
-
-@require_POST
-@for_session
-def redeliver_failed(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
-    """Send again what failed at a webhook within the chosen time, and lead to the page with the progress."""
-    if not session.may_manage:
-        return refused(request, session)
-    now, found = timezone.now(), webhook_of(session, uid)
-    since = SINCE.get(request.POST.get("since", ""))
-    if since is None:
-        raise Http404
-    selection = Selection(session.organization_id, webhook_id=found.pk, states=("failed",), after=now - since)
-    replay = replays.start(session.organization, selection=selection, now=now)
-    return redirect("portal:replay", uid=replay.pk)
-
-
-@require_safe
-@for_session
-def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
-    """Show the progress of a bulk redelivery; the page is refreshed until it is done."""
-    started = Replay.objects.filter(pk=uid, organization=session.organization_id).first()
-    if started is None:
-        raise Http404
-    of_session = portal_sessions.webhooks_of(session).select_related("repository")
-    # A replay of more than one webhook was not started here.
-    found = of_session.filter(pk__in=[replays.selection_of(started).webhook_id or 0]).first()
-    if found is None:
-        raise Http404
-    is_running = started.state == Replay.State.RUNNING
-    context = {"replay": started, "webhook": webhook_row(found, now=timezone.now()), "is_running": is_running}
-    return page(request, session, "replay.html", context)

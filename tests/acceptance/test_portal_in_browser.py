@@ -153,7 +153,7 @@ def test_axe_finds_nothing_serious_on_any_page(
     addresses = ["/portal/", of_webhook, page.url, delivery, used, "/", new, wrong := f"{new}#wrong"]
     addresses += [f"{of_webhook}/{name}" for name in ("settings", "secret", "test", "disable", "enable", "delete")]
     addresses += ["/portal/deliveries?status=x", "/portal/event-types", "/portal/event-types/ping", "/portal/activity"]
-    addresses += ["/portal/alerts", "/portal/alerts/new", f"{of_webhook}/verification"]
+    addresses += ["/portal/alerts", "/portal/alerts/new", f"{of_webhook}/verification", f"{of_webhook}/never-sent"]
     for address in addresses:
         page.goto(address)
         if address == wrong:

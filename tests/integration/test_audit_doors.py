@@ -231,6 +231,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     ),
     ("POST", "v1/portal-sessions"): ("portal_session.created", lambda w: ("/v1/portal-sessions", {})),
     ("DELETE", "v1/portal-sessions/<str:uid>"): ("portal_session.revoked", lambda w: (portal_session(w), None)),
+    ("POST", "v1/webhooks/<str:uid>/replay-missing"): (
+        "replay.started",
+        lambda w: (f"/v1/webhooks/{w.webhook.uid}/replay-missing", {"after": "2026-03-04T00:00:00Z"}),
+    ),
     ("POST", "v1/replays"): ("replay.started", lambda w: ("/v1/replays", {"state": ["failed"]})),
     ("POST", "v1/replays/<str:uid>/cancel"): (
         "replay.cancelled",

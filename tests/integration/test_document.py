@@ -149,6 +149,8 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("POST", "/v1/webhooks/{uid}/ping", uid=good)
     call("POST", "/v1/webhooks/{uid}/verify", uid=good)
     call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
+    call("GET", "/v1/webhooks/{uid}/replay-missing", uid=good, query="?after=2026-03-04T00:00:00Z")
+    call("POST", "/v1/webhooks/{uid}/replay-missing", {"after": "2026-03-04T00:00:00Z"}, uid=good)
     call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
     call("GET", "/v1/webhooks/{uid}/timeseries", uid=slack["id"], query="?step=day")
     call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])

@@ -204,7 +204,7 @@ def test_a_search_reads_an_index(
     plans = ""
     with transaction.atomic():
         forget_statistics()
-        sql.run(log_search.PREFER_INDEXES, {})
+        sql.run(sql.PREFER_ORDERED_INDEXES, {})
         # Among few rows, to sort all of them costs as little as anything else.
         sql.run("SELECT set_config('enable_sort', 'off', true)", {})
         for statement, parameters in asked.items():

@@ -142,4 +142,4 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
 
     class Meta:
         model = Replay
-        fields = ("id", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")
+        fields = ("id", "kind", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")

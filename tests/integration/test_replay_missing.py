@@ -1,0 +1,166 @@
+"""Doors to what a webhook never got: `/v1/webhooks/{id}/replay-missing`, and the portal's page with its progress."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from deliveries.models import AuditEntry, Delivery, Webhook
+from hookhub import replays
+from hookhub.models import ApiKey, Replay, Scope
+from hookhub.portal.replay_pages import percent_done
+from tests.api import Caller
+from tests.portal import press, shown, token_of, visitor
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def caller(forge: Forge) -> Caller:
+    return Caller.of(forge.organization)
+
+
+@pytest.fixture
+def webhook(forge: Forge) -> Webhook:
+    """Return a webhook that missed three events of today and one of last week."""
+    now = timezone.now()
+    for age in (timedelta(days=6), 3 * HOUR, 2 * HOUR, HOUR):
+        forge.accept(now=now - age)
+    return forge.webhook(now=now - timedelta(minutes=1), name="late")
+
+
+def progress_shown(browser: Client, address: str) -> str:
+    """Return the page of a replay, which reloads itself where there are no scripts."""
+    answer = browser.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def begin(hours: int) -> str:
+    return (timezone.now() - hours * HOUR).isoformat()
+
+
+def test_the_api_counts_and_delivers_and_shows_the_progress(caller: Caller, webhook: Webhook) -> None:
+    address = f"/v1/webhooks/{webhook.uid}/replay-missing"
+
+    counted = caller.get(f"{address}?after={begin(24).replace('+', '%2B')}")
+    assert counted.json() == {"events": 3, "is_at_least": False}
+    answer = caller.post(address, {"after": begin(24)})
+    made = answer.json()
+    assert (answer.status_code, answer["Location"]) == (202, f"/v1/replays/{made['id']}")
+    assert (made["kind"], made["state"], made["total"], made["redelivered"]) == ("missing", "running", 3, 0)
+    replays.run_replays(now=timezone.now())
+
+    done = caller.get(f"/v1/replays/{made['id']}").json()
+    assert (done["state"], done["examined"], done["redelivered"]) == ("finished", 3, 3)
+    assert Delivery.objects.filter(webhook=webhook).count() == 3
+    assert AuditEntry.objects.latest("id").action == "replay.started"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, "after"),
+        ({"after": "yesterday"}, "after"),
+        ({"after": "2026-03-04T00:00:00Z", "before": "2026-03-03T00:00:00Z"}, "before"),
+        ({"after": "2026-03-04T00:00:00Z", "type": "push"}, "type"),
+        ({"after": None}, "after"),
+        ({"after": 5}, "after"),
+    ],
+)
+def test_bad_fields_are_named(caller: Caller, webhook: Webhook, fields: dict[str, Any], named: str) -> None:
+    answer = caller.post(f"/v1/webhooks/{webhook.uid}/replay-missing", fields)
+
+    assert answer.status_code == 422
+    assert named in {each["field"] for each in answer.json()["error"]["fields"]}
+    assert not Replay.objects.exists()
+
+
+def test_a_webhook_that_is_not_active_gets_none(caller: Caller, webhook: Webhook) -> None:
+    Webhook.objects.filter(pk=webhook.pk).update(disabled_at=timezone.now(), disabled_reason="by_owner")
+
+    assert caller.post(f"/v1/webhooks/{webhook.uid}/replay-missing", {"after": begin(24)}).status_code == 409
+    assert not Replay.objects.exists()
+
+
+@pytest.mark.parametrize(("scope", "read", "write"), [(Scope.PUBLISH, 403, 403), (Scope.READ, 200, 403)])
+def test_a_key_needs_the_scope(forge: Forge, webhook: Webhook, scope: Scope, read: int, write: int) -> None:
+    _, key = ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())
+    address = f"/v1/webhooks/{webhook.uid}/replay-missing"
+
+    assert Caller(key).get(f"{address}?after=2026-03-04T00:00:00Z").status_code == read
+    assert Caller(key).post(address, {"after": begin(24)}).status_code == write
+    assert not Replay.objects.exists()
+
+
+def test_another_tenants_webhook_is_not_found(forge: Forge, webhook: Webhook) -> None:
+    stranger = Caller.of(Forge.make(forge.receiver, "globex").organization)
+    address = f"/v1/webhooks/{webhook.uid}/replay-missing"
+
+    assert stranger.get(f"{address}?after=2026-03-04T00:00:00Z").status_code == 404
+    assert stranger.post(address, {"after": begin(24)}).status_code == 404
+
+
+def test_the_portal_says_how_many_sends_them_and_shows_the_progress(caller: Caller, webhook: Webhook) -> None:
+    browser = visitor(caller, role="manage")
+    address = f"/portal/webhooks/{webhook.uid}/never-sent"
+
+    assert "3 events." in shown(browser, address)
+    page = shown(browser, f"{address}?since=7d")
+    assert "4 events." in page
+    answer = browser.post(address, {"form_token": token_of(page), "since": "7d"})
+    progress = answer["Location"]
+    assert "0 events examined, 0 on their way." in progress_shown(browser, progress)
+    replays.run_replays(now=timezone.now())
+
+    assert "4 events examined, 4 on their way. Done." in progress_shown(browser, progress)
+    assert "0 events." in shown(browser, f"{address}?since=7d")
+    shown(browser, f"{address}?since=1y", status=404)
+
+
+def test_the_portal_cancels_a_replay(forge: Forge, caller: Caller, webhook: Webhook) -> None:
+    browser = visitor(caller, role="manage")
+    address = f"/portal/webhooks/{webhook.uid}/never-sent"
+    answer = browser.post(address, {"form_token": token_of(shown(browser, address)), "since": "24h"})
+    page = progress_shown(browser, answer["Location"])
+    reader = visitor(caller, role="read")
+    cancel = f"{answer['Location']}/cancel"
+
+    assert cancel not in progress_shown(reader, answer["Location"])
+    assert reader.post(cancel, {"form_token": token_of(shown(reader, "/portal/"))}).status_code == 403
+    narrow = visitor(caller, role="manage", scope={"webhooks": [str(forge.webhook(now=timezone.now()).uid)]})
+    assert narrow.post(cancel, {"form_token": token_of(shown(narrow, "/portal/"))}).status_code == 404
+    press(browser, page, cancel)
+
+    assert "Cancelled." in progress_shown(browser, answer["Location"])
+    replays.run_replays(now=timezone.now())
+    assert not Delivery.objects.filter(webhook=webhook).exists()
+
+
+def test_a_session_that_may_only_look_sends_nothing(caller: Caller, webhook: Webhook) -> None:
+    browser = visitor(caller, role="read")
+    token = token_of(shown(browser, "/portal/"))
+    address = f"/portal/webhooks/{webhook.uid}/never-sent"
+
+    assert browser.get(address).status_code == 403
+    assert browser.post(address, {"form_token": token, "since": "24h"}).status_code == 403
+    assert "never-sent" not in shown(browser, f"/portal/webhooks/{webhook.uid}")
+    assert not Replay.objects.exists()
+
+
+def test_the_progress_of_a_long_period_is_told_by_time(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "MAX_COUNTED", 2)
+    now = timezone.now()
+    replay = replays.start_missing(webhook, after=now - 4 * HOUR, before=now, now=now)
+
+    assert percent_done(replay) == 0
+    replay.done_upto = replays.span_of(now - 2 * HOUR, now, now=now).after
+    assert percent_done(replay) == 50
+    replays.run_replays(now=now)
+    replay.refresh_from_db()
+    assert percent_done(replay) == 100
