@@ -84,6 +84,21 @@ def test_an_outage_from_its_first_failure_to_the_first_success_after_it_was_disa
     assert (webhook.failing_since, webhook.announced_percent, webhook.announced_at) == (None, None, None)
 
 
+def test_what_was_enabled_again_without_a_success_is_announced_again(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    webhook = outage(forge, sender, now=now)
+    look(now + 9.95 * MINUTE)
+    deliver_due(sender, now=now + 12 * MINUTE)
+    again = now + timedelta(hours=1)
+    lifecycle.enable(webhook.pk, release_held=False, now=again)
+    forge.accept(now=again)
+    deliver_due(sender, now=again)
+
+    assert [look(again + 6 * MINUTE) for _ in range(2)] == [1, 0]
+    assert announced() == [("failing", 90), ("disabled", None), ("failing", 50)]
+
+
 def test_after_a_recovery_a_new_incident_begins(forge: Forge, sender: Sender, now: datetime) -> None:
     outage(forge, sender, now=now)
     look(now + 6 * MINUTE)
@@ -177,6 +192,15 @@ def test_an_operators_limit_counts(forge: Forge, sender: Sender, now: datetime, 
 
     assert announced() == [("failing", 50), ("failing", 90)]
     assert json.loads(bytes(Event.objects.filter(type="webhook.failing")[0].payload))["disables_at"] is None
+
+
+def test_a_webhook_that_works_is_not_watched(forge: Forge, sender: Sender, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+
+    webhook.refresh_from_db()
+    assert (webhook.last_success_at, webhook.failing_since) == (now, None)
 
 
 def test_one_failure_between_successes_is_forgotten(forge: Forge, sender: Sender, now: datetime) -> None:
