@@ -20,7 +20,7 @@ from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
-from tests.prepared import template_database
+from tests.made_once import template_database
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests
 
@@ -82,8 +82,9 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None, django_db_b
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Let transactional tests empty all tables afterwards, including the audit log, whose trigger forbids it.
 
-    Only tables that have rows are emptied. Django's way empties all, and then creates the rows about its models anew,
-    which took more time than most of these tests.
+    Only tables that have pages are emptied: those of rows that were rolled back would change the plans of later
+    statements. Django's way empties all, and then creates the rows about its models anew, which took more time than
+    most of these tests.
     """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE hookhub_audit_entry DISABLE TRIGGER audit_log_is_not_emptied")
@@ -95,16 +96,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 def empty_tables() -> None:
     """Delete the rows of all tables, except those about Django's models and migrations."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT name FROM (VALUES {', '.join(tables_of_tests())}) AS t (name, has_rows) WHERE has_rows")
+        cursor.execute(f"SELECT name FROM (VALUES {', '.join(tables_of_tests())}) AS t (name, size) WHERE size > 0")
         if names := [name for (name,) in cursor.fetchall()]:
             cursor.execute(f"TRUNCATE {', '.join(names)} CASCADE")
 
 
 @cache
 def tables_of_tests() -> list[str]:
-    """Return for each table its name and whether it has rows, as SQL."""
+    """Return for each table its name and its size, as SQL."""
     names = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
-    return [f"('{name}', EXISTS (SELECT FROM {name}))" for name in sorted(names - KEPT)]
+    return [f"('{name}', pg_relation_size('{name}'))" for name in sorted(names - KEPT)]
 
 
 @pytest.fixture
