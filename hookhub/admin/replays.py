@@ -53,6 +53,7 @@ class ReplayAdmin(LogAdmin):
         replay: Replay = self.find(request, object_id)
         now = timezone.now()
         facts = [
+            ("Kind", replay.get_kind_display()),
             ("State", state_badge(replay.state, replay.get_state_display())),
             ("Organization", replay.organization.slug),
             ("Progress", self.progress(replay)),

@@ -51,6 +51,11 @@ ACTIONS: Mapping[str, Promise] = {
     "replay.cancelled": gettext_lazy("Bulk redelivery cancelled"),
     "portal_session.created": gettext_lazy("Portal link made"),
     "portal_session.revoked": gettext_lazy("Portal session ended"),
+    "portal_settings.updated": gettext_lazy("Portal settings changed"),
+    "alert_channel.created": gettext_lazy("Alert channel created"),
+    "alert_channel.updated": gettext_lazy("Alert channel changed"),
+    "alert_channel.deleted": gettext_lazy("Alert channel deleted"),
+    "alert_channel.tested": gettext_lazy("Test alert sent"),
 }
 ALERT_STATES: Mapping[str, Promise] = {
     Alert.State.PENDING: gettext_lazy("waiting"),

@@ -68,9 +68,10 @@ def of_session(request: HttpRequest, session: PortalSession) -> HttpResponse:
         None if is_many and of_organization else [webhook.pk for webhook in webhooks[:MAX_WEBHOOKS]],
     )
     if (uid := filters.given.get("webhook")) and "webhook" not in filters.errors:
-        chosen = portal_sessions.webhooks_of(session).filter(uid=uid).values_list("pk", flat=True)
-        log = Log(session.organization_id, list(chosen))
-        if not log.webhooks:
+        chosen = list(portal_sessions.webhooks_of(session).filter(uid=uid))
+        log = Log(session.organization_id, [webhook.pk for webhook in chosen])
+        webhooks += [webhook for webhook in chosen if webhook not in webhooks]
+        if not chosen:
             filters.errors["webhook"] = _("There is no such webhook.")
     context = {
         **_list(request, session, filters, log),
@@ -92,7 +93,7 @@ def _list(request: HttpRequest, session: PortalSession, filters: Filters, log: L
             position = Position()
             found = log_search.search(filters.wanted, log, most=ROWS)
     return {
-        "rows": _rows(found.ids),
+        "rows": rows_of(found.ids),
         "filters": filters.fields(),
         "query": filters.link(),
         "states": [(state, name, state == filters.given.get("state")) for state, name in STATE_NAMES.items()],
@@ -113,7 +114,8 @@ def _links(filters: Filters, found: Found, position: Position) -> dict[str, str]
     return {"older": onward_link, "newer": "" if start is None else filters.link(newer=max(found.ids, default=start))}
 
 
-def _rows(ids: Sequence[UUID]) -> list[dict[str, Any]]:
+def rows_of(ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Return what a list shows of some deliveries, newest first."""
     now = timezone.now()
     rows = Delivery.objects.filter(pk__in=ids).select_related("webhook").order_by("-id")
     return [delivery_row(row, row.webhook, now=now) for row in rows]

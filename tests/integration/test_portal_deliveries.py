@@ -226,3 +226,22 @@ def test_the_lists_ask_as_few_questions_for_many_rows_as_for_one(
     with django_assert_max_num_queries(5):
         page = shown(browser, "/portal/deliveries")
     assert len(ids_on(page)) == 40
+
+
+def test_a_webhook_beyond_those_listed_can_be_chosen(
+    forge: Forge, caller: Caller, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_lists, "MAX_WEBHOOKS", 1)
+    hooks = [forge.webhook(now=now, path=f"/{n}", name=f"hook {n}", repository=forge.repository) for n in range(3)]
+    forge.accept(now=now)
+    browser = visitor(caller, scope={"repository": "widgets"})
+
+    some = shown(browser, "/portal/deliveries")
+    assert "webhooks that were delivered to last" in some
+    assert len(ids_on(some)) == 1
+    # A session of the whole organization sees the deliveries to all of them.
+    assert len(ids_on(shown(visitor(caller), "/portal/deliveries"))) == 3
+    for webhook in hooks:
+        page = shown(browser, f"/portal/deliveries?webhook={webhook.uid}")
+        assert f'<option value="{webhook.uid}" selected>{webhook.name}</option>' in page
+        assert {row.webhook_id for row in Delivery.objects.filter(pk__in=ids_on(page))} == {webhook.pk}

@@ -8,7 +8,8 @@ from django.utils import translation
 from deliveries.formats import FORMATS, Message
 from deliveries.vault import Secret
 from hookhub.portal import signature_check
-from hookhub.portal.signature_check import Known, check, difference, read_headers
+from hookhub.portal.body_changes import difference
+from hookhub.portal.signature_check import Known, check, read_headers
 from hookhub.portal.snippets import OF_WEBSUB, SCHEMES, Scheme
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
