@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.locmem import EmailBackend
+from django.db import connection, transaction
 from standardwebhooks import Webhook as Verifier
 
 from deliveries import pipeline, vault
@@ -262,6 +265,38 @@ def test_two_workers_at_once_announce_and_send_once(forge: Forge, sender: Sender
 
     assert sorted(types(forge)) == [("webhook.disabled", None), ("webhook.failing", 50)]
     assert sorted(states()) == [("disabled", "sent"), ("failing", "sent")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_alert_that_is_queued_while_the_last_one_is_recorded_is_found(forge: Forge, now: datetime) -> None:
+    told = channel(forge, now=now)
+    channels.send_test(told, now=now)
+    [claimed] = queue.claim(now=now)
+    fail(forge.webhook(now=now), now=now)
+    queued, recorded = threading.Event(), threading.Event()
+
+    def is_waited_for() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    def announce() -> None:
+        with transaction.atomic():
+            announcing.announce_disabled(now=now)
+            queued.set()
+            until = time.monotonic() + 60
+            while not recorded.is_set() and not is_waited_for():
+                assert time.monotonic() < until
+
+    def record() -> None:
+        assert queued.wait(60)
+        queue.record(claimed, queue.Sent(), now=now)
+        recorded.set()
+
+    together(announce, record)
+
+    assert states() == [("test", "sent"), ("disabled", "pending")]
+    assert notify(now=now + MINUTE) == 1
 
 
 def test_a_worker_that_dies_between_sending_and_recording_sends_again_after_the_lease(
