@@ -186,5 +186,5 @@ def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
             ]
             expected[str(index)] = ["Sort", index.name] if is_short else [index.name]
 
-    assert len(found) == 16
+    assert len(found) == 18
     assert found == expected
