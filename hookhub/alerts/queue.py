@@ -10,8 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import DateTimeField, F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F, Q, QuerySet
 
 from hookhub.models import Alert, AlertChannel
 
@@ -104,12 +103,21 @@ def pending_of(channel: AlertChannel) -> QuerySet[Alert]:
 def wake(channels: Iterable[UUID], *, now: datetime) -> None:
     """Let channels send what waits, unless they are to wait themselves. Call it in the transaction that adds alerts.
 
-    Every row is written, also one that is due already: a worker that records the last alert of a channel waits for
+    Every row is locked, also one that is due already: a worker that records the last alert of a channel waits for
     that, and then finds the new one.
     """
     locked = AlertChannel.objects.filter(pk__in=list(channels)).order_by("pk").select_for_update(no_key=True)
-    ids = list(locked.values_list("pk", flat=True))
-    AlertChannel.objects.filter(pk__in=ids).update(due_at=Coalesce(F("due_at"), Value(now, DateTimeField())))
+    for channel in locked:
+        if channel.due_at is None:
+            channel.due_at = next_at(channel, now=now)
+            channel.save(update_fields=["due_at"])
+
+
+def next_at(channel: AlertChannel, *, now: datetime) -> datetime:
+    """Return when a channel may send its next alert, at its pace."""
+    pace = MAIL_PACE if channel.type == AlertChannel.Type.EMAIL else PACE
+    # A clock that was set back must not delay it for longer.
+    return now if channel.last_sent_at is None else max(now, min(channel.last_sent_at, now) + pace)
 
 
 def supersede(alerts: QuerySet[Alert], *, now: datetime) -> int:
@@ -159,11 +167,10 @@ def drop(claimed: Claim, *, now: datetime) -> bool:
 def _record_of_channel(channel: AlertChannel, error: str, *, delay: timedelta | None, now: datetime) -> None:
     """Save when a locked channel sends its next alert, and how the last one went."""
     is_waiting = pending_of(channel).order_by().exists()
-    pace = MAIL_PACE if channel.type == AlertChannel.Type.EMAIL else PACE
-    channel.due_at = now + (delay or pace) if is_waiting else None
     channel.last_error = error
     if not error:
         channel.last_sent_at = now
+    channel.due_at = (next_at(channel, now=now) if delay is None else now + delay) if is_waiting else None
     channel.save(update_fields=["due_at", "last_error", "failing_since", "last_sent_at"])
 
 

@@ -486,6 +486,11 @@ def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_t
         notify(now=now + MINUTE + second * SECOND)
 
     assert len(mail.outbox) == 2
+    # Also if nothing has waited when the next one comes.
+    for seconds in (30, 40, 50):
+        channels.send_test(told, now=now + MINUTE + seconds * SECOND)
+        notify(now=now + MINUTE + seconds * SECOND)
+    assert len(mail.outbox) == 4
 
 
 def test_a_channel_that_was_deleted_or_paused_gets_no_more(forge: Forge, now: datetime) -> None:
