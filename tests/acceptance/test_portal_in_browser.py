@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 from pytest_django.live_server_helper import LiveServer
 
 from deliveries.maintenance.hourly_stats import HourlyCounting
@@ -23,6 +23,7 @@ from tests.story import Forge, deliver_due
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PATIENCE_MS = 60_000
+MOST_BYTES = 150_000
 AXE = node.MODULES / "axe-core" / "axe.min.js"
 
 
@@ -154,8 +155,15 @@ def test_axe_finds_nothing_serious_on_any_page(
     addresses += [f"{of_webhook}/{name}" for name in ("settings", "secret", "test", "disable", "enable", "delete")]
     addresses += ["/portal/deliveries?status=x", "/portal/event-types", "/portal/event-types/ping", "/portal/activity"]
     addresses += ["/portal/alerts", "/portal/alerts/new", f"{of_webhook}/verification", f"{of_webhook}/never-sent"]
+    loaded: list[Response] = []
+    # Playwright takes no built-in function.
+    page.on("response", lambda *answers: loaded.extend(answers))
     for address in addresses:
+        loaded.clear()
         page.goto(address)
+        assert {urlsplit(each.url).netloc for each in loaded} <= {urlsplit(live_server.url).netloc}, address
+        # With the script and the styles, uncompressed, and whether the browser had them or not.
+        assert sum(len(each.body()) for each in loaded) <= MOST_BYTES, address
         if address == wrong:
             page.get_by_label("URL", exact=True).fill("ftp://receiver.example/")
             page.get_by_role("button", name="Create webhook").click()
