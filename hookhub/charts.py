@@ -228,7 +228,7 @@ def _lines(values: Sequence[float | None], *, length: float, most: float) -> lis
 
 
 def _row(point: Point, step: Step) -> tuple[str, int, int, str, str]:
-    latencies = " / ".join("–" if ms is None else f"{ms:,.0f} ms" for ms in (point.p50_ms, point.p95_ms))
+    latencies = " / ".join("–" if ms is None else f"{number(round(ms))} ms" for ms in (point.p50_ms, point.p95_ms))
     return _label(point.at, step), point.delivered, _failed(point), _kinds(point), latencies
 
 

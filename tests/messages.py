@@ -121,12 +121,19 @@ def names_of_calls(tree: ast.Module) -> dict[str, str]:
 
 
 def of_tables() -> Iterator[str]:
-    """Yield the messages that the engine has in tables, and does not translate itself."""
+    """Yield the messages that are in tables, and translated when a page shows them."""
+    from deliveries.event_types import catalogue
     from deliveries.models import Attempt, Delivery, Webhook
     from deliveries.policy.explanations import sentences
+    from deliveries.systems import DEFAULT
+    from hookhub.models import AlertChannel, AlertKind
+    from hookhub.portal.engine_errors import ERRORS
 
     yield from sentences()
-    for choices in (Delivery.State, Delivery.FinishReason, Attempt.Outcome, Webhook.DisabledReason):
+    yield from ERRORS
+    yield from (each.description for each in catalogue.of(DEFAULT).types.values())
+    of_deliveries = (Delivery.State, Delivery.FinishReason, Attempt.Outcome, Webhook.DisabledReason)
+    for choices in (*of_deliveries, AlertKind, AlertChannel.Type):
         yield from (str(label) for label in choices.labels)
 
 

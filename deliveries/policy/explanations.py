@@ -46,25 +46,30 @@ def explain(facts: Facts, *, wire_format: Format, translate: Translate = str) ->
     """
     if facts.outcome == "delivered":
         return None
-    found, values = _explanation(facts, wire_format=wire_format)
+    found, values = _explanation(facts, wire_format=wire_format, translate=translate)
     happened, to_do = (translate(sentence).format_map(values) for sentence in found)
     return Explanation(happened, to_do)
 
 
 def sentences() -> list[str]:
-    """Return every sentence of an explanation, with names in braces for what differs from attempt to attempt."""
+    """Return every sentence of an explanation, with names in braces for what differs from attempt to attempt.
+
+    With them come the words that stand for such names.
+    """
     tables = (BY_CAUSE, BY_STATUS, _BY_CLASS, _BY_VERDICT)
     found = [each for table in tables for each in table.values()]
     others = (LOST, _OTHER_FAILURE, _OTHER_STATUS, _OTHER_VERDICT, _REDIRECTED, _REDIRECTED_NOWHERE)
-    return [sentence for explanation in (*found, *others) for sentence in explanation]
+    return [sentence for explanation in (*found, *others) for sentence in explanation] + [_SOME_HOST, _SOME_TIME]
 
 
-def _explanation(facts: Facts, *, wire_format: Format) -> tuple[Explanation, Mapping[str, object]]:
+def _explanation(
+    facts: Facts, *, wire_format: Format, translate: Translate
+) -> tuple[Explanation, Mapping[str, object]]:
     """Return the explanation with names in braces, and their values."""
     if facts.outcome == "unknown":
         return LOST, {}
     if facts.status is None:
-        return _explain_no_response(facts)
+        return _explain_no_response(facts, translate=translate)
     by_format = wire_format.verdict_on(facts.status, facts.response_body)
     if by_format is not None and by_format != verdict_on(facts.status):
         values = {"title": wire_format.title, "status": facts.status}
@@ -148,6 +153,9 @@ BY_CAUSE: Mapping[Cause, Explanation] = {
         "Change the webhook's format or the published payload, then redeliver.",
     ),
 }
+
+# What stands for a {host} and for {seconds} that are not known.
+_SOME_HOST, _SOME_TIME = "the receiver", "its deadline"
 
 _OTHER_FAILURE = Explanation(
     "There was no complete response: {error}.", "The receiver's log, or that of a proxy before it, may say why."
@@ -247,10 +255,10 @@ _REDIRECTED_NOWHERE = Explanation(
 )
 
 
-def _explain_no_response(facts: Facts) -> tuple[Explanation, Mapping[str, object]]:
+def _explain_no_response(facts: Facts, *, translate: Translate) -> tuple[Explanation, Mapping[str, object]]:
     found = BY_CAUSE.get(facts.cause or "", _OTHER_FAILURE)  # type: ignore[call-overload]  # any text may be stored
-    host = urlsplit(facts.url).hostname or "the receiver"
-    seconds = "its deadline" if facts.seconds is None else f"{facts.seconds:.3g} s"
+    host = urlsplit(facts.url).hostname or translate(_SOME_HOST)
+    seconds = translate(_SOME_TIME) if facts.seconds is None else f"{facts.seconds:.3g} s"
     return found, {"host": host, "seconds": seconds, "error": facts.error.rstrip(".")}
 
 

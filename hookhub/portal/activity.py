@@ -22,6 +22,7 @@ from hookhub.alerts import history
 from hookhub.formatting import exact, relative
 from hookhub.models import Alert, ApiKey, Membership, PortalSession
 from hookhub.portal.access import for_session
+from hookhub.portal.alerts import named
 from hookhub.portal.pages import page
 
 ROWS = 50
@@ -78,7 +79,9 @@ def activity(request: HttpRequest, session: PortalSession) -> HttpResponse:
         "entries": [
             {
                 "action": ACTIONS.get(entry.action, entry.action),
-                "target": printable(entry.target_label),
+                "target": printable(
+                    named(entry.target_label) if entry.target_kind == "alert_channel" else entry.target_label
+                ),
                 "actor": names.of(entry),
                 "at": exact(entry.recorded_at),
                 "when": relative(entry.recorded_at, now=now),
@@ -88,9 +91,9 @@ def activity(request: HttpRequest, session: PortalSession) -> HttpResponse:
         ],
         "alerts": [
             {
-                "kind": alert.get_kind_display(),
+                "kind": _(str(alert.get_kind_display())),
                 "webhook": None if alert.webhook is None else str(alert.webhook),
-                "channel": printable(alert.channel_name),
+                "channel": printable(named(alert.channel_name)),
                 "state": ALERT_STATES.get(alert.state, alert.state),
                 "at": exact(alert.created_at),
                 "when": relative(alert.created_at, now=now),

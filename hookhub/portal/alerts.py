@@ -176,6 +176,11 @@ def channel_row(channel: AlertChannel, *, now: datetime) -> dict[str, Any]:
     }
 
 
+def named(channel: str) -> str:
+    """Return a channel's name as the log has it, where the type stands for the name of one without any."""
+    return gettext(channel) if channel in AlertChannel.Type.labels else channel
+
+
 def alert_row(alert: Alert, *, now: datetime) -> dict[str, Any]:
     """Return what is shown of an alert."""
     state, tone = STATE_NAMES[alert.state]
@@ -186,7 +191,9 @@ def alert_row(alert: Alert, *, now: datetime) -> dict[str, Any]:
         "percent": alert.percent,
         "webhook": "" if webhook is None else str(webhook),
         "uid": webhook.uid if webhook is not None and is_there else None,
-        "to": gettext("the owners of the organization") if alert.channel_type == Alert.OWNERS else alert.channel_name,
+        "to": gettext("the owners of the organization")
+        if alert.channel_type == Alert.OWNERS
+        else named(alert.channel_name),
         "state": state,
         "tone": tone,
         "error": alert.error,

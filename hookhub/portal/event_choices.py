@@ -51,5 +51,5 @@ def grouped(offered: dict[str, EventType], chosen: Collection[str]) -> list[Grou
 
 
 def _group(title: str, types: list[EventType], chosen: Collection[str], *, is_short: bool) -> Group:
-    choices = [Choice(each.type, each.description, each.type in chosen) for each in types]
+    choices = [Choice(each.type, gettext(each.description), each.type in chosen) for each in types]
     return Group(title, choices, is_short or any(choice.is_chosen for choice in choices))

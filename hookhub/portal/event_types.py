@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from deliveries.event_types import catalogue
@@ -37,7 +38,14 @@ def event_types(request: HttpRequest, session: PortalSession) -> HttpResponse:
     part = found[(number - 1) * ROWS : number * ROWS]
     context = {
         "text": text,
-        "types": [{"type": each, "webhooks": sum(gets(webhook, each) for webhook in webhooks)} for each in part],
+        "types": [
+            {
+                "name": each.type,
+                "description": gettext(each.description),
+                "webhooks": sum(gets(webhook, each) for webhook in webhooks),
+            }
+            for each in part
+        ],
         "is_cut": is_cut,
         "previous": urlencode({"text": text, "page": str(number - 1)}) if number > 1 else "",
         "next": urlencode({"text": text, "page": str(number + 1)}) if number * ROWS < len(found) else "",
@@ -55,6 +63,7 @@ def event_type(request: HttpRequest, session: PortalSession, name: str) -> HttpR
     webhooks, is_cut = _webhooks(session)
     context = {
         "type": found,
+        "description": gettext(found.description),
         "schema": _pretty(found.schema),
         "example": _pretty(found.example),
         "webhooks": [(webhook.uid, str(webhook)) for webhook in webhooks if gets(webhook, found)],
@@ -75,7 +84,7 @@ def types_of(organization: Organization) -> Mapping[str, EventType]:
 def matching(types: Iterable[EventType], text: str) -> list[EventType]:
     """Return the types that have a text in their name or description, in any case."""
     wanted = text.lower()
-    return [each for each in types if wanted in each.type.lower() or wanted in each.description.lower()]
+    return [each for each in types if wanted in each.type.lower() or wanted in gettext(each.description).lower()]
 
 
 def gets(webhook: Webhook, event_type: EventType) -> bool:

@@ -54,7 +54,7 @@ def enable(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
     context = {
         "webhook": webhook_row(webhook, now=now),
         "is_active": webhook.active,
-        "reason": webhook.get_disabled_reason_display() if webhook.disabled_reason else "",
+        "reason": gettext(str(webhook.get_disabled_reason_display())) if webhook.disabled_reason else "",
         "since": "" if webhook.disabled_at is None else exact(webhook.disabled_at),
         "held": held,
         "any_held": held != "0",

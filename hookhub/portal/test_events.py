@@ -23,6 +23,7 @@ from hookhub.formatting import truncated
 from hookhub.http import test_events
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager
+from hookhub.portal.engine_errors import translated
 from hookhub.portal.pages import page, webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words, too_many
@@ -50,7 +51,8 @@ def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespons
             if "send" in request.POST and not blocked:
                 return redirect("portal:delivery", uid=test_events.send(webhook, sample, now=now).pk)
         except InvalidFields as found:
-            status, error = 422, "\n".join(in_words(f"{path}: {message}") for path, message in found.errors.items())
+            said = [in_words(f"{path}: {translated(message)}") for path, message in found.errors.items()]
+            status, error = 422, "\n".join(said)
         except TooMany as found:
             status, error = 429, too_many(found)
     context = {

@@ -6,14 +6,15 @@ from django.utils.text import capfirst
 from django.utils.translation import ngettext
 
 from deliveries.rates import TooMany
+from hookhub.portal.engine_errors import translated
 
 # What the engine's messages say of JSON's null and [], which a form has not.
 OF_JSON = re.compile(r", (?:or )?(?:null|\[\]|\[\"\*\"\]) for [a-z ]+|, or \[\"\*\"\] for all")
 
 
 def in_words(message: str) -> str:
-    """Return an error of the engine as a sentence without what only makes sense in JSON."""
-    return f"{capfirst(OF_JSON.sub('', message)).rstrip('.')}."
+    """Return an error of the engine as a translated sentence, without what only makes sense in JSON."""
+    return f"{capfirst(translated(OF_JSON.sub('', message))).rstrip('.')}."
 
 
 def too_many(error: TooMany) -> str:
