@@ -38,7 +38,7 @@ class MissingCountSerializer(serializers.Serializer[Any]):
 class NewMissingReplaySerializer(serializers.Serializer[Any]):
     after = serializers.DateTimeField(help_text="Only events accepted at or after this time.")
     before = serializers.DateTimeField(
-        required=False, help_text="Only events accepted before this time; now if absent."
+        required=False, allow_null=True, help_text="Only events accepted before this time; now if absent or null."
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from django.db import transaction
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -21,15 +21,25 @@ from hookhub.http.authorization import authorize
 from hookhub.models import PortalSettings, Scope
 
 
+@extend_schema_field({"type": "string", "pattern": f"^({branding.COLOR.pattern})?$"})
+class Color(serializers.CharField):
+    pass
+
+
+@extend_schema_field({"type": "string", "maxLength": branding.MAX_LOGO, "pattern": f"^({branding.LOGO.pattern})?$"})
+class Logo(serializers.CharField):
+    pass
+
+
 class PortalSettingsSerializer(StrictModelSerializer[PortalSettings]):
     product_name = OneLineField(
         required=False, allow_blank=True, max_length=80, validators=[plain_text.validate],
         help_text="Name of your product, shown at the head of each page.",
     )  # fmt: skip
-    accent_color = serializers.CharField(
+    accent_color = Color(
         required=False, allow_blank=True, help_text="Color of buttons and of the head, such as `#1a2b3c`."
     )
-    logo = serializers.CharField(
+    logo = Logo(
         required=False, allow_blank=True, max_length=branding.MAX_LOGO,
         help_text="A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image.",
     )  # fmt: skip

@@ -25,6 +25,11 @@ class Level(serializers.Field[Any, Any, Any, Any]):
         return data
 
 
+@extend_schema_field({"type": "string", "maxLength": 2048, "pattern": r"^[^\u0000]*$"})
+class Url(StrictCharField):
+    pass
+
+
 class NewAlertChannelSerializer(serializers.Serializer[Any]):
     """The fields of a new channel; those of a change are the same, without ``type``."""
 
@@ -53,9 +58,7 @@ class NewAlertChannelSerializer(serializers.Serializer[Any]):
         max_length=MAX_RECIPIENTS,
         help_text="For `email`: the addresses; none for the owners of the organization.",
     )
-    url = StrictCharField(
-        required=False, max_length=2048, help_text="For all others: where to send to. It is shown masked."
-    )
+    url = Url(required=False, max_length=2048, help_text="For all others: where to send to. It is shown masked.")
     enabled = StrictBooleanField(required=False, default=True)
 
 
