@@ -19,7 +19,7 @@ LANGUAGES: Mapping[str, str] = {
     "php": "PHP",
     "java": "Java",
     "csharp": "C#",
-    "curl": "curl and OpenSSL",
+    "curl": "curl, OpenSSL",
 }
 PLACEHOLDER = "your-secret"
 
