@@ -12,7 +12,7 @@ import hypothesis
 import psycopg
 import pytest
 from django.db import connection
-from django.test import TransactionTestCase, override_settings
+from django.test import Client, TransactionTestCase, override_settings
 from pytest_django import DjangoDbBlocker, Settings
 from redis import Redis
 
@@ -21,6 +21,7 @@ from deliveries.sending.sender import Sender, make_sender
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.made_once import template_database
+from tests.portal import visitor
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests
 
@@ -138,6 +139,18 @@ def rows_of_the_module(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 def forge(db: None, receiver: Receiver) -> Forge:
     """Return an organization with a repository, and helpers to create webhooks and events."""
     return Forge.make(receiver)
+
+
+@pytest.fixture
+def caller(forge: Forge) -> Caller:
+    """Return a client with all permissions in the forge's organization."""
+    return Caller.of(forge.organization)
+
+
+@pytest.fixture
+def owner(caller: Caller) -> Client:
+    """Return a browser with a session of the portal, for the forge's organization, that may change things."""
+    return visitor(caller, role="manage")
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from django.test import Client
 from tests.api import Caller
 from tests.pages import Page, read_policy
 
+# What a stranger may have written anywhere.
+HOSTILE = "<script>alert(1)</script>"
+
 
 def ask(caller: Caller, **fields: Any) -> dict[str, Any]:
     answer = caller.post("/v1/portal-sessions", fields)

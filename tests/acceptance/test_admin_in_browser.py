@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.sending.sender import Sender
 from tests import chromium
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer
 from tests.story import Forge, deliver_due, the_delivery
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -20,12 +20,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db
 PASSWORD = "op-password-1"
 # Loopback answers at once, but the machine may be busy.
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with chromium.browser() as started:
-        yield started
 
 
 @pytest.fixture(params=[True, False], ids=["javascript", "no-javascript"])
@@ -49,9 +43,8 @@ def tab(request: pytest.FixtureRequest, chrome: Browser, live_server: LiveServer
 
 
 @pytest.fixture
-def forge(transactional_db: None, receiver: Receiver) -> Forge:
-    """Return the usual forge, but committed, because the server is another thread with its own connection."""
-    return Forge.make(receiver)
+def forge(committed_forge: Forge) -> Forge:
+    return committed_forge
 
 
 def test_a_failed_delivery_is_understood_sent_again_and_delivered(

@@ -17,9 +17,8 @@ from deliveries.sending.sender import Sender
 from hookhub import replays
 from hookhub.models import PortalSession
 from hookhub.receiving import verify
-from tests import chromium
 from tests.api import Caller
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -61,16 +60,9 @@ def product() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with chromium.browser() as started:
-        yield started
-
-
 @pytest.fixture
-def forge(transactional_db: None, receiver: Receiver) -> Forge:
-    """Return the usual forge, but committed, because the server is another thread with its own connection."""
-    return Forge.make(receiver)
+def forge(committed_forge: Forge) -> Forge:
+    return committed_forge
 
 
 def link_for(forge: Forge, live_server: LiveServer, **fields: Any) -> str:

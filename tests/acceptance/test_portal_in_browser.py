@@ -1,6 +1,5 @@
 """The portal in a real browser: an owner's story without scripts, and every page examined by axe-core."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +13,9 @@ from deliveries.maintenance.hourly_stats import HourlyCounting
 from deliveries.models import Webhook
 from deliveries.sending.sender import Sender
 from hookhub import replays
-from tests import chromium
 from tests.api import Caller
 from tests.partners import node
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -27,16 +25,9 @@ MOST_BYTES = 150_000
 AXE = node.MODULES / "axe-core" / "axe.min.js"
 
 
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with chromium.browser() as started:
-        yield started
-
-
 @pytest.fixture
-def forge(transactional_db: None, receiver: Receiver) -> Forge:
-    """Return the usual forge, but committed, because the server is another thread with its own connection."""
-    return Forge.make(receiver)
+def forge(committed_forge: Forge) -> Forge:
+    return committed_forge
 
 
 def new_page(chrome: Browser, url: str, **options: Any) -> Page:

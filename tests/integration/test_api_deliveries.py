@@ -15,11 +15,6 @@ from tests.story import Forge, deliver_due
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
 def test_the_log_shows_every_attempt_with_request_and_answer(
     forge: Forge, caller: Caller, sender: Sender, now: datetime
 ) -> None:

@@ -17,19 +17,13 @@ from hookhub import portal_sessions, replays
 from hookhub.models import ApiKey, PortalSession, Replay, Scope
 from hookhub.portal import views
 from tests.api import Caller
-from tests.portal import ask, path_of, press, shown, visitor
+from tests.portal import HOSTILE, ask, path_of, press, shown, visitor
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
-HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
 
 
 def failed(forge: Forge, webhook: Webhook, *, sender: Sender, now: datetime) -> Delivery:

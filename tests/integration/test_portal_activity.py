@@ -15,17 +15,10 @@ from deliveries.webhooks import changing, secrets
 from hookhub.models import ApiKey, CustomEventType, Membership, PortalSession, Scope
 from hookhub.portal import activity, event_types
 from tests.api import Caller
-from tests.portal import shown, token_of, visitor
+from tests.portal import HOSTILE, shown, token_of, visitor
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
-
-HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
 
 
 def actions_on(page: str) -> list[str]:

@@ -14,23 +14,12 @@ from hookhub.models import Alert, AlertChannel, PortalSession
 from tests.alerts import notify
 from tests.api import Caller
 from tests.integration.test_portal_webhooks import send
-from tests.portal import press, shown, token_of, visitor
+from tests.portal import HOSTILE, press, shown, token_of, visitor
 from tests.story import Forge, counted_statements
 
 pytestmark = pytest.mark.django_db
 
 PAGE, NEW = "/portal/alerts", "/portal/alerts/new"
-HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
-@pytest.fixture
-def owner(caller: Caller) -> Client:
-    return visitor(caller, role="manage")
 
 
 def channel(forge: Forge, **fields: Any) -> AlertChannel:

@@ -13,17 +13,10 @@ from deliveries import log_search
 from deliveries.models import AuditEntry, Delivery, Repository
 from hookhub.portal import delivery_lists
 from tests.api import Caller
-from tests.portal import shown, token_of, visitor
+from tests.portal import HOSTILE, shown, token_of, visitor
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
-
-HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
 
 
 def ids_on(page: str) -> list[str]:

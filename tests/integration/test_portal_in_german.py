@@ -52,11 +52,6 @@ DATA = re.compile(
 )
 
 
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
 class Texts(HTMLParser):
     """Collects what a reader sees of a page, without code."""
 

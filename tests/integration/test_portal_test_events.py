@@ -20,29 +20,13 @@ from deliveries.webhooks import lifecycle
 from hookhub.event_types import examples, registry
 from hookhub.portal import switching
 from tests.api import Caller
-from tests.integration.test_portal import HOSTILE, shown, visitor
+from tests.portal import HOSTILE, shown, token_of, visitor
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
 
 PAGES = ("test", "enable", "disable", "delete")
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
-@pytest.fixture
-def owner(caller: Caller) -> Client:
-    return visitor(caller, role="manage")
-
-
-def token_of(page: str) -> str:
-    found = re.search(r'name="form_token" value="(\w+)"', page)
-    assert found is not None
-    return found[1]
 
 
 def payload_of(page: str) -> str:

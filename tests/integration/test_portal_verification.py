@@ -26,11 +26,6 @@ HOSTILE = "</textarea><script>alert(1)</script>"
 OTHER = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
 def address_of(webhook: Webhook) -> str:
     return f"/portal/webhooks/{webhook.uid}/verification"
 

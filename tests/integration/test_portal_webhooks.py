@@ -20,22 +20,12 @@ from hookhub.models import PortalSession
 from hookhub.portal.format_words import EXPLANATIONS
 from hookhub.portal.webhook_forms import VERIFY
 from tests.api import Caller
-from tests.integration.test_portal import HOSTILE, shown, visitor
+from tests.portal import HOSTILE, shown, visitor
 from tests.story import Forge, together
 
 pytestmark = pytest.mark.django_db
 
 NEW = "/portal/webhooks/new"
-
-
-@pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
-@pytest.fixture
-def owner(caller: Caller) -> Client:
-    return visitor(caller, role="manage")
 
 
 def hidden(page: str, name: str) -> str:

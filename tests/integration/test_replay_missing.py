@@ -21,11 +21,6 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def caller(forge: Forge) -> Caller:
-    return Caller.of(forge.organization)
-
-
-@pytest.fixture
 def webhook(forge: Forge) -> Webhook:
     """Return a webhook that missed three events of today and one of last week."""
     now = timezone.now()
