@@ -25,7 +25,7 @@ def explanation_of(attempt: Attempt, *, wire_format: str, translate: Translate =
 
 def last_failure_of(webhook: Webhook) -> Explanation | None:
     """Return the explanation of a webhook's latest attempt that did not deliver, or None if there is none."""
-    latest = Attempt.objects.filter(webhook=webhook).order_by("-id")[:LATEST]
+    latest = Attempt.objects.of_webhook(webhook.pk).order_by("-id")[:LATEST]
     return next((found for each in latest if (found := explanation_of(each, wire_format=webhook.format))), None)
 
 

@@ -21,6 +21,8 @@ from deliveries.pipeline.filtering import Pairs
 # Events that one batch examines, and those of them that it delivers.
 MAX_EXAMINED = 5000
 MAX_DELIVERED = 500
+# The same if a filter has to read their payloads, a megabyte each at worst.
+MAX_FILTERED = 100
 # Ready deliveries of the webhook beside which no more are made: what is published meanwhile waits behind no more.
 MAX_READY = 500
 # Events that are examined to say beforehand how many there are.
@@ -79,13 +81,14 @@ def deliver(webhook: Webhook, span: Span, *, now: datetime) -> Batch | None:
     sql.run(sql.LOCK_RETENTION, {"key": sql.RETENTION_LOCK})
     if sql.run(COUNT_READY, {"webhook": webhook.pk, "most": MAX_READY})[0][0] >= MAX_READY:
         return None
-    bounds = {"after": span.after, "upto": span.upto, "limit": MAX_EXAMINED, "most": MAX_DELIVERED}
+    most = MAX_DELIVERED if webhook.payload_filter is None else MAX_FILTERED
+    bounds = {"after": span.after, "upto": span.upto, "limit": MAX_EXAMINED, "most": most}
     events, examined, last = _find(webhook, bounds)
     delivered = _insert(webhook, events, now=now)
     if delivered:
         transaction.on_commit(wakeup.notify)
     # Fewer than it may examine, and not because there were enough to deliver.
-    is_last = examined < MAX_EXAMINED and len(events) < MAX_DELIVERED
+    is_last = examined < MAX_EXAMINED and len(events) < most
     return Batch(examined, delivered, last, is_last)
 
 
@@ -130,6 +133,9 @@ SELECT count(*) FROM (
 
 # By the index event_log. Matches as the fan-out does, but for one webhook; pings and test events are for others.
 # If there are more to deliver than one batch may, it ends with the last of these.
+# Each event is looked up by the index on event and webhook, the only one that serves this comparison of rows. Of a
+# webhook that has got nothing yet, the planner believes for a long time that all of its deliveries are few: by NOT
+# EXISTS it would read and sort them for each batch, a million after a while.
 FIND_MISSING = """
 WITH examined AS MATERIALIZED (
     SELECT id, repository_id, webhook_id, topics FROM hookhub_event
@@ -139,7 +145,9 @@ WITH examined AS MATERIALIZED (
     SELECT id FROM examined e
     WHERE e.webhook_id IS NULL AND e.topics && %(topics)s::text[]::varchar[]
       AND (%(repository)s::bigint IS NULL OR e.repository_id = %(repository)s)
-      AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = %(webhook)s)
+      AND (SELECT 1 FROM hookhub_delivery d
+           WHERE (d.event_id, d.webhook_id) BETWEEN (e.id, %(webhook)s::bigint) AND (e.id, %(webhook)s::bigint)
+           LIMIT 1) IS NULL
     ORDER BY id LIMIT %(most)s
 ), last AS (
     SELECT CASE WHEN (SELECT count(*) FROM missing) < %(most)s
@@ -150,6 +158,7 @@ SELECT ARRAY(SELECT id FROM missing ORDER BY id),
        (SELECT count(*) FROM examined WHERE id <= (SELECT id FROM last)), (SELECT id FROM last)
 """
 
+# In the order of the events, so that it does not deadlock with another that creates some of the same deliveries.
 INSERT_DELIVERIES = """
 INSERT INTO hookhub_delivery (
     id, event_id, webhook_id, organization_id, repository_id, event_type, created_at,
@@ -164,5 +173,6 @@ FROM (
       USING (place)
 ) AS numbered
 JOIN hookhub_event e ON e.id = numbered.event_id
+ORDER BY numbered.id
 ON CONFLICT (event_id, webhook_id) DO NOTHING
 """

@@ -73,7 +73,6 @@ class Selection:
     def deliveries(self) -> "QuerySet[Delivery]":
         """Return a queryset of the selected deliveries."""
         narrowed = {
-            "webhook_id": self.webhook_id,
             "event_id": self.event_id,
             "repository_id": self.repository_id,
             "event_type": self.event_type,
@@ -82,7 +81,8 @@ class Selection:
             "state__in": self.states or None,
             "id__in": self.ids,
         }
-        return Delivery.objects.filter(
+        rows = Delivery.objects.all() if self.webhook_id is None else Delivery.objects.of_webhook(self.webhook_id)
+        return rows.filter(
             Q(organization_id=self.organization_id),
             **{name: value for name, value in narrowed.items() if value is not None},
         )

@@ -4,6 +4,7 @@ Each batch and its progress are one transaction.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,8 +24,11 @@ from hookhub.models import Replay
 log = logging.getLogger("hookhub.replays")
 
 BATCH = 500
-# The limit of one scheduler tick for all replays together.
+# The limits of one scheduler tick for all replays together. Those that can only wait take no batch from the others.
 BATCHES_A_TICK = 10
+WAITING_A_TICK = 100
+# After this time no further batch begins: other maintenance tasks wait, and a filter may have to read large payloads.
+TICK_BUDGET = timedelta(seconds=2)
 # Of the events of a period, no more are counted beforehand.
 MAX_COUNTED = 100_000
 
@@ -97,30 +101,41 @@ def run_replays(*, now: datetime) -> int:
 
     Also delete replays that finished longer than HOOKHUB_RETENTION ago.
     """
-    made_due = 0
-    for _ in range(BATCHES_A_TICK):
+    made_due, batches, waiting = 0, 0, set[UUID]()
+    over_at = time.monotonic() + TICK_BUDGET.total_seconds()
+    while batches < BATCHES_A_TICK and len(waiting) < WAITING_A_TICK:
         running = Replay.objects.filter(state="running").order_by("touched_at", "id")
-        replay, last = running.first(), running.last()
+        replay, last = running.exclude(pk__in=waiting).first(), running.last()
         if replay is None or last is None:
             break
         # Move it behind all others first, so that it does not block them if this batch fails.
         Replay.objects.filter(pk=replay.pk).update(touched_at=max(now, last.touched_at) + timedelta(microseconds=1))
         try:
-            made_due += _run_batch(replay.pk, now=now)
+            done = _run_batch(replay.pk, now=now)
+            if done is None:
+                waiting.add(replay.pk)
+                continue
+            made_due += done
         except DatabaseError:
             log.exception("A batch of replay %s failed; will retry", replay.pk)
             connection.ensure_connection()
+        batches += 1
+        if time.monotonic() >= over_at:
+            break
     Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
     return made_due
 
 
 @transaction.atomic
-def _run_batch(replay_id: UUID, *, now: datetime) -> int:
-    """Process one batch of a replay and save its progress; do nothing if another worker has locked the replay."""
+def _run_batch(replay_id: UUID, *, now: datetime) -> int | None:
+    """Process one batch of a replay and save its progress; return how many deliveries became due.
+
+    Return None if it has to wait, or if another worker has locked it.
+    """
     running = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=replay_id, state="running")
     replay = running.first()
     if replay is None:
-        return 0
+        return None
     if replay.kind == Replay.Kind.MISSING:
         return _deliver_missing(replay, now=now)
     left = selection_of(replay).deliveries().filter(id__lte=replay.upto).order_by("id")
@@ -141,7 +156,7 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
     return count
 
 
-def _deliver_missing(replay: Replay, *, now: datetime) -> int:
+def _deliver_missing(replay: Replay, *, now: datetime) -> int | None:
     """Do one batch of a locked replay; cancel it if its webhook no longer gets events, which it may get later."""
     webhook = Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]).first()
     if webhook is None or webhook.status(now=now) != Webhook.Status.ACTIVE:
@@ -150,7 +165,7 @@ def _deliver_missing(replay: Replay, *, now: datetime) -> int:
         return 0
     batch = missing.deliver(webhook, Span(replay.done_upto or replay.upto, replay.upto), now=now)
     if batch is None:
-        return 0
+        return None
     replay.examined += batch.examined
     replay.redelivered += batch.delivered
     replay.done_upto = batch.upto or replay.done_upto

@@ -3,6 +3,7 @@
 # Django lists models in the order of these imports.
 # isort: skip_file
 from deliveries.models.ids import new_id
+from deliveries.models.logs import LogQuerySet
 from deliveries.models.organizations import NAME, Organization, Repository
 from deliveries.models.webhooks import Host, Webhook
 from deliveries.models.verifications import Verification
@@ -13,6 +14,7 @@ from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Worker
 
 __all__ = [
-    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "Organization",
-    "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker", "is_pending", "new_id",
+    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "LogQuerySet",
+    "Organization", "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker", "is_pending",
+    "new_id",
 ]  # fmt: skip

@@ -8,11 +8,12 @@ from django.utils import timezone
 
 from deliveries.models.events import Event
 from deliveries.models.ids import new_id
+from deliveries.models.logs import LogQuerySet
 from deliveries.models.organizations import Organization, Repository
 from deliveries.models.webhooks import Webhook
 
 
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
+class DeliveryQuerySet(LogQuerySet["Delivery"]):
     def in_order(self, *, most: int) -> "DeliveryQuerySet":
         """Lock the first ``most`` deliveries by id and return a queryset of them. Call it in a transaction.
 
@@ -171,6 +172,8 @@ class Attempt(models.Model):
     connect_us = models.IntegerField(null=True)
     tls_us = models.IntegerField(null=True)
     first_byte_us = models.IntegerField(null=True)
+
+    objects = LogQuerySet["Attempt"].as_manager()
 
     class Meta:
         db_table = "hookhub_attempt"

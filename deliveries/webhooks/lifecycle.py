@@ -35,8 +35,12 @@ class Part(NamedTuple):
     condition: Q
     order: tuple[str, ...]
 
+    def of(self, webhook: Webhook) -> DeliveryQuerySet:
+        """Return the deliveries of a webhook that are in this part."""
+        return Delivery.objects.of_webhook(webhook.pk).filter(self.condition).order_by(*self.order)
 
-READY = Part("pending", Q(state="pending", readiness__gt=0), ("readiness", "due_at", "id"))
+
+READY = Part("pending", Q(state="pending", readiness__gt=0), ("webhook_id", "readiness", "due_at", "id"))
 SCHEDULED = Part("pending", Q(state="pending", readiness=0), ("id",))
 HELD = Part("held", Q(state="held"), ("id",))
 
@@ -44,8 +48,7 @@ HELD = Part("held", Q(state="held"), ("id",))
 def has_held(webhook: Webhook) -> bool:
     """Return whether deliveries of the webhook are held."""
     # Ordered: PostgreSQL would read the whole log for one row in any order, if many deliveries of others are held.
-    found = Delivery.objects.filter(HELD.condition, webhook=webhook).order_by(*HELD.order).values_list("id", flat=True)
-    return found.first() is not None
+    return HELD.of(webhook).values_list("id", flat=True).first() is not None
 
 
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
@@ -190,8 +193,7 @@ def _lock_some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
     """Lock and return up to sql.BATCH deliveries of the webhook, taken from one part after the other."""
     ids: list[UUID] = []
     for part in parts:
-        found = Delivery.objects.filter(part.condition, webhook=webhook).order_by(*part.order)
-        ids += found.values_list("id", flat=True)[: sql.BATCH - len(ids)]
+        ids += part.of(webhook).values_list("id", flat=True)[: sql.BATCH - len(ids)]
     states = {part.state for part in parts}
     return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=sql.BATCH)
 

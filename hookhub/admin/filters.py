@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib import messages
@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 
 from deliveries import formats
 from deliveries.db.ids import first_id_at
-from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.models import Attempt, Delivery, LogQuerySet, Webhook
 from hookhub.admin.tenancy import organizations_of
 
 Rows = QuerySet[Any]
@@ -181,7 +181,7 @@ class WebhookFilter(TextFilter):
         found = own.filter(uid=read_id(value)).values_list("pk", flat=True).first()
         if found is None:
             raise ValueError(f"{value[:100]} does not exist")
-        return rows.filter(webhook_id=found)
+        return cast("LogQuerySet[Any]", rows).of_webhook(found)
 
 
 class TypeFilter(TextFilter):

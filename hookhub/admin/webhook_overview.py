@@ -33,7 +33,7 @@ WINDOW = timedelta(days=1)
 
 def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any]:
     """Return the context for the part of the page above a webhook's form."""
-    latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
+    latest = Delivery.objects.of_webhook(webhook.pk).order_by("-id").prefetch_related("webhook")[:LATEST]
     can_act = may_act and webhook.deleted_at is None
     return {
         "health": health(webhook, now=now),

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from deliveries import redelivery
 from deliveries.db import sql
-from deliveries.models import Delivery, Webhook
+from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle
 from hookhub.formatting import MAX_COUNTED, at_most, exact
 from hookhub.models import PortalSession
@@ -66,7 +66,7 @@ def enable(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
 
 def _cancel_held(webhook: Webhook) -> bool:
     """Cancel the held deliveries of a webhook, as many as one request may; return whether that were all of them."""
-    part = Delivery.objects.filter(webhook=webhook, state="held").order_by("-id").values_list("id", flat=True)
+    part = lifecycle.HELD.of(webhook).reverse().values_list("id", flat=True)
     for _ in range(CANCELLED_AT_ONCE // sql.BATCH):
         ids = list(part[: sql.BATCH])
         redelivery.cancel(ids, now=timezone.now())
@@ -97,11 +97,10 @@ def waiting_of(webhook: Webhook) -> str:
     """Return how many deliveries wait for their first or next attempt; counted by the index of each kind."""
     count = 0
     for part in (lifecycle.READY, lifecycle.SCHEDULED):
-        found = Delivery.objects.filter(part.condition, webhook=webhook).order_by(*part.order)
-        count += found[: MAX_COUNTED + 1 - count].count()
+        count += part.of(webhook)[: MAX_COUNTED + 1 - count].count()
     return at_most(count)
 
 
 def held_of(webhook: Webhook) -> str:
     """Return how many deliveries are held."""
-    return at_most(Delivery.objects.filter(webhook=webhook, state="held").order_by("-id")[: MAX_COUNTED + 1].count())
+    return at_most(lifecycle.HELD.of(webhook)[: MAX_COUNTED + 1].count())

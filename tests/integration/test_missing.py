@@ -1,14 +1,17 @@
 """What a webhook never got is delivered on request: what matches, once, in batches, beside live events."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from deliveries import missing, pipeline
+from deliveries.db import sql
 from deliveries.maintenance.invariants import check_all
 from deliveries.missing import Count, Span
 from deliveries.models import AuditEntry, Delivery, Event, OutboxEntry, Repository, Webhook
@@ -274,3 +277,83 @@ def test_the_count_stops_somewhere(forge: Forge, now: datetime, monkeypatch: pyt
     webhook = forge.webhook(now=now + HOUR)
 
     assert missing.count(webhook, Span.of(now - HOUR, now + HOUR, now=now + HOUR)) == Count(4, is_at_least=True)
+
+
+def test_new_events_of_anyone_come_before_what_was_missing(forge: Forge, now: datetime) -> None:
+    forge.accept(40, now=now)
+    later = now + HOUR
+    webhook = forge.webhook(now=later, max_in_flight=2)
+    run(begin(webhook, now=later), now=later)
+    stranger = Forge.make(forge.receiver, "globex")
+    others = [forge.webhook(now=later, path="/other"), stranger.webhook(now=later)]
+
+    live = [*forge.accept(now=later + SECOND), *stranger.accept(now=later + SECOND)]
+
+    claimed = [(claim.destination.webhook_id, claim.event_id) for claim in claim_due(3, now=later + SECOND)]
+    own, neighbour, foreign = (str(event_id) for event_id in (live[0], live[0], live[1]))
+    assert claimed == [(webhook.pk, own), (others[0].pk, neighbour), (others[1].pk, foreign)]
+
+
+def test_replays_that_wait_take_no_batch_from_others(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "MAX_DELIVERED", 2)
+    monkeypatch.setattr(missing, "MAX_READY", 2)
+    monkeypatch.setattr(replays, "BATCHES_A_TICK", 3)
+    forge.accept(6, now=now)
+    later = now + HOUR
+    full, free = forge.webhook(now=later), forge.webhook(now=later, path="/free")
+    waiting = [begin(full, now=later) for _ in range(5)]
+    replays.run_replays(now=later)
+    assert len(events_of(full)) == 2
+
+    replay = begin(free, now=later + SECOND)
+    replays.run_replays(now=later + SECOND)
+
+    replay.refresh_from_db()
+    assert replay.redelivered == 2
+    assert {Replay.objects.get(pk=each.pk).state for each in waiting} == {"running"}
+
+
+def test_a_filter_reads_few_payloads_in_one_batch(forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(missing, "MAX_FILTERED", 2)
+    monkeypatch.setattr(replays, "TICK_BUDGET", timedelta(0))
+    urgent = [forge.accept(now=now + n * SECOND, data={"level": "high" if n % 2 else "low"})[0] for n in range(5)][1::2]
+    webhook = forge.webhook(now=now + HOUR)
+    Webhook.objects.filter(pk=webhook.pk).update(payload_filter={"level": "high"})
+    replay = begin(webhook, now=now + HOUR)
+
+    progress = []
+    while replay.state == "running":
+        replays.run_replays(now=now + HOUR)
+        replay.refresh_from_db()
+        progress.append((replay.examined, replay.redelivered))
+
+    assert progress == [(2, 1), (4, 2), (5, 2)]
+    assert events_of(webhook) == urgent
+
+
+def test_a_batch_does_not_read_what_earlier_ones_have_made(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(600, now=now)
+    webhook = forge.webhook(now=now + HOUR, path="/late")
+    # Statistics from when it had got nothing.
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE hookhub_event, hookhub_delivery")
+    asked: dict[str, Mapping[str, object]] = {}
+    run = sql.run
+
+    def noting(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[sql.Row]:
+        asked[statement] = parameters
+        return run(statement, parameters, commits=commits)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sql, "run", noting)
+        assert missing.count(webhook, Span.of(now - HOUR, now + HOUR, now=now + HOUR)).events == 600
+
+    with transaction.atomic():
+        sql.run(sql.PREFER_ORDERED_INDEXES, {})
+        [parameters] = [each for statement, each in asked.items() if statement == missing.FIND_MISSING]
+        plan = "\n".join(line for (line,) in sql.run(f"EXPLAIN (COSTS OFF) {missing.FIND_MISSING}", parameters))
+    assert "using delivery_once_per_event_and_webhook" in plan
+    assert "delivery_log_of_webhook" not in plan, plan

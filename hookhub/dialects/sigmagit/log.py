@@ -45,7 +45,7 @@ def answer_with_log(webhook: Webhook) -> HttpResponseBase:
 
 def newest(webhook: Webhook) -> list[dict[str, Any]]:
     """Return the newest attempts for a webhook as rows, with the ids and types of their events."""
-    log = Attempt.objects.filter(webhook=webhook).order_by("-id")
+    log = Attempt.objects.of_webhook(webhook.pk).order_by("-id")
     log_of_events = log.annotate(event_id=F("delivery__event_id"), event_type=F("delivery__event_type"))
     columns = ("id", "event_id", "event_type", "started_at", "duration", "status", "response_body", "error")
     return [dict(row) for row in log_of_events.values(*columns)[:MAX_ROWS]]

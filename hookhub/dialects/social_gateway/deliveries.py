@@ -39,7 +39,7 @@ class DeliveriesView(SocialGatewayView):
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         size, below = pagination.per_page(request), pagination.cursor(request)
-        attempts = Attempt.objects.filter(webhook=found).select_related("delivery").defer("response_body")
+        attempts = Attempt.objects.of_webhook(found.pk).select_related("delivery").defer("response_body")
         if below is not None:
             attempts = attempts.filter(id__lt=below)
         if (status := request.query_params.get("status")) is not None:

@@ -96,7 +96,7 @@ def root_of(request: Request) -> str:
 
 def with_last_attempt(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
     """Annotate each webhook with the outcome, status and error of its last attempt."""
-    last = Attempt.objects.filter(webhook=OuterRef("pk")).order_by("-id")
+    last = Attempt.objects.of_webhook(OuterRef("pk")).order_by("-id")
     return webhooks.annotate(
         last_outcome=Subquery(last.values("outcome")[:1]),
         last_code=Subquery(last.values("status")[:1]),
