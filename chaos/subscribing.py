@@ -23,7 +23,7 @@ from chaos.workload.lives import KINDS
 from chaos.workload.subscriber import Plan
 from testbed.processes import Module
 
-BEGIN_EVERY_SECONDS = 0.4
+BEGIN_EVERY_SECONDS = 0.33
 LOOK_EVERY_SECONDS = 0.1
 READ = """
 SELECT id, url, extract(epoch FROM verified_at)::float8, extract(epoch FROM expires_at)::float8,

@@ -77,7 +77,8 @@ def life(number: int, *, seed: int, hosts: tuple[str, ...]) -> Life:
     secrets = tuple("whsec_" + base64.b64encode(rng.randbytes(24)).decode() for _ in range(2))
     return Life(
         kind,
-        hosts[number % len(hosts)],
+        # So that each kind comes to each host, although their numbers have a common divisor.
+        hosts[(number + number // len(KINDS)) % len(hosts)],
         f"/subscriptions/{kind}/{number}",
         secrets,
         _steps(kind, rng),
