@@ -73,6 +73,9 @@ def refuse_unreadable(get_response: Handler) -> Handler:
     def answer(request: HttpRequest) -> HttpResponse:
         if "\0" in request.path_info:
             return not_found(request)
+        if request.path_info.startswith("/portal/"):
+            # A form of the portal is in UTF-8. Another encoding may be none of text, or yield what cannot be encoded.
+            request.encoding = "utf-8"
         # A quoted cookie may encode NUL as an octal escape.
         if "\\" in request.META.get("HTTP_COOKIE", "") and any("\0" in each for each in request.COOKIES.values()):
             return as_plain(rendered(invalid({"Cookie": "must not contain a NUL character"})))

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from deliveries import audit
 from deliveries.db.ids import uuid7
 from deliveries.models import Organization, Repository, Webhook
-from hookhub.models import INCLUDED, Membership, PortalSession, Scope
+from hookhub.models import INCLUDED, MASTER_ONLY, Membership, PortalSession, Scope
 
 # For how long a session is kept, and its browser keeps the cookie, after it ended.
 KEPT = timedelta(days=1)
@@ -73,14 +73,20 @@ def open_by(token: str, *, now: datetime) -> tuple[PortalSession, str] | None:
     return None if session is None else (session, cookie)
 
 
-def open_for(member: Membership, *, now: datetime, lasts: timedelta) -> tuple[PortalSession, str]:
-    """Open a session for a member that is logged in, for all of the organization; return it with its cookie."""
+def open_for(member: Membership, *, now: datetime, lasts: timedelta) -> tuple[PortalSession, str] | None:
+    """Open a session for a member that is logged in, for all of the organization; return it with its cookie.
+
+    Return None if the member may not see its webhooks.
+    """
+    role = role_of(member)
+    if role is None:
+        return None
     cookie = secrets.token_urlsafe(32)
     with transaction.atomic():
         session = PortalSession.objects.create(
             organization=member.organization,
             user=member.user,
-            role=_role_of(member),
+            role=role,
             token_expires_at=now,
             cookie_hash=digest(cookie),
             created_at=now,
@@ -99,10 +105,12 @@ def find(cookie: str, *, now: datetime) -> PortalSession | None:
     session = _known().filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now).first()
     if session is None or session.user_id is None:
         return session
-    member = Membership.objects.filter(user=session.user_id, organization=session.organization_id).first()
-    if member is None:
+    members = Membership.objects.filter(user=session.user_id, organization=session.organization_id)
+    member = members.select_related("organization").first()
+    role = None if member is None else role_of(member)
+    if role is None:
         return None
-    session.role = _role_of(member)
+    session.role = role
     return session
 
 
@@ -115,7 +123,10 @@ def _known() -> QuerySet[PortalSession]:
     return PortalSession.objects.select_related("organization__portal_settings", "repository")
 
 
-def _role_of(member: Membership) -> PortalSession.Role:
+def role_of(member: Membership) -> PortalSession.Role | None:
+    """Return the role of a member's session; None if, as for the API, only an owner may see the webhooks."""
+    if member.organization.default_dialect in MASTER_ONLY and Scope.MASTER not in INCLUDED[member.scope]:
+        return None
     return PortalSession.Role.MANAGE if Scope.MANAGE in INCLUDED[member.scope] else PortalSession.Role.READ
 
 

@@ -24,8 +24,7 @@ from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_actions import ONE_PAGE, WebhookActions
 from hookhub.admin.webhook_overview import health, overview
 from hookhub.formatting import deliveries, when
-from hookhub.http.authorization import MASTER_ONLY
-from hookhub.models import Scope
+from hookhub.models import MASTER_ONLY, Scope
 
 # The formats whose URLs are not secret.
 SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]

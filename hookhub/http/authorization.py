@@ -9,10 +9,7 @@ from rest_framework.request import Request
 
 from deliveries.models import Organization
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
-from hookhub.models import INCLUDED, ApiKey, Membership, Scope
-
-# Systems whose webhooks only a master key may read or change.
-MASTER_ONLY = frozenset({"coregit"})
+from hookhub.models import INCLUDED, MASTER_ONLY, ApiKey, Membership, Scope
 
 
 def is_operator(request: Request) -> bool:

@@ -34,6 +34,8 @@ INCLUDED = {
     Scope.PUBLISH: frozenset({Scope.PUBLISH}),
     Scope.READ: frozenset({Scope.READ}),
 }
+# Systems whose webhooks only a master key, or an owner, may read or change.
+MASTER_ONLY = frozenset({"coregit"})
 
 
 class Membership(models.Model):

@@ -19,7 +19,8 @@ from deliveries.models import Delivery
 FIELDS = ("webhook", "state", "type", "after", "before", "status", "text")
 MAX_LENGTH = 255
 STATUS = re.compile(r"[1-5][0-9][0-9]|[1-5]xx")
-FIRST_YEAR = 1970
+# No id is of an earlier time.
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 STATE_NAMES: Mapping[str, Promise] = {
     Delivery.State.PENDING: gettext_lazy("pending"),
     Delivery.State.SENDING: gettext_lazy("sending"),
@@ -108,9 +109,10 @@ def _time(text: str) -> datetime:
         found = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(_("It must be a time, such as 2026-03-04T12:30.")) from error
-    if found.year < FIRST_YEAR:
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    if found < FIRST:
         raise ValueError(_("It is too long ago."))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found
 
 
 def _statuses(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from hookhub import portal_sessions
 from hookhub.branding import Brand
@@ -17,9 +17,12 @@ from hookhub.models import Membership, PortalSession
 from hookhub.portal.access import brand_of_session, ended, for_session, notice, protected, set_cookie, speaking
 
 
-@require_safe
+@require_GET
 def enter(request: HttpRequest) -> HttpResponse:
-    """Open the session of a link, and lead to the overview."""
+    """Open the session of a link, and lead to the overview.
+
+    Not for HEAD, with which programs look at the links in a message: it would use up the link.
+    """
     opened = portal_sessions.open_by(request.GET.get("token", ""), now=timezone.now())
     if opened is None:
         return notice(request, None, "used.html", status=410)
@@ -38,13 +41,17 @@ def members(request: HttpRequest) -> HttpResponse:
     memberships = mine.select_related("organization__portal_settings", "user")
     if request.method != "POST":
         with speaking(request, None):
-            context = {"memberships": memberships.order_by("organization__slug"), "theme": "auto"}
+            open_to_them = [
+                each for each in memberships.order_by("organization__slug") if portal_sessions.role_of(each)
+            ]
+            context = {"memberships": open_to_them, "theme": "auto"}
             return protected(render(request, "hookhub/portal/members.html", context), Brand())
     member = memberships.filter(organization__slug=request.POST.get("organization", "")).first()
-    if member is None:
-        raise Http404
     lasts = timedelta(seconds=settings.SESSION_COOKIE_AGE)
-    return _led_in(*portal_sessions.open_for(member, now=timezone.now(), lasts=lasts))
+    opened = None if member is None else portal_sessions.open_for(member, now=timezone.now(), lasts=lasts)
+    if opened is None:
+        raise Http404
+    return _led_in(*opened)
 
 
 @require_POST

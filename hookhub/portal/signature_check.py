@@ -52,7 +52,9 @@ def read_headers(text: str) -> dict[str, str]:
     except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, dict):
-        return {str(name).lower(): str(value).strip() for name, value in parsed.items()}
+        # JSON can write halves of characters, which no request has.
+        texts = [(str(name), str(value).encode(errors="replace").decode()) for name, value in parsed.items()]
+        return {name.lower(): value.strip() for name, value in texts}
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.strip().lstrip("<> ").partition(":")

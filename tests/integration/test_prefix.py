@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -14,8 +15,11 @@ from django.contrib.auth.models import User
 from django.shortcuts import resolve_url
 from django.test import Client
 from django.urls import get_script_prefix, set_script_prefix
+from django.utils import timezone
 
 from deliveries.models import Repository
+from hookhub import portal_sessions
+from hookhub.models import PortalSession
 from hookhub.server.environ import path_of as path_of_scope
 from hookhub.server.prefix import mounted, mounted_front, without_prefix
 from tests.api import Caller
@@ -46,7 +50,7 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del tag
-        self.found |= {value for name, value in attrs if name in {"href", "src", "action"} and value}
+        self.found |= {value for name, value in attrs if name in {"href", "src", "action", "hx-get"} and value}
 
 
 class Crawler:
@@ -84,6 +88,43 @@ class Crawler:
         links = Links()
         links.feed(b"".join(answer).decode())
         return headers | links.found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_page_of_the_portal_leads_to_pages_under_the_prefix(
+    receiver: Receiver, api: Caller, repository: Repository
+) -> None:
+    uid = api.post("/v1/webhooks", {"url": receiver.url(), "events": ["*"]}).json()["id"]
+    api.post("/v1/events", {"type": "push", "data": {}, "repository": "widgets"})
+    deliver()
+    api.post("/v1/alert-channels", {"type": "email", "recipients": ["a@example.com"]})
+    client = Client(SCRIPT_NAME=PREFIX)
+    session, token = portal_sessions.create(
+        portal_sessions.Wanted(repository.organization, PortalSession.Role.MANAGE, timedelta(hours=1)),
+        now=timezone.now(),
+    )
+    opened = client.get("/portal/enter", {"token": token})
+    assert (opened.status_code, opened["Location"]) == (302, f"{PREFIX}/portal/")
+    # Browsers refuse a cookie of the name __Host-… with another path.
+    assert opened.cookies[settings.HOOKHUB_PORTAL_COOKIE]["path"] == "/"
+    crawler = Crawler(client)
+
+    crawler.visit(f"{PREFIX}/portal/", most=120)
+
+    assert crawler.astray == []
+    strange = {path: status for path, status in crawler.seen.items() if status not in {200, 302, 405}}
+    assert strange == {}
+    assert f"{PREFIX}/portal/webhooks/{uid}" in crawler.seen
+    assert any(path.endswith("portal.css") for path in crawler.seen)
+    assert len(crawler.seen) > 20
+    page = client.get(f"/portal/webhooks/{uid}").content.decode()
+    assert f'hx-get="{PREFIX}/portal/webhooks/{uid}"' in page
+    token = re.findall(r'name="form_token" value="(\w+)"', page)[0]
+    sent = client.post(f"/portal/webhooks/{uid}/redeliver-failed", {"form_token": token, "since": "24h"})
+    assert sent["Location"].startswith(f"{PREFIX}/portal/replays/")
+    PortalSession.objects.filter(pk=session.pk).update(revoked_at=timezone.now())
+    assert f'href="{PREFIX}/portal/members"' in client.get("/portal/").content.decode()
+    assert client.get("/portal/members")["Location"].startswith(f"{PREFIX}/v1/auth/login/?next={PREFIX}/portal/members")
 
 
 # The response with a static file ends the request, and closes the database connection.
