@@ -112,14 +112,14 @@ def run_replays(*, now: datetime) -> int:
         Replay.objects.filter(pk=replay.pk).update(touched_at=max(now, last.touched_at) + timedelta(microseconds=1))
         try:
             done = _run_batch(replay.pk, now=now)
-            if done is None:
-                waiting.add(replay.pk)
-                continue
-            made_due += done
         except DatabaseError:
             log.exception("A batch of replay %s failed; will retry", replay.pk)
             connection.ensure_connection()
-        batches += 1
+            done = 0
+        if done is None:
+            waiting.add(replay.pk)
+        else:
+            made_due, batches = made_due + done, batches + 1
         if time.monotonic() >= over_at:
             break
     Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
