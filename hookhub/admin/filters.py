@@ -211,11 +211,10 @@ class TimeFilter(TextFilter):
             moment = datetime.fromisoformat(value.strip().upper())
         except ValueError as error:
             raise ValueError("must be a time such as 2026-03-04T02:30") from error
-        if moment.year < 1970:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment < datetime(1970, 1, 1, tzinfo=UTC):
             raise ValueError("must be 1970 or later")
-        return rows.filter(
-            **{f"id__{self.bound}": first_id_at(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
-        )
+        return rows.filter(**{f"id__{self.bound}": first_id_at(moment)})
 
 
 class AfterFilter(TimeFilter):

@@ -227,6 +227,7 @@ def test_a_delivery_is_found_by_its_id_and_by_its_events(forge: Forge, operator:
         ("period=year", "Created must be one of: 15m, 1h, 6h, 24h, 7d."),
         ("after=yesterday", "Created from (UTC) must be a time such as 2026-03-04T02:30."),
         ("before=0001-01-01T00:00", "Created before (UTC) must be 1970 or later."),
+        ("before=1970-01-01T00:00%2B14:00", "Created before (UTC) must be 1970 or later."),
     ],
 )
 def test_a_filter_that_is_not_understood_is_named_and_finds_nothing(
