@@ -358,7 +358,7 @@ def test_an_event_reads_only_what_matches_it(forge: Forge, now: datetime, prepar
     assert read["hookhub_outbox"] <= 10, read
 
 
-def test_changes_of_a_webhooks_health_write_no_index(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_only_the_beginning_of_an_incident_writes_an_index(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     counted = (
         "SELECT pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_hot_updated(oid) "
@@ -366,7 +366,7 @@ def test_changes_of_a_webhooks_health_write_no_index(forge: Forge, sender: Sende
     )
     before = sql.run(counted, {})[0]
 
-    for answer in (200, 500, 200, 500):
+    for answer in (200, 500, 200, 500, 500):
         forge.receiver.answers["/"] = Answer(answer)
         now += HOUR
         pipeline.accept([forge.event(now=now)], now=now)
@@ -374,5 +374,6 @@ def test_changes_of_a_webhooks_health_write_no_index(forge: Forge, sender: Sende
         pipeline.settle(attempt_all(claims, sender, now=now), now=now)
 
     updated, in_place = (after - earlier for after, earlier in zip(sql.run(counted, {})[0], before, strict=True))
-    assert updated >= 4
-    assert in_place == updated
+    assert updated >= 5
+    # The first failure puts the webhook among those that maintenance watches, until it has been well for a minute.
+    assert in_place == updated - 1
