@@ -324,6 +324,8 @@ def test_curl_and_openssl(tmp_path: Path) -> None:
     verdict(found, run([bash, "driver.sh"], tmp_path, lines(found, names)))
 
 
+# Where its cache is empty, Go compiles its standard library first, which takes minutes on a busy machine.
+@pytest.mark.github
 def test_go(tmp_path: Path) -> None:
     [go] = tool("go")
     found = cases()
