@@ -30,7 +30,7 @@ from tests.api import Caller
 from tests.pages import Page, read_policy
 from tests.portal import ask, path_of, shown, token_of, visitor
 from tests.receiver import Answer
-from tests.story import Forge, deliver_due
+from tests.story import Forge, counted_statements, deliver_due
 
 pytestmark = pytest.mark.django_db
 
@@ -342,3 +342,29 @@ def test_where_only_owners_may_read_webhooks_no_other_member_gets_in(forge: Forg
     Membership.objects.update(role=Membership.Role.OWNER)
     assert browser.post("/portal/members", organization).status_code == 302
     assert "closed" in browser.get("/portal/").content.decode()
+
+
+def test_no_page_asks_more_than_twenty_questions_however_much_there_is(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    own = things(forge, sender, now=now, text="own", name="own")
+    browser = visitor(Caller.of(forge.organization), role="manage")
+
+    def questions() -> dict[str, int]:
+        counts = {}
+        for route in ROUTES:
+            with counted_statements() as asked:
+                answer = browser.get(own.address(route))
+            if answer.status_code == 200:
+                counts[str(route.name)] = len(asked)
+        return counts
+
+    few = questions()
+    for n in range(8):
+        things(forge, sender, now=now, text=f"more {n}", name=f"more-{n}")
+    Forge(forge.organization, own.webhook.repository or forge.repository, forge.receiver).accept(40, now=now)
+    many = questions()
+
+    assert len(many) >= 18
+    assert {page: count for page, count in many.items() if count > 20} == {}
+    assert {page: (few[page], count) for page, count in many.items() if count > few[page]} == {}
