@@ -4,16 +4,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries.rates import TooMany
-from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
-from hookhub.admin.base import ObjectActions, PluralTitle, Skipped
+from hookhub.admin.base import ObjectActions, PluralTitle, ShowsLateErrors, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import WITH_ORGANIZATION, WITH_WEBHOOK
@@ -23,7 +22,7 @@ from hookhub.models import Alert, AlertChannel
 
 
 @admin.register(AlertChannel)
-class AlertChannelAdmin(ObjectActions, PluralTitle):
+class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
     organization_path = "organization"
     form = AlertChannelForm
     list_display = ("channel", "organization", "type", "told", "condition", "last_sent")
@@ -78,23 +77,11 @@ class AlertChannelAdmin(ObjectActions, PluralTitle):
             shown = format_html("Signing secret: <code>{}</code> Copy it now. It is not shown again.", made.secret)
             self.message_user(request, shown, messages.WARNING)
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show an error that occurs only when the channel is stored, such as one channel too many."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except InvalidFields as error:
-            self.message_user(request, str(error), messages.ERROR)
-        except TooMany as error:
-            self.message_user(request, str(error), messages.ERROR)
-        except AlertChannel.DoesNotExist as error:
+    def late_error(self, error: Exception) -> str | None:
+        """Return also why a channel was not stored; raise Http404 if it was deleted meanwhile."""
+        if isinstance(error, AlertChannel.DoesNotExist):
             raise Http404 from error
-        return HttpResponseRedirect(request.get_full_path())
+        return super().late_error(error)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one channel as the API does."""

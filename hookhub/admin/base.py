@@ -15,6 +15,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 
+from deliveries.rates import TooMany
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
 from hookhub.models import Scope
 
@@ -129,7 +131,32 @@ class OrganizationScoped(ModelAdmin):
         return super().get_changelist_instance(request)
 
 
-class SavesChangedFieldsOnly(OrganizationScoped):
+class ShowsLateErrors(OrganizationScoped):
+    """Shows the form again with an error that occurs only when it is stored, such as one row too many."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show the form, or store what was sent; lead back to it with the reason if that was not possible."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Exception as error:
+            message = self.late_error(error)
+            if message is None:
+                raise
+            self.message_user(request, message, messages.ERROR)
+            return redirect(request.get_full_path())
+
+    def late_error(self, error: Exception) -> str | None:
+        """Return what to tell of an error, or None if the form cannot have caused it."""
+        return str(error) if isinstance(error, InvalidFields | TooMany) else None
+
+
+class SavesChangedFieldsOnly(ShowsLateErrors):
     """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils import timezone
 
 from deliveries.models import Organization
-from deliveries.webhooks.fields import InvalidFields
-from hookhub.admin.base import OrganizationScoped
+from hookhub.admin.base import ShowsLateErrors
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.event_type import EventTypeForm
 from hookhub.event_types import registry
@@ -17,7 +16,7 @@ from hookhub.models import CustomEventType
 
 
 @admin.register(CustomEventType)
-class EventTypeAdmin(OrganizationScoped):
+class EventTypeAdmin(ShowsLateErrors):
     organization_path = "organization"
     form = EventTypeForm
     list_display = ("type", "organization", "description", "changed_at")
@@ -40,21 +39,11 @@ class EventTypeAdmin(OrganizationScoped):
             organization: Organization = form.cleaned_data["organization"]
             obj.pk = registry.register(form.submitted, organization=organization, now=now).pk
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show an error that occurs only when the type is stored, such as one type too many."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except InvalidFields as error:
-            self.message_user(request, str(error), messages.ERROR)
-        except registry.AlreadyRegistered:
-            self.message_user(request, "This event type already exists.", messages.ERROR)
-        return HttpResponseRedirect(request.get_full_path())
+    def late_error(self, error: Exception) -> str | None:
+        """Return also why a type was not stored."""
+        if isinstance(error, registry.AlreadyRegistered):
+            return "This event type already exists."
+        return super().late_error(error)
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one event type as the API does."""

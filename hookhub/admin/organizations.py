@@ -3,10 +3,10 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import IntegrityError
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils import timezone
 
 from deliveries import names
@@ -32,21 +32,11 @@ class Undeletable(SavesChangedFieldsOnly):
 class Named(Undeletable):
     """Rows with a name that is unique regardless of case."""
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show an error if another request took the name after the form compared it."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except IntegrityError as error:
-            if names.violated_field(error) is None:
-                raise
-            self.message_user(request, "This name is already taken; choose another.", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+    def late_error(self, error: Exception) -> str | None:
+        """Return also that another request took the name after the form compared it."""
+        if isinstance(error, IntegrityError) and names.violated_field(error) is not None:
+            return "This name is already taken; choose another."
+        return super().late_error(error)
 
 
 @admin.register(Organization)

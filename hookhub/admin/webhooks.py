@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db.models import Case, F, Func, Model, QuerySet, TextField, Value, When
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,9 +15,8 @@ from django.utils.safestring import SafeString
 from deliveries import vault
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, Webhook
-from deliveries.rates import TooMany
-from deliveries.webhooks import changing, creating, fields, lifecycle
-from hookhub.admin.base import PluralTitle
+from deliveries.webhooks import changing, creating, lifecycle
+from hookhub.admin.base import PluralTitle, ShowsLateErrors
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.forms.webhook import WebhookForm
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
@@ -31,7 +30,7 @@ SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is
 
 
 @admin.register(Webhook)
-class WebhookAdmin(PluralTitle, WebhookActions):
+class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
     organization_path = "organization"
     form = WebhookForm
     list_display = (
@@ -164,19 +163,9 @@ class WebhookAdmin(PluralTitle, WebhookActions):
         if secret is not None:
             self.show_secret(request, obj, secret)
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show an error that the form did not find, such as a host name that has just stopped resolving."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except (fields.InvalidFields, TooMany, vault.Unreadable) as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+    def late_error(self, error: Exception) -> str | None:
+        """Return also why a secret could not be read."""
+        return str(error) if isinstance(error, vault.Unreadable) else super().late_error(error)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
