@@ -40,9 +40,8 @@ def verdict_on(asked: Asked) -> Verdict | None:
     If the same was asked for again meanwhile, the verdict is that on the later request. A subscription that was never
     proved is deleted.
     """
-    webhook = Webhook.objects.kept().filter(pk=asked.webhook_id).first()
     if asked.verification is None:
-        return _in_force(webhook)
+        return _in_force(_kept(asked))
     verification = Verification.objects.filter(pk=asked.verification).first()
     if verification is None:
         return Verdict(reason=ENDED)
@@ -52,11 +51,18 @@ def verdict_on(asked: Asked) -> Verdict | None:
         case State.FAILED:
             verifying.forget(verification.pk, webhook_id=asked.webhook_id, now=sql.database_now())
             return Verdict(reason=reason_of(verification))
+    # Read after its verification: one that was proved in between would seem unverified.
+    webhook = _kept(asked)
     latest = None if webhook is None else verifying.latest_of(webhook)
     if verification.state == State.SUPERSEDED and latest is not None and latest.pk != verification.pk:
         return verdict_on(asked._replace(verification=latest.pk))
     # Proved, or superseded by a change that needed no proof, or by its end.
     return _in_force(webhook)
+
+
+def _kept(asked: Asked) -> Webhook | None:
+    """Return the webhook of a subscription, unless it is deleted."""
+    return Webhook.objects.kept().filter(pk=asked.webhook_id).first()
 
 
 def _in_force(webhook: Webhook | None) -> Verdict:

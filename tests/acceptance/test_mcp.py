@@ -125,13 +125,14 @@ def test_calls_that_wait_for_a_worker_hold_no_thread_and_succeed_when_it_is_back
     try:
         begun = [subscribing(pool, instance, wanted(chatgpt, f"/{number}")) for number in range(6)]
         for _ in range(20):
-            assert instance.client.webhooks.list() is not None
+            assert list(instance.client.webhooks.list())
         assert not any(each.done() for each in begun)
     finally:
         for process in away:
             process.resume()
 
-    assert all("result" in each.result(LONG) for each in begun)
+    found = [each.result(LONG) for each in begun]
+    assert all("result" in each for each in found), found
     assert len(chatgpt.verifications) == 7
     instance.check_ledger()
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -600,6 +600,29 @@ def test_a_call_that_waits_hears_that_its_subscription_was_ended(
     monkeypatch.setattr(waiting, "sleep", end)
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"reason": "subscription_ended"}
+
+
+@pytest.mark.parametrize("query", [1, 2, 3])
+def test_a_callback_that_proves_itself_while_its_verdict_is_read_is_proved(
+    agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch, query: int
+) -> None:
+    verdict_on, left = mcp_verdicts.verdict_on, [query]
+
+    def conclude(execute: Callable[..., Any], *args: Any) -> Any:
+        found = execute(*args)
+        left[0] -= 1
+        if left[0] == 0:
+            verify_due(now=timezone.now())
+        return found
+
+    def meanwhile(asked: Asked) -> Verdict | None:
+        with connection.execute_wrapper(conclude):
+            return verdict_on(asked)
+
+    monkeypatch.setattr(mcp_verdicts, "verdict_on", meanwhile)
+
+    assert subscribe(agent, chatgpt)["id"]
+    assert left[0] <= 0
 
 
 def test_only_so_many_calls_wait_at_a_time(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:
