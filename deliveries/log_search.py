@@ -137,11 +137,14 @@ def _read(
     reads_payloads: bool = False,
 ) -> Found:
     source = OF_EVENTS if events else OF_ORGANIZATION if log.webhooks is None else OF_WEBHOOKS
+    is_by_webhook = source is OF_WEBHOOKS
     limits = _limits_of(wanted, log, most=most, reads_payloads=reads_payloads, has_events=bool(events))
     parts = {**DIRECTIONS[span.to_newer], "state": STATES_WITH_INDEX.get(wanted.state, "")}
     statement = FIND_DELIVERIES.format(
         **parts,
+        heads=HEADS.format(**parts) if is_by_webhook else "",
         source=source.format(**parts),
+        next_head=NEXT_HEAD.format(**parts) if is_by_webhook else "",
         payload=IN_PAYLOAD if reads_payloads else "",
         is_kept=IS_KEPT if log.webhooks is None else IS_OF_WEBHOOKS,
     )
@@ -163,15 +166,16 @@ def _read(
 
 
 def _limits_of(wanted: LogFilter, log: Log, *, most: int, reads_payloads: bool, has_events: bool) -> dict[str, int]:
-    """Return how many rows a search reads: of ``each`` webhook, to ``read`` of all of them, and at ``most`` returns."""
+    """Return how many rows a search reads, of ``each`` of so many ``hooks`` and of all, and at ``most`` returns."""
     is_narrowed = wanted.event_type or wanted.statuses or (wanted.state and wanted.state not in STATES_WITH_INDEX)
     read = MAX_PAYLOADS if reads_payloads else MAX_READ
     if log.webhooks is None or has_events:
         return {"each": read, "read": read, "most": most + 1}
     if not (is_narrowed or reads_payloads):
-        read = most + 1
-    # All of a page may be of one webhook.
-    return {"each": max(most + 1, read // max(1, len(log.webhooks))), "read": read, "most": most + 1}
+        # All rows of a page may be of one webhook, or each of another.
+        return {"hooks": most + 1, "each": most + 1, "read": most + 1, "most": most + 1}
+    each = max(most + 1, read // max(1, len(log.webhooks)))
+    return {"hooks": max(1, read // each), "each": each, "read": read, "most": most + 1}
 
 
 # Whether to newer ones: the order, from which end a webhook's rows were read, and the id to assume if all were read.
@@ -181,12 +185,28 @@ DIRECTIONS = {
 }
 STATES_WITH_INDEX = {state: f"AND state = '{state}'" for state in ("failed", "held")}
 
-# The newest rows of each webhook, from the index delivery_log_of_webhook or that of the state. Where only the first
-# ``each`` rows of a webhook are read, those of the others count no further than to the last of these.
+# The newest row of each webhook, from the index delivery_log_of_webhook or that of the state, for those whose row is
+# among the newest.
 # By an array and in the order of the index's columns, which no other index has: for the rows of a single webhook in the
 # order of their ids alone, the planner would sometimes read those of all webhooks, hoping to meet some of these soon.
+HEADS = """
+heads AS MATERIALIZED (
+    SELECT w.id AS webhook, d.id FROM unnest(%(webhooks)s::bigint[]) AS w (id) CROSS JOIN LATERAL (
+        SELECT id FROM hookhub_delivery
+        WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
+        ORDER BY webhook_id {back}, id {order} LIMIT 1
+    ) AS d
+    ORDER BY d.id {order} LIMIT %(hooks)s + 1
+),
+"""
+
+# Rows count no further than to the newest one of a webhook that is not read.
+NEXT_HEAD = "UNION ALL (SELECT id FROM heads ORDER BY id {order} OFFSET %(hooks)s)"
+
+# The newest rows of these webhooks, from the same index. Where only the first ``each`` rows of a webhook are read,
+# those of the others count no further than to the last of these.
 OF_WEBHOOKS = """
-SELECT d.* FROM unnest(%(webhooks)s::bigint[]) AS w (id) CROSS JOIN LATERAL (
+SELECT d.* FROM (SELECT webhook FROM heads ORDER BY id {order} LIMIT %(hooks)s) AS w (id) CROSS JOIN LATERAL (
     SELECT id, event_id, webhook_id, webhook_id AS log, state, event_type, last_status FROM hookhub_delivery
     WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
     ORDER BY webhook_id {back}, id {order} LIMIT %(each)s
@@ -221,8 +241,8 @@ AND position(%(text)s::bytea IN (SELECT substring(payload FOR %(head)s::int) FRO
 """
 
 FIND_DELIVERIES = """
-WITH log AS MATERIALIZED ({source}), ends AS (
-    SELECT (array_agg(id ORDER BY id {back}))[1] AS id FROM log GROUP BY log HAVING count(*) >= %(each)s
+WITH {heads} log AS MATERIALIZED ({source}), ends AS (
+    SELECT (array_agg(id ORDER BY id {back}))[1] AS id FROM log GROUP BY log HAVING count(*) >= %(each)s {next_head}
 ), covered AS MATERIALIZED (
     SELECT * FROM log
     WHERE id {is_read} coalesce((SELECT id FROM ends ORDER BY id {order} LIMIT 1), '{all}')

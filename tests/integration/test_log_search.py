@@ -69,6 +69,40 @@ def test_the_pages_together_have_every_row_once_in_order(
     assert walk(LogFilter(event_type="release"), log, most=3, to_newer=True) == releases[::-1]
 
 
+@pytest.mark.parametrize("most_read", [1, 5, 5000])
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_the_pages_of_many_webhooks_have_every_row_once_however_busy_each_is(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, most: int, most_read: int
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", most_read)
+    webhooks = [forge.webhook(now=now, events=[f"kind.{n}"]) for n in range(6)]
+    # One is busy at the end, one was busy at the beginning, one has nothing.
+    for n, at in enumerate([1, 1, 1, 2, 3, 1, 4, 2, 5, 1, 3, 5, 5, 2, 5, 5]):
+        fill(forge, 1, now=now + n * SECOND, event_type=f"kind.{at}")
+    failed = Delivery.objects.filter(
+        event_type__in=["kind.1", "kind.2", "kind.5"], id__gte=Delivery.objects.all()[2].id
+    )
+    failed.update(state="failed", finish_reason="exhausted", finished_at=now, due_at=None)
+    log = log_of(*webhooks)
+
+    for wanted in (LogFilter(), LogFilter(state="failed"), LogFilter(state="pending"), LogFilter(event_type="kind.2")):
+        rows = Delivery.objects.order_by("-id")
+        rows = rows.filter(state=wanted.state) if wanted.state else rows
+        rows = rows.filter(event_type=wanted.event_type) if wanted.event_type else rows
+        ids = list(rows.values_list("id", flat=True))
+        assert ids
+        assert walk(wanted, log, most=most) == ids, wanted
+        assert walk(wanted, log, most=most, to_newer=True) == ids[::-1], wanted
+
+
+def test_a_full_page_of_many_webhooks_is_found_at_once(forge: Forge, now: datetime) -> None:
+    webhooks = [forge.webhook(now=now, path=f"/{n}") for n in range(7)]
+    ids = fill(forge, 4, now=now)
+
+    assert search(LogFilter(), log_of(*webhooks), most=3) == Found(ids[:3], ids[2])
+    assert search(LogFilter(), log_of(*webhooks), most=3, start=ids[2]) == Found(ids[3:6], ids[5])
+
+
 def test_a_search_stops_after_so_many_rows_and_says_so(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
