@@ -1,14 +1,16 @@
 """One event for webhooks with a proof and a lease, against one for as many without: what either costs a delivery."""
 
+import os
 import statistics
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from bench.row_copies import copy_webhooks
 from bench.setup import ReceiverProcess, fresh_instance
 from hookhub.client import Event
 from testbed.instance import Instance
-from testbed.processes import Log, wait_for
+from testbed.processes import STARTS_WITHIN_SECONDS, Log, wait_for
 
 # The number of webhooks of each kind, and the suffix of its figures.
 WEBHOOKS = {1000: "_1000", 10_000: ""}
@@ -16,6 +18,8 @@ WEBHOOKS = {1000: "_1000", 10_000: ""}
 SHORT_SECONDS = 5
 WEBHOOKS_IF_SHORT = {500: ""}
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 40
+# A pair of events for so many webhooks takes minutes.
+MANY_WEBHOOKS, REPETITIONS_IF_MANY = 200_000, 2
 KINDS = PLAIN, LEASED = "plain", "leased"
 # As the proof and the lease of a subscription at the hub leave them.
 PROVED = {
@@ -24,6 +28,8 @@ PROVED = {
     "expires_at": "clock_timestamp() + interval '10 days'",
 }
 PAUSE_SECONDS = 0.1
+# Slower means that something hangs.
+SLOWEST_PER_SECOND = 500
 
 
 class Round(NamedTuple):
@@ -35,10 +41,10 @@ class Round(NamedTuple):
 
 def run(seconds: float, log: Log) -> dict[str, object]:
     """one event in turns to webhooks that have proved themselves for a time, and to others."""
-    sizes = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
-    least = MIN_REPETITIONS if seconds >= SHORT_SECONDS else 1
+    sizes = sizes_of(seconds)
     found: dict[str, object] = {}
     for webhooks, suffix in sizes.items():
+        least = 1 if seconds < SHORT_SECONDS else REPETITIONS_IF_MANY if webhooks >= MANY_WEBHOOKS else MIN_REPETITIONS
         with fresh_instance() as instance, ReceiverProcess() as receiver:
             log(f"Creating twice {webhooks:,} webhooks …")
             with instance.started("web"):
@@ -47,6 +53,16 @@ def run(seconds: float, log: Log) -> dict[str, object]:
             instance.check_ledger()
         found |= {f"{name}{suffix}": value for name, value in figures(rounds, webhooks=webhooks).items()}
     return found
+
+
+def sizes_of(seconds: float) -> Mapping[int, str]:
+    """Return the numbers of webhooks, each with the suffix of its figures; BENCH_ROWS sets a single one."""
+    given = os.environ.get("BENCH_ROWS", "")
+    if given and not (given.isdecimal() and int(given) > 0):
+        raise SystemExit(f"BENCH_ROWS must be a positive integer, not {given!r}")
+    if given:
+        return {int(given): ""}
+    return WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
 
 
 def make_webhooks(instance: Instance, receiver: ReceiverProcess, webhooks: int) -> None:
@@ -82,8 +98,9 @@ def play(instance: Instance, receiver: ReceiverProcess, kind: str, webhooks: int
     cpu = cpu_of(instance)
     started = time.monotonic()
     instance.client.publish_batch([Event(kind, {"t": started, "ref": "refs/heads/main"})])
-    wait_for(lambda: receiver.counts(path)["count"] >= webhooks, "the last delivery to arrive", pause=0.05)
-    instance.wait_until_settled()
+    patience = STARTS_WITHIN_SECONDS + webhooks / SLOWEST_PER_SECOND
+    wait_for(lambda: receiver.counts(path)["count"] >= webhooks, "all to arrive", seconds=patience, pause=0.05)
+    instance.wait_until_settled(seconds=patience)
     arrived = receiver.report()[path]["last_at"] - started
     return Round(arrived, cpu_of(instance) - cpu)
 
