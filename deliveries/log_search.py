@@ -166,16 +166,17 @@ def _read(
 
 
 def _limits_of(wanted: LogFilter, log: Log, *, most: int, reads_payloads: bool, has_events: bool) -> dict[str, int]:
-    """Return how many rows a search reads, of ``each`` of so many ``hooks`` and of all, and at ``most`` returns."""
+    """Return how many rows a search reads, of ``each`` of the ``newest`` webhooks and of all; ``most`` are returned."""
     is_narrowed = wanted.event_type or wanted.statuses or (wanted.state and wanted.state not in STATES_WITH_INDEX)
     read = MAX_PAYLOADS if reads_payloads else MAX_READ
     if log.webhooks is None or has_events:
         return {"each": read, "read": read, "most": most + 1}
     if not (is_narrowed or reads_payloads):
         # All rows of a page may be of one webhook, or each of another.
-        return {"hooks": most + 1, "each": most + 1, "read": most + 1, "most": most + 1}
-    each = max(most + 1, read // max(1, len(log.webhooks)))
-    return {"hooks": max(1, read // each), "each": each, "read": read, "most": most + 1}
+        return {"newest": most + 1, "each": most + 1, "read": most + 1, "most": most + 1}
+    # Of all webhooks: without some, a search would end at the newest row of the first of these, after few rows.
+    webhooks = max(1, len(log.webhooks))
+    return {"newest": webhooks, "each": max(most + 1, read // webhooks), "read": read, "most": most + 1}
 
 
 # Whether to newer ones: the order, from which end a webhook's rows were read, and the id to assume if all were read.
@@ -196,17 +197,17 @@ heads AS MATERIALIZED (
         WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
         ORDER BY webhook_id {back}, id {order} LIMIT 1
     ) AS d
-    ORDER BY d.id {order} LIMIT %(hooks)s + 1
+    ORDER BY d.id {order} LIMIT %(newest)s + 1
 ),
 """
 
 # Rows count no further than to the newest one of a webhook that is not read.
-NEXT_HEAD = "UNION ALL (SELECT id FROM heads ORDER BY id {order} OFFSET %(hooks)s)"
+NEXT_HEAD = "UNION ALL (SELECT id FROM heads ORDER BY id {order} OFFSET %(newest)s)"
 
 # The newest rows of these webhooks, from the same index. Where only the first ``each`` rows of a webhook are read,
 # those of the others count no further than to the last of these.
 OF_WEBHOOKS = """
-SELECT d.* FROM (SELECT webhook FROM heads ORDER BY id {order} LIMIT %(hooks)s) AS w (id) CROSS JOIN LATERAL (
+SELECT d.* FROM (SELECT webhook FROM heads ORDER BY id {order} LIMIT %(newest)s) AS w (id) CROSS JOIN LATERAL (
     SELECT id, event_id, webhook_id, webhook_id AS log, state, event_type, last_status FROM hookhub_delivery
     WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
     ORDER BY webhook_id {back}, id {order} LIMIT %(each)s

@@ -80,7 +80,7 @@ def test_the_pages_of_many_webhooks_have_every_row_once_however_busy_each_is(
     for n, at in enumerate([1, 1, 1, 2, 3, 1, 4, 2, 5, 1, 3, 5, 5, 2, 5, 5]):
         fill(forge, 1, now=now + n * SECOND, event_type=f"kind.{at}")
     failed = Delivery.objects.filter(
-        event_type__in=["kind.1", "kind.2", "kind.5"], id__gte=Delivery.objects.all()[2].id
+        event_type__in=["kind.1", "kind.2", "kind.5"], id__gte=Delivery.objects.order_by("id")[2].id
     )
     failed.update(state="failed", finish_reason="exhausted", finished_at=now, due_at=None)
     log = log_of(*webhooks)
@@ -101,6 +101,16 @@ def test_a_full_page_of_many_webhooks_is_found_at_once(forge: Forge, now: dateti
 
     assert search(LogFilter(), log_of(*webhooks), most=3) == Found(ids[:3], ids[2])
     assert search(LogFilter(), log_of(*webhooks), most=3, start=ids[2]) == Found(ids[3:6], ids[5])
+
+
+def test_a_search_of_many_webhooks_reads_as_many_rows_as_it_may(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 5)
+    webhooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
+    ids = fill(forge, 3, now=now)
+
+    assert search(LogFilter(event_type="none"), log_of(*webhooks), most=1) == Found([], ids[4], is_cut=True)
 
 
 def test_a_search_stops_after_so_many_rows_and_says_so(
