@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -116,6 +116,9 @@ fast: venv ## run the unit and contract tests, in half a minute and without a se
 
 hunt: venv ## run the property tests with new examples from Hypothesis; `make test` repeats the same ones
 	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(shell grep -rl hypothesis tests --include='test_*.py')
+
+sdk: venv ## regenerate what is generated in sdk/, after a change of the API or of a format
+	@$(BIN)/python -m tests.sdk
 
 contract: venv ## rewrite the list of what users depend on, after an intended change; see tests/contract
 	@$(BIN)/python -m tests.contract --write

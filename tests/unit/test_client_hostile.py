@@ -189,7 +189,7 @@ def test_an_address_that_is_none_is_refused_without_being_shown(url: Any) -> Non
 
 def test_nothing_that_a_client_is_made_of_shows_its_key() -> None:
     with Client("https://hooks.example", KEY) as client:
-        assert KEY not in f"{client!r} {client.webhooks!r} {vars(client)} {client._transport.session.auth!r}"
+        assert KEY not in f"{client!r} {client.webhooks!r} {vars(client)} {client._transport._session.auth!r}"
 
 
 def test_a_redis_url_that_is_none_is_refused_without_its_password() -> None:

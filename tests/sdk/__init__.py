@@ -1,0 +1,1 @@
+"""The SDKs in sdk/: what is generated for them, and their tests."""
