@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv sdk lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -128,6 +128,11 @@ fuzz: venv ## send valid and invalid requests, generated from the OpenAPI docume
 
 acceptance: partners ## run the tests with real processes and a browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
+
+acceptance-pgbouncer: partners ## run them through PgBouncer in transaction mode, without and with prepared statements
+	@HOOKHUB_TESTS_THROUGH_PGBOUNCER=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
+	@PGBOUNCER=$$($(BIN)/python -m tests.pgbouncer) HOOKHUB_TESTS_THROUGH_PGBOUNCER=prepared \
+	  $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
 
 vendored: partners ## copy what pages load from npm packages, after its version in tests/partners/package.json has changed
 	@cp tests/partners/node_modules/htmx.org/dist/htmx.min.js hookhub/static/hookhub/vendor/

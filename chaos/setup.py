@@ -19,6 +19,7 @@ from chaos.nemesis.context import RunContext
 from chaos.scenarios.scenario import Scenario
 from chaos.workload.publisher import Plan
 from hookhub.stream_client import DEFAULT_STREAM
+from testbed import pgbouncer
 from testbed.instance import Instance
 from testbed.processes import Log, Module, free_port, wait_for
 from testbed.proxy import Proxy
@@ -60,8 +61,11 @@ def set_up(scenario: Scenario, *, seed: int, servers: Servers, folder: Path, log
     if scenario.bug:
         settings[patches.BUG] = scenario.bug
     with ExitStack() as stack:
+        pooler = pgbouncer.port_of(database_url) if pgbouncer.pooled(database_url) != database_url else None
         targets: dict[str, str | tuple[str, int]] = {
-            "database": f"{psycopg.conninfo.conninfo_to_dict(database_url)['host']}/.s.PGSQL.5432",
+            "database": ("127.0.0.1", pooler)
+            if pooler
+            else f"{psycopg.conninfo.conninfo_to_dict(database_url)['host']}/.s.PGSQL.5432",
             "redis": urlsplit(servers.redis_url).path,
             "web": ("127.0.0.1", port),
         }

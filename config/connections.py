@@ -7,8 +7,11 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 
-def database(url: str, *, statement_timeout: int) -> dict[str, Any]:
+def database(url: str, *, statement_timeout: int, is_pooled: bool | None = None) -> dict[str, Any]:
     """Return Django's database settings for a libpq URI and a timeout in milliseconds.
+
+    ``is_pooled`` says whether a pooler is in between that gives each transaction another session; None lets each
+    connection find out.
 
     Raises ImproperlyConfigured if the URI is not one.
     """
@@ -40,8 +43,17 @@ def database(url: str, *, statement_timeout: int) -> dict[str, Any]:
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
         "SESSION": session,
+        "IS_POOLED": is_pooled,
         "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **vigilance, **rest},
     }
+
+
+def pooling(value: str) -> bool:
+    """Parse how a pooler assigns sessions; return whether to transactions. Raises ValueError."""
+    modes = {"transaction": True, "session": False}
+    if value.lower() not in modes:
+        raise ValueError("use the pool_mode of PgBouncer")
+    return modes[value.lower()]
 
 
 def broker(url: str) -> str:

@@ -10,9 +10,10 @@ from typing import TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 Value = TypeVar("Value")
+Default = TypeVar("Default")
 
 
-def read(name: str, parse: Callable[[str], Value], default: Value, *, expects: str) -> Value:
+def read(name: str, parse: Callable[[str], Value], default: Default, *, expects: str) -> Value | Default:
     """Return the environment variable ``name`` parsed, or ``default`` if it is unset or empty.
 
     Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError.

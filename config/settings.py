@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 from config import frameworks
-from config.connections import broker, database, served_by_default, stream
+from config.connections import broker, database, pooling, served_by_default, stream
 from config.environment import addresses, contacts, flag, generated, networks, read, seconds, text, whole, words
 from config.frameworks import *
 from deliveries.sending.url import normalise_host
@@ -122,8 +122,15 @@ HOOKHUB_TRUSTED_PROXIES = read(
 
 
 DATABASES = {
-    "default": database(DATABASE_URL, statement_timeout=whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000)),
+    "default": database(
+        DATABASE_URL,
+        statement_timeout=whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000),
+        # Unless it is set, each connection finds out.
+        is_pooled=read("HOOKHUB_PGBOUNCER", pooling, None, expects="transaction or session"),
+    ),
 }
+# PostgreSQL without the pooler. Web servers listen here for changes, which a pooler in transaction mode cannot forward.
+HOOKHUB_DIRECT_DATABASE_URL = text("HOOKHUB_DIRECT_DATABASE_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The engine ---------------------------------------------------------------------------------------------------------

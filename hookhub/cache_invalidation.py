@@ -1,16 +1,19 @@
 """Evicts cached rows when another process changes them: a thread per web process listens for PostgreSQL's NOTIFY.
 
-While the connection is down, cached entries still expire after ``row_cache.TTL``.
+While the connection is down, cached entries still expire after ``row_cache.TTL``. Behind a pooler in transaction mode,
+which forwards no notifications, there is none, unless HOOKHUB_DIRECT_DATABASE_URL leads past it.
 """
 
 import logging
 import select
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from django.conf import settings
 from django.db import Error, connection
 
 from hookhub.event_types import registry
@@ -85,27 +88,54 @@ class Listener:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._listen()
+                with a_session() as session:
+                    if session is None:
+                        log.info(WITHOUT_SESSION)
+                        return
+                    self._listen(session)
             except (Error, psycopg.Error) as error:
                 log.warning("Cannot listen for changes, which now take effect some seconds late: %s", error)
             finally:
                 self.is_listening.clear()
-                connection.close()
             self._stopping.wait(RETRY_DELAY.total_seconds())
 
-    def _listen(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {CHANNEL}")
+    def _listen(self, session: "psycopg.Connection[Any]") -> None:
+        session.execute(f"LISTEN {CHANNEL}", prepare=False)
         # Changes made before LISTEN took effect were not received.
         invalidate_all()
         self.is_listening.set()
         # psycopg itself would wait for a tenth of a second at a time.
         poll = select.poll()
-        poll.register(connection.connection, select.POLLIN)
+        poll.register(session, select.POLLIN)
         while not self._stopping.is_set():
             poll.poll(POLL_INTERVAL / timedelta(milliseconds=1))
-            for notice in connection.connection.notifies(timeout=0):
+            for notice in session.notifies(timeout=0):
                 invalidate(notice.payload)
+
+
+WITHOUT_SESSION = (
+    "Behind a pooler in transaction mode, changes made by other processes take effect up to some seconds late; "
+    "HOOKHUB_DIRECT_DATABASE_URL, the URL of PostgreSQL itself, would avoid that"
+)
+
+
+@contextmanager
+def a_session() -> "Iterator[psycopg.Connection[Any] | None]":
+    """Connect to a session of PostgreSQL that stays the same, or to None if a pooler allows none."""
+    url = settings.HOOKHUB_DIRECT_DATABASE_URL
+    try:
+        if url:
+            options = settings.DATABASES["default"]["OPTIONS"]
+            kept = {
+                name: value for name, value in options.items() if name.startswith(("keepalives", "tcp_", "connect_"))
+            }
+            with psycopg.connect(url, autocommit=True, **kept) as session:
+                yield session
+        else:
+            connection.ensure_connection()
+            yield None if getattr(connection, "is_pooled", False) else connection.connection
+    finally:
+        connection.close()
 
 
 _listener = Listener()

@@ -11,6 +11,7 @@ import psycopg
 
 from hookhub.client import Client
 from hookhub.embedded import service
+from testbed import pgbouncer
 from testbed.processes import Processes, free_port, wait_for
 from testbed.sampling import Memory, cpu_seconds_of, memory_of
 from testbed.servers import Servers
@@ -55,7 +56,7 @@ class Instance(Processes):
         self.key = servers.key
         # Where this database is without a proxy.
         self.database_url = database_url or servers.database_url
-        environment = {"DATABASE_URL": self.database_url, "PORT": str(self.port), **settings}
+        environment = {"DATABASE_URL": pgbouncer.pooled(self.database_url), "PORT": str(self.port), **settings}
         super().__init__(logs=logs, environment=servers.environment(**environment))
         self._connection: psycopg.Connection[Any] | None = None
 

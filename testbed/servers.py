@@ -18,6 +18,7 @@ from redis import Redis
 from hookhub import procfile
 from hookhub.embedded import servers as embedded
 from hookhub.embedded import service
+from testbed import pgbouncer
 from testbed.processes import kill_all, with_descendants
 
 ORGANIZATION = "acme"
@@ -86,6 +87,7 @@ class Servers:
 
     def __exit__(self, *_: object) -> None:
         """Kill the servers; their data is discarded, so nothing has to be written to disk first."""
+        pgbouncer.stop(self.database_url)
         for name in ("postgres", "valkey"):
             if server := self.find(name):
                 kill_all(with_descendants(server))

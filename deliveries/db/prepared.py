@@ -30,6 +30,11 @@ Dumped = tuple[int, int, bytes | None]
 # A statement and the types of its parameters, which are fixed when it is prepared.
 Key = tuple[bytes, tuple[int, ...]]
 
+# Sets parameters until the end of the transaction.
+SET_IN_TRANSACTION = """
+SELECT set_config(name, value, true) FROM unnest(%(names)s::text[], %(values)s::text[]) AS parameter (name, value)
+"""
+
 # Different statements that a connection prepares; HookHub has a quarter as many. Others are executed unprepared.
 MAX_PREPARED = 200
 
@@ -99,16 +104,21 @@ class Session(Generic[Connection]):
     """A connection and the statements that it has prepared.
 
     A statement is prepared once it has been executed ``prepare_threshold`` times, a parameter of psycopg's connections;
-    with None never, as a pooler may require.
+    with None never, as a pooler may require. ``parameters`` of PostgreSQL are set in each transaction, together with
+    its first statement: behind a pooler in transaction mode each transaction may have another session of the server.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, parameters: Mapping[str, str] | None = None) -> None:
         self.connection: Connection = connection
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
         self._names: dict[Key, bytes] = {}
         # How often a statement that is not prepared yet was executed.
         self._executions: dict[Key, int] = {}
+        self._settings: Bound | None = None
+        if parameters:
+            lists = {"names": arrays.texts(list(parameters)), "values": arrays.texts(list(parameters.values()))}
+            self._settings = self.bind(SET_IN_TRANSACTION, lists)
 
     def bind(self, statement: str, parameters: Mapping[str, object]) -> Bound:
         """Return a statement and the values of its parameters; raises ProgrammingError if one is missing."""
@@ -140,18 +150,27 @@ class Session(Generic[Connection]):
         Raises the error of the first that fails; those after it are not executed. If sending or receiving fails or is
         interrupted, the connection is closed: late results would be taken for those of the next statements.
         """
+        sent = list(statements)
+        settings_at = int(sent[0] is BEGIN)
+        sets = self._settings is not None and not self.is_in_transaction
+        if self._settings is not None and sets:
+            # Statements that are sent together are one transaction, also without a BEGIN.
+            sent.insert(settings_at, self._settings)
         try:
-            if len(statements) == 1 and not self._is_to_be_prepared(statements[0]):
-                self._send(statements[0])
+            if len(sent) == 1 and not self._is_to_be_prepared(sent[0]):
+                self._send(sent[0])
                 results: list[PGresult] = yield from generators.execute(self._pgconn)
             else:
-                results = yield from self._execute_in_pipeline(statements)
+                results = yield from self._execute_in_pipeline(sent)
         except BaseException:
             self._pgconn.finish()
             raise
         for result in results:
             self._require_success(result)
-        return results[-len(statements) :]
+        found = results[-len(sent) :]
+        if sets:
+            del found[settings_at]
+        return found
 
     def _execute_in_pipeline(self, statements: Sequence[Bound]) -> PQGen[list[PGresult]]:
         """Execute statements, first preparing those that are due for it; return the results of both.

@@ -141,7 +141,7 @@ def _session_of(wrapper: BaseDatabaseWrapper) -> Session:
     wrapper.close_if_health_check_failed()
     wrapper.ensure_connection()
     if _of_thread.session is None or _of_thread.session.connection is not wrapper.connection:
-        _of_thread.session = Session(wrapper.connection)
+        _of_thread.session = Session(wrapper.connection, parameters=getattr(wrapper, "transaction_parameters", None))
     return _of_thread.session
 
 
@@ -160,7 +160,8 @@ _of_thread = _OfThread()
 # well would cost a sixth of PostgreSQL's time: joins within a batch are faster as hash joins.)
 # Before PostgreSQL 18, a sequential scan that cannot be avoided raises a plan's cost above any threshold of the JIT
 # compiler, which would then compile a statement of milliseconds for a tenth of a second.
-PREFER_INDEXES = "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+PREFERENCES = {"enable_seqscan": "off", "jit": "off"}
+PREFER_INDEXES = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in PREFERENCES.items())
 
 
 def prefer_indexes() -> None:
@@ -169,8 +170,14 @@ def prefer_indexes() -> None:
 
 
 def _set_preferences(*, connection: BaseDatabaseWrapper, **_: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(PREFER_INDEXES)
+    parameters = getattr(connection, "transaction_parameters", None)
+    if parameters:
+        connection.transaction_parameters = {**parameters, **PREFERENCES}  # type: ignore[attr-defined] # HookHub's own
+    # Projects with another backend of Django's say by this setting that there is a pooler, whose other clients would
+    # get the session with its parameters.
+    elif not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        with connection.cursor() as cursor:
+            cursor.execute(PREFER_INDEXES)
 
 
 # Batches that delete events, and those that create deliveries of old ones, are serialized: an event must not be deleted

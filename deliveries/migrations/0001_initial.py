@@ -121,6 +121,18 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Leader',
+            fields=[
+                ('work', models.CharField(max_length=30, primary_key=True, serialize=False)),
+                ('worker_id', models.CharField(max_length=16)),
+                ('ends_at', models.DateTimeField()),
+            ],
+            options={
+                'db_table': 'hookhub_leader',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Organization',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -11,10 +11,10 @@ from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
 from deliveries.models.statistics import HourlyStats, StatsProgress
 from deliveries.models.audit import AuditEntry
-from deliveries.models.workers import Worker
+from deliveries.models.workers import Leader, Worker
 
 __all__ = [
-    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "LogQuerySet",
-    "Organization", "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker", "is_pending",
-    "new_id",
+    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "Leader",
+    "LogQuerySet", "Organization", "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker",
+    "is_pending", "new_id",
 ]  # fmt: skip

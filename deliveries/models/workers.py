@@ -1,4 +1,4 @@
-"""The heartbeats of workers."""
+"""The heartbeats of workers, and which of them does the periodic work."""
 
 from django.db import models
 
@@ -20,3 +20,18 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+
+class Leader(models.Model):
+    """The worker that does one kind of periodic work. Only ``deliveries.worker.leadership`` writes this table."""
+
+    work = models.CharField(primary_key=True, max_length=30)
+    worker_id = models.CharField(max_length=16)
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "hookhub_leader"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.work

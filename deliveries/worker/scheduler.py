@@ -16,6 +16,7 @@ from deliveries import shutdown, wakeup, workers
 from deliveries.db import sql
 from deliveries.pipeline import claiming, rescue
 from deliveries.worker import orphans, process_pool, residency
+from deliveries.worker.leadership import Leadership
 from deliveries.worker.verifier import Verifier
 
 log = logging.getLogger("hookhub.clock")
@@ -24,9 +25,6 @@ TICK_SECONDS = 1.0
 # After this many ticks in a row with work due and nothing being sent, assume that no worker receives the wake-ups that
 # Redis accepts.
 MAX_UNHEARD_TICKS = 5
-# Arbitrary numbers, the same in every worker of a deployment.
-MAINTENANCE_LOCK = 7_305_662
-NOTICES_LOCK = 7_305_666
 
 
 class Scheduler(bootsteps.StartStopStep):
@@ -45,6 +43,8 @@ class Scheduler(bootsteps.StartStopStep):
         self._threads: list[threading.Thread] = []
         self._unheard_ticks = 0
         self._heartbeat = workers.Heartbeat(rescue.worker_id())
+        self._maintenance = Leadership("maintenance", worker=rescue.worker_id())
+        self._notices = Leadership("notices", worker=rescue.worker_id())
         # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
         self._processes = 1
         self._runs_loop_here = False
@@ -100,14 +100,11 @@ class Scheduler(bootsteps.StartStopStep):
 
     def _send_wakeups(self) -> None:
         """Send wake-ups for due work once a second; finally record that this worker has stopped."""
-        self._repeat(self._notify_of_due_work)
-        with suppress(Error):
-            self._heartbeat.end()
-        connection.close()
+        self._repeat(self._notify_of_due_work, finally_=self._heartbeat.end)
 
     def _maintain(self) -> None:
-        """Run the maintenance tasks once a second."""
-        self._repeat(self._run_tasks)
+        """Run the maintenance tasks once a second, if this worker leads."""
+        self._repeat(self._run_tasks, finally_=self._maintenance.resign)
 
     def _verify(self) -> None:
         """Send the requests of due verifications once a second."""
@@ -115,10 +112,16 @@ class Scheduler(bootsteps.StartStopStep):
 
     def _notify(self) -> None:
         """Send what is due to people once a second."""
-        self._repeat(lambda now: run_tasks(settings.HOOKHUB_NOTICES, lock=NOTICES_LOCK, now=now))
+        self._repeat(
+            lambda now: run_tasks(settings.HOOKHUB_NOTICES, leadership=self._notices, now=now),
+            finally_=self._notices.resign,
+        )
 
-    def _repeat(self, tick: Callable[[datetime], object]) -> None:
-        """Call ``tick`` once a second on this thread's own database connection, even after errors."""
+    def _repeat(self, tick: Callable[[datetime], object], *, finally_: Callable[[], object] = lambda: None) -> None:
+        """Call ``tick`` once a second on this thread's own database connection, even after errors.
+
+        Once the worker stops, call ``finally_``.
+        """
         while not self._stopped.wait(TICK_SECONDS):
             try:
                 close_old_connections()
@@ -130,12 +133,16 @@ class Scheduler(bootsteps.StartStopStep):
             except Exception:  # Without the scheduler no retry would ever be sent, so no error must end this thread.
                 log.exception("Scheduler tick failed; retrying at the next tick")
                 connection.close()
+        with suppress(Error):
+            finally_()
         connection.close()
 
     def _notify_of_due_work(self, now: datetime) -> None:
         # Against a read-only database no worker could do the work, and a standby's data may be stale.
         sql.require_writable()
         self._heartbeat.beat(now=now)
+        self._maintenance.renew(now=now)
+        self._notices.renew(now=now)
         rescue.rescue_dead_processes(now=now)
         is_work_due = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_work_due and not sql.run(IS_ANYTHING_SENDING, {})[0][0]
@@ -145,7 +152,7 @@ class Scheduler(bootsteps.StartStopStep):
 
     def _run_tasks(self, now: datetime) -> None:
         """Run every maintenance task, unless another worker runs them."""
-        run_tasks(settings.HOOKHUB_CHORES, lock=MAINTENANCE_LOCK, now=now)
+        run_tasks(settings.HOOKHUB_CHORES, leadership=self._maintenance, now=now)
 
 
 # Ordered like the index; otherwise the planner would scan a large table for one row.
@@ -155,15 +162,15 @@ SELECT (SELECT id FROM hookhub_delivery WHERE state = 'sending' ORDER BY webhook
 """
 
 
-def run_tasks(paths: Iterable[str], *, lock: int, now: datetime) -> None:
-    """Run tasks one after the other, unless another worker holds the lock and runs them."""
-    if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": lock})[0][0]:
+def run_tasks(paths: Iterable[str], *, leadership: Leadership, now: datetime) -> None:
+    """Run tasks one after the other, unless another worker leads and runs them."""
+    if not leadership.begin(now=now):
         return
     try:
         for path in paths:
             run_task(path, import_string(path), now=now)
     finally:
-        sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": lock})
+        leadership.end()
 
 
 def run_task(path: str, task: Callable[..., object], *, now: datetime) -> None:

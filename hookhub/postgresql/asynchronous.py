@@ -12,7 +12,8 @@ from psycopg.pq.abc import PGresult
 from psycopg.waiting import Ready, Wait
 
 from deliveries.db.prepared import BEGIN, COMMIT, ROLLBACK, Bound, Row, Session
-from hookhub.postgresql.base import SET_PARAMETERS, is_quiet
+from hookhub.postgresql import pooler
+from hookhub.postgresql.base import is_quiet
 
 # Django's own, for its cursors.
 FOR_DJANGO = frozenset({"context", "cursor_factory"})
@@ -35,11 +36,16 @@ class AsyncConnection:
             await self.close()
         if self._watched is None:
             parameters = {k: v for k, v in connection.get_connection_params().items() if k not in FOR_DJANGO}
-            session: dict[str, str] = connection.settings_dict.get("SESSION", {})
             with connection.wrap_database_errors:
                 made = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-                await made.execute(SET_PARAMETERS, [list(session), list(session.values())], prepare=False)
-            self._watched = WatchedConnection(made)
+                begun = await made.execute(
+                    pooler.BEGIN_SESSION, pooler.parameters_of(made, connection.settings_dict), prepare=False
+                )
+                is_pooled, _ = await begun.fetchone() or (False, 0)
+                is_to_prepare = made.prepare_threshold is not None
+                if is_pooled and is_to_prepare and not await made.wait(pooler.keeps_prepared(made.pgconn)):
+                    made.prepare_threshold = None
+            self._watched = WatchedConnection(made, connection.settings_dict.get("SESSION") if is_pooled else None)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -110,9 +116,9 @@ class WatchedConnection:
     psycopg's own waiting registers the socket anew for each statement, together with a timer.
     """
 
-    def __init__(self, made: "psycopg.AsyncConnection[Any]") -> None:
+    def __init__(self, made: "psycopg.AsyncConnection[Any]", parameters: Mapping[str, str] | None) -> None:
         self.connection = made
-        self.session = Session(made)
+        self.session = Session(made, parameters=parameters)
         self._loop = asyncio.get_running_loop()
         self._fileno = made.fileno()
         self._is_reading = self._is_writing = False

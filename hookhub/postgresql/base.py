@@ -3,12 +3,15 @@
 import os
 import select
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
 from django.utils.functional import cached_property
 
+from deliveries.db.prepared import SET_IN_TRANSACTION
+from hookhub.postgresql import pooler
 from hookhub.postgresql.errors import ErrorWrapper
 
 
@@ -22,6 +25,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     # Whether the session answers but is unusable, for example because it is read-only.
     is_to_be_left = False
+    # Whether a pooler may give each transaction another session. Then these parameters are set in each transaction.
+    is_pooled = False
+    transaction_parameters: Mapping[str, str] | None = None
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
@@ -40,10 +46,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def init_connection_state(self) -> None:
-        """Set the session parameters listed under ``SESSION`` in the database's settings."""
+        """Set the session parameters listed under ``SESSION`` in the database's settings, and look for a pooler."""
         super().init_connection_state()
-        session: dict[str, str] = self.settings_dict.get("SESSION", {})
-        self.connection.execute(SET_PARAMETERS, [list(session), list(session.values())], prepare=False)
+        made: psycopg.Connection[Any] = self.connection
+        statement, parameters = pooler.BEGIN_SESSION, pooler.parameters_of(made, self.settings_dict)
+        self.is_pooled, _ = made.execute(statement, parameters, prepare=False).fetchone() or (False, 0)
+        self.transaction_parameters = self.settings_dict.get("SESSION") if self.is_pooled else None
+        is_to_prepare = made.prepare_threshold is not None
+        if self.is_pooled and is_to_prepare and not made.wait(pooler.keeps_prepared(made.pgconn)):
+            made.prepare_threshold = None
+
+    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Switch autocommit; behind a pooler, begin a transaction with the parameters of the session."""
+        super()._set_autocommit(autocommit)  # type: ignore[misc] # missing in its stubs
+        if not autocommit and self.transaction_parameters:
+            names, values = list(self.transaction_parameters), list(self.transaction_parameters.values())
+            with self.wrap_database_errors:
+                self.connection.execute(SET_IN_TRANSACTION, {"names": names, "values": values}, prepare=False)
+
+    def chunked_cursor(self) -> Any:
+        """Return a cursor of the server; behind a pooler, outside a transaction, one that reads all rows at once."""
+        self.ensure_connection()
+        return self.cursor() if self.is_pooled and not self.in_atomic_block else super().chunked_cursor()
 
     def close_if_health_check_failed(self) -> None:
         """Close the connection if the server has closed it.
@@ -56,9 +80,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if is_to_be_checked and self.connection is not None and is_quiet(self.connection):
             self.health_check_done = True
         super().close_if_health_check_failed()
-
-
-SET_PARAMETERS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS parameter (name, value)"
 
 
 class Closer:

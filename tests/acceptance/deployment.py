@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 from hookhub.embedded import servers
 from hookhub.embedded.valkey import valkey_binary
 from hookhub.procfile import ROOT
+from testbed import pgbouncer
 from testbed.processes import free_port, wait_for
 
 
@@ -29,7 +30,7 @@ def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = N
     ``programs`` is the folder whose python and granian are used; by default this interpreter's.
     """
     return {
-        "DATABASE_URL": servers.database_url(home),
+        "DATABASE_URL": pgbouncer.pooled(servers.database_url(home)),
         "REDIS_URL": servers.redis_url(home),
         # A deployment must not use anything from an embedded home.
         "HOOKHUB_HOME": "/nonexistent",

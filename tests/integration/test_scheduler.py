@@ -20,7 +20,8 @@ from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.stats import stats_of
 from deliveries.worker import orphans, process_pool
-from deliveries.worker.scheduler import MAX_UNHEARD_TICKS, Scheduler, run_task
+from deliveries.worker.leadership import Leadership
+from deliveries.worker.scheduler import MAX_UNHEARD_TICKS, Scheduler, run_task, run_tasks
 from tests.receiver import Answer
 from tests.story import Forge, ReadOnly, deliver_due, together
 
@@ -215,16 +216,18 @@ def test_one_worker_at_a_time_runs_maintenance(
 ) -> None:
     settings.HOOKHUB_CHORES = paths(slow_task)
 
-    def second_scheduler() -> None:
+    another = Leadership("maintenance", worker="another")
+
+    def second_worker() -> None:
         assert inside.wait(60)
-        Scheduler(None)._run_tasks(now)
+        run_tasks(settings.HOOKHUB_CHORES, leadership=another, now=now)
         may_go_on.set()
 
-    together(lambda: scheduler._run_tasks(now), second_scheduler)
+    together(lambda: scheduler._run_tasks(now), second_worker)
     assert done == [("slow", now)]
 
-    # The lock is free for the next tick of any scheduler.
-    together(lambda: Scheduler(None)._run_tasks(now))
+    scheduler._maintenance.resign()
+    together(lambda: run_tasks(settings.HOOKHUB_CHORES, leadership=another, now=now))
     assert len(done) == 2
 
 
