@@ -1,5 +1,6 @@
 """The Celery app: `celery -A config.celery worker`."""
 
+import atexit
 import gc
 import os
 import signal
@@ -22,6 +23,9 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 # Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
+
+# A worker ends sooner if the interpreter does not search all that was loaded for garbage.
+atexit.register(gc.freeze)
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
 MAX_EXIT_WAIT = timedelta(seconds=2)
