@@ -218,14 +218,19 @@ def wait_until_dead(processes: Iterable[psutil.Process], *, seconds: float) -> l
 
 
 def wait_for(
-    is_so: Callable[[], object], what: str, *, seconds: float = STARTS_WITHIN_SECONDS, pause: float = 0.02
+    is_so: Callable[[], object], what: str, *, seconds: float = STARTS_WITHIN_SECONDS, pause: float | None = None
 ) -> None:
-    """Poll until a condition holds; raise RuntimeError after ``seconds``."""
-    give_up_at = time.monotonic() + seconds
+    """Poll until a condition holds; raise RuntimeError after ``seconds``.
+
+    Without a ``pause``, it polls often at first, and the less often the longer it takes.
+    """
+    began_at = time.monotonic()
     while not is_so():
-        if time.monotonic() > give_up_at:
+        waited = time.monotonic() - began_at
+        if waited > seconds:
             raise RuntimeError(f"timed out after {seconds:g} s waiting for {what}")
-        time.sleep(pause)
+        # Some conditions cost milliseconds, which the processes that are waited for need themselves.
+        time.sleep(min(max(waited / 8, 0.005), 0.1) if pause is None else pause)
 
 
 def free_port() -> int:
