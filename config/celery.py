@@ -16,6 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries.db.sql import prefer_indexes
 from deliveries.worker import orphans, process_pool
+from hookhub.telemetry import starting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # The system checks import all views, which doubles the start-up time and takes 20 MB; `make lint` runs them.
@@ -41,6 +42,7 @@ app.autodiscover_tasks(["deliveries"])
 app.steps["worker"] |= {
     "deliveries.worker.scheduler:Scheduler",
     "hookhub.publishing.redis_stream.bootstep:StreamStep",
+    "hookhub.telemetry.bootstep:TelemetryStep",
 }
 
 
@@ -103,6 +105,12 @@ def limit_exit_wait(**_: object) -> None:
 def plan_with_indexes(**_: object) -> None:
     """Make a pool child's database sessions plan queries with indexes."""
     prefer_indexes()
+
+
+@worker_process_init.connect
+def start_telemetry(**_: object) -> None:
+    """Make a pool child keep metrics and the like of its own; the parent serves them."""
+    starting.start("worker", serves=False)
 
 
 @worker_process_init.connect

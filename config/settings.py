@@ -308,6 +308,15 @@ SPECTACULAR_SETTINGS = frameworks.SPECTACULAR_SETTINGS | {
     "CONTACT": {"name": "The operator of this deployment", "url": HOOKHUB_PUBLIC_URL},
 }
 
+# Metrics, traces, errors ---------------------------------------------------------------------------------------------
+
+# Where Prometheus finds the metrics of this machine; 0 for none. No key is needed there, so by default only programs on
+# this machine can connect.
+HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", 0)
+HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", "127.0.0.1")
+# A folder for the files in which its processes keep them; by default one in the system's folder for temporary files.
+HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR")
+
 # E-mail -------------------------------------------------------------------------------------------------------------
 
 EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")

@@ -14,8 +14,13 @@ from hookhub.cache_invalidation import listening
 from hookhub.server.limits import Limits
 from hookhub.server.prefix import mounted
 from hookhub.server.wsgi import Limited
+from hookhub.telemetry import starting
 
 application = mounted(
-    Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)),
+    Limited(
+        listening(django),
+        limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT),
+        responded=starting.response_observer(),
+    ),
     prefix=settings.FORCE_SCRIPT_NAME or "",
 )

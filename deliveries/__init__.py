@@ -20,7 +20,8 @@
 ``limits``         an organization's limits; ``rates``: limits per minute, counted in each process, summed in Redis
 ``names``          names that are unique regardless of case; ``plain_text`` and ``secret_text``: what a name may hold
 ``audit``          the audit log; ``audited``: what it shows of a webhook, a repository and an organization
-``stats``          counts, success rate and latencies of a webhook
+``stats``          counts, success rate and latencies of a webhook; ``backlog``: what waits, and for how long
+``telemetry``      what the engine reports of its work, for metrics and traces
 ``workers``        heartbeats; ``version``: HookHub's
 ``failpoints``     places where tests halt or kill a process
 ``tasks``          the Celery tasks; ``management``: check_ledger, drain, prune, redeliver, reencrypt_secrets

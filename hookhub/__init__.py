@@ -4,6 +4,7 @@
 ``server``              the web server's front: reads each request, within limits, before a thread of Django handles it
 ``middleware``          health checks, served hosts, the publishing fast path, limits by address, loop detection
 ``management``          the commands
+``telemetry``           metrics, traces, logs as JSON and reports of errors, each only if it is switched on
 ``cache_invalidation``  a thread per web process evicts cached rows when another process has changed them
 ``api``                 `/v1`: views, serializers and, for `/v1/webhooks`, a presenter for each dialect that shares it
 ``dialects``            the APIs of other systems, a package each, under those systems' paths

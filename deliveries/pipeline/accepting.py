@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from django.db import transaction
 
-from deliveries import wakeup
+from deliveries import telemetry, wakeup
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
 from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
@@ -34,7 +35,8 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
         hit("event-stored")
         if stored:
-            transaction.on_commit(_send_wakeup)
+            transaction.on_commit(partial(_committed, stored))
+        telemetry.repeated(len(events) - stored)
     return receipts
 
 
@@ -68,12 +70,12 @@ async def accept_group(
         count = await connection.change(STORE_EVENTS, columns)
         if count < len(ids):
             stored = {id_ for (id_,) in await connection.run(FIND_STORED, {"ids": columns["ids"]})}
-        partial = [id_ for part in parts if not stored.issuperset(part) for id_ in part if id_ in stored]
-        if partial:
-            await connection.run(DISCARD, {"ids": arrays.uuids(partial)})
+        discarded = [id_ for part in parts if not stored.issuperset(part) for id_ in part if id_ in stored]
+        if discarded:
+            await connection.run(DISCARD, {"ids": arrays.uuids(discarded)})
         hit("event-stored")
-    if count > len(partial):
-        _send_wakeup()
+    if count > len(discarded):
+        _committed(count - len(discarded))
     hit("group-committed")
     return [
         _receipts(batch.events, part, now=now) if stored.issuperset(part) else None
@@ -94,9 +96,10 @@ def _receipts(events: Sequence[NewEvent], ids: Sequence[UUID], *, now: datetime)
     return [Receipt(event_id, event.type, now, is_repeat=False) for event, event_id in zip(events, ids, strict=True)]
 
 
-def _send_wakeup() -> None:
+def _committed(events: int) -> None:
     hit("event-committed")
     wakeup.notify(wakeup.Work.EVENTS)
+    telemetry.accepted(events)
 
 
 def _receipts_with_duplicates(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from deliveries import wakeup
+from deliveries import telemetry, wakeup
 from deliveries.db import arrays, sql
 from deliveries.formats import FORMATS, MASK
 from deliveries.policy.retry import MAX_LEASE_LOSSES, POISON_SPREAD
@@ -57,7 +57,10 @@ def rescue_expired(*, now: datetime) -> int:
 
 def _rescue(statement: str, params: Mapping[str, object], *, now: datetime) -> int:
     limits = {"limit": BATCH, "max_losses": MAX_LEASE_LOSSES, "spread": POISON_SPREAD}
-    return len(sql.run(statement, {**params, **limits, "now": now}))
+    count = len(sql.run(statement, {**params, **limits, "now": now}))
+    if count:
+        telemetry.rescued(count)
+    return count
 
 
 def is_alive(pid: int) -> bool:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
 
-from deliveries import shutdown, wakeup
+from deliveries import shutdown, telemetry, wakeup
 from deliveries.failpoints import hit
 from deliveries.sending.sender import Sender, make_sender
 from deliveries.wakeup import Work
@@ -72,11 +72,17 @@ class WorkerLoop:
 
     def run(self) -> Progress:
         """Run until done and return the progress made."""
-        over_at = time.monotonic() + self.time_slice.total_seconds()
+        try:
+            return self._run(over_at=time.monotonic() + self.time_slice.total_seconds())
+        finally:
+            telemetry.in_flight(0)
+
+    def _run(self, *, over_at: float) -> Progress:
         while True:
             is_over = self.is_stopping() or (time.monotonic() >= over_at and not self.sender.in_flight)
             if not is_over:
                 self._fill_slots()
+            telemetry.in_flight(self.sender.in_flight)
             self._wait(is_over=is_over)
             self._settle_if_due(is_over=is_over)
             if self.sender.in_flight or self.results.unsettled:

@@ -8,7 +8,7 @@ import psycopg
 from django.conf import settings
 from django.db import OperationalError
 
-from deliveries import pipeline, wakeup
+from deliveries import pipeline, telemetry, wakeup
 from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender
@@ -109,7 +109,9 @@ class Poller:
         if not timer.expects_deliveries:
             return False
         found_due = self._promote_due()
+        began_at = telemetry.clock()
         claims = pipeline.claim(capacity, cursor=self.cursor, now=self._clock())
+        telemetry.claimed(claims, began_at=began_at)
         if claims:
             self.cursor = claims[-1].destination.webhook_id
             self.has_backlog = True
@@ -130,6 +132,7 @@ class Poller:
         if not limit:
             return False
         cursor, exclude = pacer.cursor, pacer.stuck_partitions
+        began_at = telemetry.clock()
         try:
             done = pipeline.fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, now=self._clock())
         except OperationalError as error:
@@ -138,6 +141,7 @@ class Poller:
             self._skip_stuck(limit)
             # There was work; the pacer says when to try again.
             return True
+        telemetry.fanned_out(events=done.events, deliveries=done.deliveries, claims=done.claims, began_at=began_at)
         self.events += done.events
         leaves_ready = done.deliveries > len(done.claims)
         self._turns.fanned_out(leaves_ready=leaves_ready)

@@ -2,11 +2,12 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from deliveries import pipeline
+from deliveries import pipeline, telemetry
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy.outcomes import Delivered
 from deliveries.worker.database_clock import Clock
@@ -54,7 +55,10 @@ class Settler:
 
     def _settle(self, results: list[AttemptResult]) -> list[AttemptResult]:
         """Settle results and return those that were deferred."""
+        began_at = telemetry.clock()
         done = pipeline.settle(results, is_repeated=self._outage.is_unsettled, now=self._clock())
+        if telemetry.is_observed():
+            telemetry.settled(without(results, done.deferred), applied=done.applied, began_at=began_at)
         self.settled += len(results) - len(done.deferred)
         self.found_ready = done.found_ready
         return done.deferred
@@ -104,3 +108,12 @@ class Settler:
         if is_over:
             log.error("Abandoned %d unsettled results; their deliveries will be repeated", len(self._results.unsettled))
         return is_over
+
+
+def without(results: Sequence[AttemptResult], deferred: Sequence[AttemptResult]) -> Sequence[AttemptResult]:
+    """Return the results that were not deferred."""
+    if not deferred:
+        return results
+    # By identity, because comparing results compares their payloads.
+    left = set(map(id, deferred))
+    return [result for result in results if id(result) not in left]

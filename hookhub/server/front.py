@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,8 @@ log = logging.getLogger("hookhub.http")
 Send = Callable[[Message], Awaitable[None]]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Admit = Callable[[Mapping[str, Any]], EarlyRefusal | None]
+# Called with the method, path, status and seconds of each response, except to health checks.
+Responded = Callable[[str, str, int, float], None]
 Headers = list[tuple[bytes, bytes]]
 
 # Responses of up to this many bytes are sent whole. A thread produces a longer one piece by piece, so that no thread
@@ -71,12 +74,14 @@ class Front:
         turn_of: Callable[[Mapping[str, Any]], Turn] = lambda environ: Turn(str(environ["REMOTE_ADDR"])),
         prepare: Callable[[], None] = lambda: None,
         intake: Intake | None = None,
+        responded: Responded | None = None,
     ) -> None:
         """Take the WSGI application, what limits it, and three callbacks.
 
         ``admit`` is called in a thread with a request's environment; it returns why the body must not be long, or None.
         ``turn_of`` returns the address and the caller that a waiting request is queued under. ``prepare`` is called
-        once, when this process starts. ``intake`` answers published events without a thread, if it can.
+        once, when this process starts. ``intake`` answers published events without a thread, if it can. ``responded``
+        is told of each response, if anything is.
         """
         self._application = application
         self._limits = limits
@@ -87,6 +92,7 @@ class Front:
         self._turn_of = turn_of
         self._prepare = prepare
         self._intake = intake
+        self._responded = responded
         self._overloaded = 0
         self._overload_logged_at: float | None = None
 
@@ -113,9 +119,13 @@ class Front:
         head = head_of(environ)
         if head.path == "/healthz":
             await _send_json(send, head, LIVE)
-        elif head.path == "/readyz":
+            return
+        if head.path == "/readyz":
             await _send_json(send, head, await self._readiness.report())
-        elif not head.is_unmeasured and head.content_length in {"", "0"}:
+            return
+        if self._responded is not None:
+            send = _telling(self._responded, head, send)
+        if not head.is_unmeasured and head.content_length in {"", "0"}:
             await self._hand_over(environ, head, b"", send)
         else:
             body = Body(head, limits=self._limits, budget=self._budget, short=MAX_BODY)
@@ -275,6 +285,18 @@ def _begin(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
 
 def _piece(pieces: Iterator[bytes]) -> bytes:
     return _begin(pieces)[0]
+
+
+def _telling(responded: Responded, head: Head, send: Send) -> Send:
+    """Return a ``send`` that also tells of the response."""
+    began_at = time.perf_counter()
+
+    async def send_and_tell(message: Message) -> None:
+        await send(message)
+        if message["type"] == "http.response.start":
+            responded(head.method, head.path, message["status"], time.perf_counter() - began_at)
+
+    return send_and_tell
 
 
 async def _send_json(send: Send, head: Head, report: Report) -> None:

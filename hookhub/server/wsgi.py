@@ -1,14 +1,18 @@
 """Enforces the limits behind any WSGI server, as far as an application can."""
 
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.server.environ import add_body, drop_charset, head_of
-from hookhub.server.limits import Limits, max_body, refusal_of, too_large
+from hookhub.server.limits import Head, Limits, max_body, refusal_of, too_large
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+# Called with the method, path, status and seconds of each response.
+Responded = Callable[[str, str, int, float], None]
 
 LENGTH_REQUIRED = EarlyRefusal(
     411, "length_required", "Send a Content-Length; this web server does not support chunked bodies."
@@ -21,13 +25,17 @@ class Limited:
     The minimum rate of a body, and how many bodies arrive at once, are up to the server, because it reads them.
     """
 
-    def __init__(self, application: Application, *, limits: Limits) -> None:
+    def __init__(self, application: Application, *, limits: Limits, responded: Responded | None = None) -> None:
+        """``responded`` is told of each response, if anything is."""
         self._application = application
         self._limits = limits
+        self._responded = responded
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Handle one request."""
         head = head_of(environ)
+        if self._responded is not None:
+            start_response = _telling(self._responded, head, start_response)
         refusal = refusal_of(head, limits=self._limits)
         if refusal is None and head.is_unmeasured:
             refusal = self._measure(environ, max_body(head, limits=self._limits))
@@ -51,3 +59,14 @@ class Limited:
             return too_large(head_of(environ), most)
         add_body(environ, content)
         return None
+
+
+def _telling(responded: Responded, head: Head, start_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a ``start_response`` that also tells of the response."""
+    began_at = time.perf_counter()
+
+    def start_and_tell(status: str, *rest: Any) -> Any:
+        responded(head.method, head.path, int(status[:3]), time.perf_counter() - began_at)
+        return start_response(status, *rest)
+
+    return start_and_tell

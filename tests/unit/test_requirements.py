@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -79,7 +80,9 @@ def modules_of(file: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-docs"])
+@pytest.mark.parametrize(
+    "name", ["requirements", "requirements-observability", "requirements-dev", "requirements-docs"]
+)
 def test_the_lock_holds_every_chosen_package_at_a_version_that_the_choice_allows(name: str) -> None:
     lock = locked(f"{name}.txt")
 
@@ -89,7 +92,13 @@ def test_the_lock_holds_every_chosen_package_at_a_version_that_the_choice_allows
 
 
 @pytest.mark.parametrize(
-    ("name", "at_least"), [("requirements.txt", 40), ("requirements-dev.txt", 40), ("requirements-docs.txt", 8)]
+    ("name", "at_least"),
+    [
+        ("requirements.txt", 40),
+        ("requirements-observability.txt", 10),
+        ("requirements-dev.txt", 40),
+        ("requirements-docs.txt", 8),
+    ],
 )
 def test_every_locked_package_has_a_hash(name: str, at_least: int) -> None:
     lock = locked(name)
@@ -99,17 +108,37 @@ def test_every_locked_package_has_a_hash(name: str, at_least: int) -> None:
 
 
 def test_development_runs_on_the_very_packages_that_production_gets() -> None:
-    production, development = locked("requirements.txt"), locked("requirements-dev.txt")
+    production = locked("requirements.txt") | locked("requirements-observability.txt")
+    development = locked("requirements-dev.txt")
 
     assert {package: development.get(package) for package in production} == production
 
 
 def test_everything_that_the_service_imports_is_chosen_by_name() -> None:
-    assert imported_by(*PRODUCTION) - EMBEDDED_SERVERS - set(chosen("requirements.in")) == set()
+    both = chosen("requirements.in") | chosen("requirements-observability.in")
+
+    assert imported_by(*PRODUCTION) - EMBEDDED_SERVERS - set(both) == set()
+
+
+def test_the_packages_of_each_extra_are_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [Requirement(line) for lines in project["optional-dependencies"].values() for line in lines]
+
+    assert {canonicalize_name(one.name) for one in optional} == set(chosen("requirements-observability.in"))
+    for one in optional:
+        assert one.specifier.contains(locked("requirements-observability.txt")[canonicalize_name(one.name)].version)
+
+
+def test_a_lock_of_optional_packages_changes_no_version_of_the_others() -> None:
+    production, optional = locked("requirements.txt"), locked("requirements-observability.txt")
+
+    assert {name: optional[name].version for name in production.keys() & optional.keys()} == {
+        name: production[name].version for name in production.keys() & optional.keys()
+    }
 
 
 def test_everything_that_the_tests_import_is_chosen_by_name() -> None:
-    both = chosen("requirements.in") | chosen("requirements-dev.in")
+    both = chosen("requirements.in") | chosen("requirements-observability.in") | chosen("requirements-dev.in")
 
     assert imported_by(*DEVELOPMENT) - set(both) == set()
 

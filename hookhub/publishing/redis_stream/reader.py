@@ -8,6 +8,7 @@ from enum import Enum
 from django.conf import settings
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from deliveries import telemetry
 from hookhub.publishing.redis_stream.consumer import START, Consumer
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read
 from hookhub.publishing.redis_stream.ingest import store
@@ -95,6 +96,7 @@ class Reader:
         rejected_ids = {each.entry.id for each in rejected}
         self.consumer.acknowledge([entry for entry in entries if entry.id not in rejected_ids])
         if rejected:
+            telemetry.refused(len(rejected))
             self._dead_letter(rejected, now=now)
 
     def _dead_letter(self, rejected: Sequence[InvalidEntry], *, now: datetime) -> None:

@@ -1,0 +1,143 @@
+"""Metrics of this process: the counters and histograms that the engine's reports and HTTP responses go into."""
+
+import os
+import time
+from collections import Counter as Counts
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+
+from deliveries import telemetry
+from deliveries.pipeline.settling import OUTCOMES
+from deliveries.policy.retry import Finish, GiveUp
+from hookhub.telemetry.metric_files import MetricFiles
+
+# In seconds: an accepted request takes milliseconds, a statement a few of them, and an attempt up to the deadline.
+OF_REQUESTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+OF_STATEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+OF_ATTEMPTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+OF_BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
+
+PUBLISHING = ("POST", "/v1/events")
+
+
+class Metrics(telemetry.Observer):
+    """The metrics of one process. Their labels have few values each: no tenant, no webhook, no URL."""
+
+    def __init__(self, files: MetricFiles, *, role: str) -> None:
+        """Begin with new files, after a fork too; raise FolderUnusable."""
+        files.join()
+        # The library takes the folder from the environment, and the class of the values from its module.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(files.folder)
+        values.ValueClass = values.MultiProcessValue(lambda: files.name)  # type: ignore[no-untyped-call]
+        # Nothing is collected from it, but from the files.
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._in_flight_known = 0
+        self._of_accepting()
+        self._of_pipeline()
+        self._of_attempts()
+        self._requests_in_flight = self._gauge("requests_in_flight", "Requests to receivers in flight")
+        self.slots = self._gauge("slots", "Requests that may be in flight")
+        self._gauge("processes", "Running processes", "role").labels(role).set(1)
+
+    def _of_accepting(self) -> None:
+        self._accepted = self._counter("events_accepted", "Events stored")
+        self._repeated = self._counter("events_repeated", "Events that were stored before, by their idempotency key")
+        self._stream_refused = self._counter(
+            "stream_entries_refused", "Entries of the stream moved to its dead letters"
+        )
+        self._publish_refused = self._counter("publish_refused", "Publishing requests refused, by HTTP status", "code")
+        self._publish_seconds = self._histogram(
+            "publish_duration_seconds", "Time to answer an accepted publishing request", OF_REQUESTS
+        )
+        self._responses = self._counter("http_responses", "HTTP responses, by status", "code")
+
+    def _of_pipeline(self) -> None:
+        self._created = self._counter("deliveries_created", "Deliveries created by fan-outs")
+        self._rescued = self._counter("leases_rescued", "Deliveries taken back from dead workers")
+        self._fan_out_seconds = self._histogram("fan_out_duration_seconds", "Time of one fan-out", OF_STATEMENTS)
+        self._fan_out_events = self._histogram("fan_out_events", "Events of one fan-out", OF_BATCHES)
+        self._claim_seconds = self._histogram(
+            "claim_duration_seconds", "Time of one claim that found deliveries", OF_STATEMENTS
+        )
+        self._claim_deliveries = self._histogram("claim_deliveries", "Deliveries of one claim", OF_BATCHES)
+        self._settle_seconds = self._histogram("settle_duration_seconds", "Time of one settlement", OF_STATEMENTS)
+        self._settle_attempts = self._histogram("settle_attempts", "Attempts of one settlement", OF_BATCHES)
+
+    def _of_attempts(self) -> None:
+        self._attempts = self._counter("attempts", "Attempts, by format and outcome", "format", "outcome")
+        self._finished = self._counter("deliveries_finished", "Deliveries delivered or failed, by reason", "reason")
+        self._attempt_seconds = self._histogram(
+            "attempt_duration_seconds", "Time of one attempt, by outcome", OF_ATTEMPTS, "outcome"
+        )
+        # Resolving a label takes as long as counting.
+        self._seconds_by_outcome = {kind: self._attempt_seconds.labels(word) for kind, word in OUTCOMES.items()}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"hookhub_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"hookhub_{name}", text, labels, registry=self._registry, multiprocess_mode="livesum")
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"hookhub_{name}", text, labels, registry=self._registry, buckets=buckets)
+
+    def responded(self, method: str, path: str, status: int, *, seconds: float) -> None:
+        """Count an HTTP response; ``path`` excludes the prefix of the deployment."""
+        code = str(status)
+        self._responses.labels(code).inc()
+        if (method, path) == PUBLISHING:
+            if status == 202:
+                self._publish_seconds.observe(seconds)
+            else:
+                self._publish_refused.labels(code).inc()
+
+    def accepted(self, events: int) -> None:
+        self._accepted.inc(events)
+
+    def repeated(self, events: int) -> None:
+        if events:
+            self._repeated.inc(events)
+
+    def refused(self, entries: int) -> None:
+        self._stream_refused.inc(entries)
+
+    def fanned_out(self, *, events: int, deliveries: int, claims: Sequence[Any], began_at: float) -> None:
+        if events:
+            self._fan_out_seconds.observe(time.perf_counter() - began_at)
+            self._fan_out_events.observe(events)
+            self._created.inc(deliveries)
+
+    def claimed(self, claims: Sequence[Any], *, began_at: float) -> None:
+        if claims:
+            self._claim_seconds.observe(time.perf_counter() - began_at)
+            self._claim_deliveries.observe(len(claims))
+
+    def settled(self, results: Sequence[Any], *, applied: frozenset[Any], began_at: float) -> None:
+        self._settle_seconds.observe(time.perf_counter() - began_at)
+        self._settle_attempts.observe(len(results))
+        attempts: Counts[tuple[str, type]] = Counts()
+        reasons: Counts[str] = Counts()
+        for result in results:
+            kind = type(result.outcome)
+            attempts[result.claim.destination.format, kind] += 1
+            self._seconds_by_outcome[kind].observe(result.exchange.duration.total_seconds())
+            if result.claim.delivery_id in applied:
+                match result.decision:
+                    case Finish():
+                        reasons["delivered"] += 1
+                    case GiveUp(why):
+                        reasons[why] += 1
+        for (slug, kind), count in attempts.items():
+            self._attempts.labels(slug, OUTCOMES[kind]).inc(count)
+        for reason, count in reasons.items():
+            self._finished.labels(reason).inc(count)
+
+    def rescued(self, deliveries: int) -> None:
+        self._rescued.inc(deliveries)
+
+    def in_flight(self, requests: int) -> None:
+        if requests != self._in_flight_known:
+            self._in_flight_known = requests
+            self._requests_in_flight.set(requests)

@@ -1,0 +1,92 @@
+"""Starts in a process what is switched on by the settings; nothing of it is imported otherwise."""
+
+import logging
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from deliveries import telemetry
+
+if TYPE_CHECKING:
+    from hookhub.telemetry.exporter import Exporter
+    from hookhub.telemetry.metrics import Metrics
+
+log = logging.getLogger("hookhub.metrics")
+
+Role = Literal["web", "worker", "scheduler"]
+# Method, path, status and seconds of an HTTP response.
+Responded = Callable[[str, str, int, float], None]
+
+
+class _OfProcess:
+    """What this process has started."""
+
+    pid = 0
+    metrics: "Metrics | None" = None
+    exporter: "Exporter | None" = None
+
+
+_own = _OfProcess()
+
+
+def start(role: Role, *, serves: bool = True) -> None:
+    """Start what is switched on in this process, or begin anew after a fork.
+
+    ``serves`` says that it may serve the metrics of this machine.
+    """
+    if _own.pid == os.getpid():
+        return
+    _own.pid = os.getpid()
+    telemetry.forget_all()
+    if settings.HOOKHUB_METRICS_PORT:
+        _start_metrics(role, serves=serves)
+
+
+def _start_metrics(role: Role, *, serves: bool) -> None:
+    require("prometheus_client", setting="HOOKHUB_METRICS_PORT", extra="metrics")
+    from hookhub.telemetry.exporter import Exporter
+    from hookhub.telemetry.metric_files import FolderUnusable, MetricFiles, default_folder
+    from hookhub.telemetry.metrics import Metrics
+
+    if _own.exporter is not None:
+        _own.exporter.close_inherited()
+    _own.metrics = _own.exporter = None
+    folder = settings.HOOKHUB_METRICS_DIR
+    files = MetricFiles(Path(folder) if folder else default_folder(settings.HOOKHUB_DEPLOYMENT_ID))
+    try:
+        _own.metrics = Metrics(files, role=role)
+    except FolderUnusable as error:
+        # Deliveries do not depend on it.
+        log.warning("There are no metrics of this process: %s", error)
+        return
+    telemetry.observe(_own.metrics)
+    if role == "worker":
+        _own.metrics.slots.set(settings.HOOKHUB_SLOTS)
+    if serves:
+        _own.exporter = Exporter(files, host=settings.HOOKHUB_METRICS_HOST, port=settings.HOOKHUB_METRICS_PORT)
+        _own.exporter.start()
+
+
+def responded(method: str, path: str, status: int, seconds: float) -> None:
+    """Count an HTTP response of this process."""
+    if _own.pid != os.getpid():
+        # A server that forks its processes after it has loaded the application.
+        start("web")
+    if _own.metrics is not None:
+        _own.metrics.responded(method, path, status, seconds=seconds)
+
+
+def response_observer() -> Responded | None:
+    """Return what is to be told of each HTTP response, or None if nothing is."""
+    return responded if settings.HOOKHUB_METRICS_PORT else None
+
+
+def require(module: str, *, setting: str, extra: str) -> None:
+    """Raise ImproperlyConfigured, which names the package to install, unless a module is there."""
+    if find_spec(module) is None:
+        raise ImproperlyConfigured(f"{setting} needs a package that is not installed: pip install 'hookhub[{extra}]'")
