@@ -24,6 +24,7 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 # Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
+TRANSPORT_ALIASES["sentinel"] = "deliveries.worker.kombu_transport:SentinelTransport"
 
 # A worker ends sooner if the interpreter does not search all that was loaded for garbage.
 atexit.register(gc.freeze)

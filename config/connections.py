@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from deliveries.redis_address import sentinels_of, tls_of
+
 
 def database(url: str, *, statement_timeout: int, is_pooled: bool | None = None) -> dict[str, Any]:
     """Return Django's database settings for a libpq URI and a timeout in milliseconds.
@@ -57,12 +59,31 @@ def pooling(value: str) -> bool:
 
 
 def broker(url: str) -> str:
-    """Return a Redis URL as kombu expects it, which has another scheme for redis-py's ``unix://``."""
+    """Return a Redis URL as kombu expects it, which has another scheme for redis-py's ``unix://``.
+
+    The transport itself reads the addresses of Sentinels, and Celery gets TLS options from ``broker_tls``. Raises
+    ImproperlyConfigured.
+    """
+    try:
+        if sentinels_of(url):
+            return "sentinel://"
+    except ValueError as error:
+        raise ImproperlyConfigured(f"REDIS_URL is invalid: {error}") from None
+    if url.startswith("rediss://"):
+        return url.partition("?")[0]
     if not url.startswith("unix://"):
         return url
     path, _, query = url.removeprefix("unix://").partition("?")
     number = dict(part.partition("=")[::2] for part in query.split("&")).get("db", "0")
     return f"redis+socket://{path}?virtual_host={number}"
+
+
+def broker_tls(url: str) -> dict[str, Any] | None:
+    """Return the TLS options of a Redis URL as Celery expects them; None without TLS, or if the URL is invalid."""
+    try:
+        return tls_of(url)
+    except ValueError:
+        return None
 
 
 def stream(value: str, *, queue: str) -> str:

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 from config import frameworks
-from config.connections import broker, database, pooling, served_by_default, stream
+from config.connections import broker, broker_tls, database, pooling, served_by_default, stream
 from config.environment import addresses, contacts, flag, generated, networks, read, seconds, text, whole, words
 from config.frameworks import *
 from deliveries.sending.url import normalise_host
@@ -239,6 +239,7 @@ HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
 
 
 CELERY_BROKER_URL = broker(REDIS_URL)
+CELERY_BROKER_USE_SSL = broker_tls(REDIS_URL)
 # The name of the queue. Two deployments that share one Redis need different ones.
 HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", "hookhub")
 CELERY_TASK_DEFAULT_QUEUE = HOOKHUB_QUEUE

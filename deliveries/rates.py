@@ -21,6 +21,8 @@ from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deliveries.redis_link import pool_for
+
 log = logging.getLogger("hookhub.rates")
 
 WINDOW = timedelta(minutes=1)
@@ -268,10 +270,7 @@ class _Link:
 
     def __call__(self) -> Redis:
         if self._redis is None:
-            seconds = REDIS_TIMEOUT.total_seconds()
-            self._redis = Redis.from_url(
-                settings.REDIS_URL, socket_timeout=seconds, socket_connect_timeout=seconds, retry=None
-            )
+            self._redis = Redis.from_pool(pool_for(settings.REDIS_URL, timeout=REDIS_TIMEOUT))
         return self._redis
 
 

@@ -6,22 +6,27 @@ import ssl
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, cast
 from uuid import uuid4
 
-from redis import ConnectionPool, Redis
+from redis import ConnectionPool, Redis, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Overdue
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
+
+from deliveries.redis_address import EXPECTED, SCHEMES, Sentinels, sentinels_of
 
 log = logging.getLogger("hookhub.doorbell")
 
 # What a link raises; ValueError if the URL is invalid.
 LINK_ERRORS = (RedisError, OSError, ValueError)
 READ_SIZE = 16 * 1024
+SENTINEL_SCHEMES = tuple(f"{scheme}://" for scheme in SCHEMES)
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Reply = int | str | bytes | list[Any] | ResponseError | None
@@ -29,13 +34,40 @@ Reply = int | str | bytes | list[Any] | ResponseError | None
 
 def pool_for(url: str, *, timeout: timedelta) -> ConnectionPool:
     """Return a pool of connections with this timeout and without retries; raises ValueError for an invalid URL."""
+    if url.startswith(SENTINEL_SCHEMES):
+        return _pool_of_sentinels(url, timeout)
     # On TCP connections redis-py would subscribe to maintenance notifications, which requires RESP3.
     pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
-    seconds = timeout.total_seconds()
-    # REDIS_URL may set these options for its other users.
-    pool.connection_kwargs |= {"protocol": 2, "socket_timeout": seconds, "socket_connect_timeout": seconds}
-    pool.connection_kwargs |= {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
+    pool.connection_kwargs |= _options(timeout)
     return pool
+
+
+@lru_cache(maxsize=8)
+def _pool_of_sentinels(url: str, timeout: timedelta) -> ConnectionPool:
+    """Return the same pool for the same URL, so that a new connection uses the existing ones to the Sentinels."""
+    sentinels = sentinels_of(url)
+    if sentinels is None:
+        raise ValueError(f"expected {EXPECTED}")
+    return sentinel_pool(sentinels, **sentinels.options | _options(timeout))
+
+
+def _options(timeout: timedelta) -> dict[str, Any]:
+    """Return the options that replace those of the URL, which may have them for its other users."""
+    seconds = timeout.total_seconds()
+    retry = Retry(NoBackoff(), 0)
+    limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return {"protocol": 2, **limits, "retry": retry, "decode_responses": False}
+
+
+def sentinel_pool(sentinels: Sentinels, **options: Any) -> SentinelConnectionPool:
+    """Return a pool of connections to the master, which each new connection asks the Sentinels for."""
+    limits = {name: options.get(name) for name in ("socket_timeout", "socket_connect_timeout")}
+    asked = Sentinel(  # type: ignore[no-untyped-call] # redis-py has types for most of it
+        sentinels.nodes, sentinel_kwargs={**sentinels.own_options, **limits, "protocol": 2}
+    )
+    return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        sentinels.service, asked, ssl=sentinels.is_tls, **options
+    )
 
 
 class RedisLink:

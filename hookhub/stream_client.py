@@ -50,7 +50,8 @@ class NotPublished(HookHubError):
 class StreamPublisher:
     """Appends events to the stream of one HookHub; use it as a context manager, or call ``close()``.
 
-    ``redis`` is the URL of HookHub's Redis, or a ``redis.Redis`` client, which the caller configures and closes.
+    ``redis`` is the URL of HookHub's Redis, or a ``redis.Redis`` client, which the caller configures and closes, for
+    example that of a ``redis.Sentinel``.
     ``stream`` must be the deployment's HOOKHUB_STREAM. ``timeout`` (for a connection and for each response) and
     ``retries`` (the maximum number of retries) apply only with a URL. Retrying is safe, because every event has an
     idempotency key.
@@ -141,7 +142,8 @@ def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
         # redis-py's message may quote a part of the password.
         raise ValueError(
             "redis must be a URL such as redis://:password@redis.internal:6379/0; "
-            "percent-encode special characters in the password"
+            "percent-encode special characters in the password. With Sentinels, pass a client: "
+            "Sentinel([(host, port)]).master_for(service)"
         ) from None
 
 

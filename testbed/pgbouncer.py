@@ -54,14 +54,14 @@ class PgBouncer:
     ``prepared`` is how many prepared statements it keeps; versions before 1.21 know only None.
     """
 
-    def __init__(self, url: str, *, program: str, prepared: int | None) -> None:
+    def __init__(self, url: str, *, program: str, prepared: int | None, settings: str = "") -> None:
         self.port = free_port()
         parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
         server = " ".join(f"{name}={parts[name]}" for name in ("host", "port", "user", "password") if name in parts)
         self._database = parts["dbname"]
         self._folder = Path(tempfile.mkdtemp(prefix="hookhub-pgbouncer-"))
         text = CONFIGURATION.format(server=server, port=self.port, pool_size=POOL_SIZE, folder=self._folder)
-        text += "" if prepared is None else f"max_prepared_statements = {prepared}\n"
+        text += settings + ("" if prepared is None else f"max_prepared_statements = {prepared}\n")
         (self._folder / "ini").write_text(text)
         command = [program, "--quiet", str(self._folder / "ini")]
         if os.geteuid() == 0:
@@ -130,9 +130,9 @@ def port_of(url: str) -> int | None:
 
 
 @contextmanager
-def running(url: str, *, program: str, prepared: int | None) -> Iterator[str]:
+def running(url: str, *, program: str, prepared: int | None, settings: str = "") -> Iterator[str]:
     """Run a PgBouncer for the database of a URL, and yield the URL through it."""
-    bouncer = PgBouncer(url, program=program, prepared=prepared)
+    bouncer = PgBouncer(url, program=program, prepared=prepared, settings=settings)
     try:
         yield bouncer.url()
     finally:

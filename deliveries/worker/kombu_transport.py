@@ -17,10 +17,13 @@ from json import loads
 from queue import Empty
 from typing import Any
 
+from django.conf import settings
 from kombu.transport import redis, virtual
 from redis.exceptions import RedisError, ResponseError
+from redis.sentinel import SentinelConnectionPool
 
-from deliveries.redis_link import is_wrong_type, rename_mistyped
+from deliveries.redis_address import sentinels_of
+from deliveries.redis_link import is_wrong_type, rename_mistyped, sentinel_pool
 from deliveries.wakeup import TASK, new_wakeup_message
 
 log = logging.getLogger("hookhub.doorbell")
@@ -172,6 +175,27 @@ class Channel(redis.Channel):
         except RedisError as error:
             log.warning("Could not rename keys of the wrong type; check %s: %s", keys, error)
             time.sleep(PAUSE_SECONDS)
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """Our channel with connections to the master that Sentinels name; their addresses are those of REDIS_URL."""
+
+    # Missing in kombu's stubs.
+    _connparams: Any
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> SentinelConnectionPool:  # noqa: FBT001, FBT002
+        """Return a pool of connections, which tell the event loop when they are closed if ``asynchronous``."""
+        sentinels = sentinels_of(settings.REDIS_URL)
+        if sentinels is None:
+            raise ValueError("REDIS_URL does not name Sentinels")
+        of_kombu = self._connparams(asynchronous)
+        return sentinel_pool(sentinels, **{**of_kombu, **sentinels.options})
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """kombu's Redis transport for Sentinels with our channel."""
+
+    Channel = SentinelChannel
 
 
 class Transport(redis.Transport):

@@ -5,12 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from redis import ConnectionPool, Redis
-from redis.backoff import NoBackoff
+from redis import Redis
 from redis.exceptions import ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
 
+from deliveries.redis_link import pool_for
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry
 
 GROUP = "hookhub"
@@ -115,13 +113,7 @@ def connect(url: str) -> Redis:
 
     Raise ValueError for an invalid URL.
     """
-    # On TCP connections redis-py would subscribe to maintenance notifications, which requires RESP3.
-    pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
-    timeout = SOCKET_TIMEOUT.total_seconds()
-    # REDIS_URL may set these options for its other users.
-    pool.connection_kwargs |= {"protocol": 2, "socket_timeout": timeout, "socket_connect_timeout": timeout}
-    pool.connection_kwargs |= {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
-    client = Redis.from_pool(pool)
+    client = Redis.from_pool(pool_for(url, timeout=SOCKET_TIMEOUT))
     # redis-py would parse an entry's fields into a dict, which loses those whose name is repeated.
     for command in ("XREADGROUP", "XAUTOCLAIM", "XRANGE"):
         client.set_response_callback(command, _as_it_is)
