@@ -13,7 +13,7 @@ ORGANIZATION_FIELDS = (
 )  # fmt: skip
 REPOSITORY_FIELDS = ("name", "private")
 WEBHOOK_FIELDS = (
-    "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",
+    "kind", "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",
     "auto_disable", "proof", "verified_at", "allowed_rate", "expires_at",
 )  # fmt: skip
 

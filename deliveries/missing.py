@@ -15,7 +15,7 @@ from deliveries import wakeup
 from deliveries.db import arrays, sql
 from deliveries.db.ids import first_id_at, uuid7s
 from deliveries.models import Webhook
-from deliveries.pipeline import filtering
+from deliveries.pipeline import filtering, poll_queues
 from deliveries.pipeline.filtering import Pairs
 
 # Events that one batch examines, and those of them that it delivers.
@@ -103,7 +103,8 @@ def _find(webhook: Webhook, bounds: dict[str, object]) -> tuple[list[UUID], int,
     }
     with transaction.atomic():
         sql.run(sql.PREFER_ORDERED_INDEXES, {})
-        events, examined, last = sql.run(FIND_MISSING, parameters)[0]
+        statement = FIND_MISSING_ENTRIES if webhook.is_polled else FIND_MISSING
+        events, examined, last = sql.run(statement, parameters)[0]
     return events, examined, last
 
 
@@ -115,6 +116,8 @@ def _insert(webhook: Webhook, events: Sequence[UUID], *, now: datetime) -> int:
         pairs = filtering.accepted(pairs)
     if pairs is None:
         return 0
+    if webhook.is_polled:
+        return poll_queues.put(pairs).entries
     # As many ids as there may be, in the order of the events.
     ids = arrays.uuids(uuid7s(now, len(events)))
     return sql.change(INSERT_DELIVERIES, {"webhook": webhook.pk, "events": pairs.events, "ids": ids, "now": now})
@@ -136,7 +139,7 @@ SELECT count(*) FROM (
 # Each event is looked up by the index on event and webhook, the only one that serves this comparison of rows. Of a
 # webhook that has got nothing yet, the planner believes for a long time that all of its deliveries are few: by NOT
 # EXISTS it would read and sort them for each batch, a million after a while.
-FIND_MISSING = """
+FIND = """
 WITH examined AS MATERIALIZED (
     SELECT id, repository_id, webhook_id, topics FROM hookhub_event
     WHERE organization_id = ANY(ARRAY[%(organization)s::bigint]) AND id > %(after)s AND id <= %(upto)s
@@ -145,7 +148,7 @@ WITH examined AS MATERIALIZED (
     SELECT id FROM examined e
     WHERE e.webhook_id IS NULL AND e.topics && %(topics)s::text[]::varchar[]
       AND (%(repository)s::bigint IS NULL OR e.repository_id = %(repository)s)
-      AND (SELECT 1 FROM hookhub_delivery d
+      AND (SELECT 1 FROM {table} d
            WHERE (d.event_id, d.webhook_id) BETWEEN (e.id, %(webhook)s::bigint) AND (e.id, %(webhook)s::bigint)
            LIMIT 1) IS NULL
     ORDER BY id LIMIT %(most)s
@@ -157,6 +160,8 @@ WITH examined AS MATERIALIZED (
 SELECT ARRAY(SELECT id FROM missing ORDER BY id),
        (SELECT count(*) FROM examined WHERE id <= (SELECT id FROM last)), (SELECT id FROM last)
 """
+FIND_MISSING = FIND.format(table="hookhub_delivery")
+FIND_MISSING_ENTRIES = FIND.format(table="hookhub_poll_entry")
 
 # In the order of the events, so that it does not deadlock with another that creates some of the same deliveries.
 INSERT_DELIVERIES = """

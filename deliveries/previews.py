@@ -1,6 +1,5 @@
 """Previews: the request that a delivery to a webhook would be, without a delivery, and without a signature."""
 
-import json
 import re
 from datetime import datetime
 from typing import NamedTuple
@@ -57,27 +56,9 @@ def _notation_of(word: str, twin: str) -> str:
 
 def _claim_of(webhook: Webhook, event_type: str, payload: bytes, *, now: datetime) -> Claim:
     """Return the claim of a delivery that does not exist, to the webhook as it may be shown."""
-    uid = str(webhook.uid)
     headers = dict.fromkeys(vault.headers_to_show(webhook), MASK)
-    destination = Destination(
-        webhook_id=webhook.pk,
-        webhook_uid=uid,
-        organization_id=webhook.organization_id,
-        organization=webhook.organization.slug,
-        repository_id=webhook.repository_id,
-        url=webhook.shown_url,
-        sealed_url=None,
-        format=webhook.format,
-        content_type=webhook.content_type,
-        sealed_secrets=bytes(webhook.sealed_secrets),
-        sealed_headers=vault.seal_headers(headers, of=uid),
-        verify_ssl=webhook.verify_ssl,
-        retry_schedule=webhook.retry_schedule,
-        timeout=webhook.timeout,
-        subscription=None if webhook.subscription is None else json.dumps(webhook.subscription),
-        request_origin=webhook.request_origin,
-        allowed_rate=webhook.allowed_rate,
-        slow=False,
+    destination = Destination.of(webhook)._replace(
+        url=webhook.shown_url, sealed_url=None, sealed_headers=vault.seal_headers(headers, of=webhook.uid)
     )
     repository = webhook.repository
     return Claim(

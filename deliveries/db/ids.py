@@ -6,6 +6,10 @@ import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+# The SQL expression for a new delivery's id: the first half of its event's id, which holds the time, then random bits.
+# So the log and the queue are in the order in which the events were accepted.
+DELIVERY_ID = "encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid"
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # The time passed in may lag behind the last id, because threads read the clock and arrive here in different orders and

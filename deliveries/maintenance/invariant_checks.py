@@ -56,6 +56,7 @@ WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS
   AND {LEASE_LASTS} AND NOT {IS_UNVERIFIED}
   AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
+  AND NOT EXISTS (SELECT FROM hookhub_poll_entry p WHERE p.event_id = e.id AND p.webhook_id = w.id)
 """
 _SETTLED = "greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
 _IN_DOUBT = f"greatest(w.created_at, w.changed_at) <= e.accepted_at AND NOT {_SETTLED}"
@@ -96,7 +97,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "events-without-delivery",
-        "every event has a delivery for each matching webhook",
+        "every event has a delivery for each matching webhook, or an entry in its queue if it is polled",
         _missing(_SETTLED),
         "These events were never delivered to these webhooks. If `prune --older-than` deleted the deliveries, "
         "pass the same number of days as --within.",
@@ -325,5 +326,21 @@ CHECKS: tuple[Check, ...] = (
         "every attempt belongs to a delivery",
         _orphans("hookhub_attempt", "delivery_id", of="hookhub_delivery"),
         "Deliveries were deleted without their attempts.",
+    ),
+    Check(
+        "poll-entries-without-event",
+        "every entry in the queue of a polling webhook has its event",
+        _orphans("hookhub_poll_entry", "event_id", of="hookhub_event"),
+        "Their payloads were deleted; consumers do not get them.",
+    ),
+    Check(
+        "poll-entries-without-queue",
+        "every entry is in the queue of a polling webhook, with a position that the queue has given",
+        """
+        SELECT p.id::text FROM hookhub_poll_entry p
+        WHERE NOT EXISTS (SELECT FROM hookhub_poll_queue q
+                          WHERE q.webhook_id = p.webhook_id AND coalesce(p.position, 0) <= q.last_position)
+        """,
+        "Consumers do not get them, or would miss those that come next.",
     ),
 )

@@ -37,8 +37,9 @@ def warn_of_expiry(*, now: datetime) -> int:
 def end_expired(*, now: datetime) -> int:
     """Cancel the deliveries of webhooks whose lease has ended, a bounded number per call; return how many.
 
-    A webhook without any left is marked as ended, and ``lease.expired`` is published. A subscription at a hub is then
-    deleted, because only its subscriber could renew it; one that it has asked to renew, once the callback has failed.
+    A webhook without any left is marked as ended, and ``lease.expired`` is published. A polling webhook is then
+    deleted, and a subscription at a hub, because only its subscriber could renew it; one that it has asked to renew,
+    once the callback has failed.
     """
     expired = Webhook.objects.kept().filter(expires_at__lte=now, ended_at=None).order_by("expires_at")
     cancelled = 0
@@ -50,7 +51,8 @@ def end_expired(*, now: datetime) -> int:
             cancelled += lifecycle.end_locked(webhook, now=now)
             if webhook.ended_at is not None:
                 pipeline.accept([lifecycle.lease_event("lease.expired", webhook, now=now)], now=now)
-                if webhook.subscription is not None and not webhook.verifications.open().exists():
+                is_renewable = webhook.subscription is None or webhook.verifications.open().exists()
+                if webhook.is_polled or not is_renewable:
                     lifecycle.delete_locked(webhook, now=now)
         if cancelled >= sql.BATCH:
             break

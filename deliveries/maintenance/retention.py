@@ -81,6 +81,16 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
        0, (SELECT count(*) FROM events)
 """
 
+# The entries of polling webhooks, whether they were read or not.
+PRUNE_POLL_ENTRIES = """
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM hookhub_poll_entry WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
+), entries AS (
+    DELETE FROM hookhub_poll_entry WHERE id = ANY(ARRAY(SELECT id FROM scanned))
+)
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
+"""
+
 # Attempts that a worker recorded after their delivery had been pruned.
 PRUNE_ATTEMPTS = """
 WITH scanned AS MATERIALIZED (
@@ -107,7 +117,13 @@ WITH scanned AS MATERIALIZED (
     WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND deleted_at < %(horizon)s
       AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.webhook_id = w.id)
       AND NOT EXISTS (SELECT FROM hookhub_attempt a WHERE a.webhook_id = w.id)
+      AND NOT EXISTS (SELECT FROM hookhub_poll_entry p WHERE p.webhook_id = w.id AND p.position IS NULL)
+      AND NOT EXISTS (SELECT FROM hookhub_poll_entry p WHERE p.webhook_id = w.id AND p.position IS NOT NULL)
     FOR UPDATE SKIP LOCKED
+), queues AS (
+    DELETE FROM hookhub_poll_queue WHERE webhook_id = ANY(ARRAY(SELECT id FROM old))
+), consumers AS (
+    DELETE FROM hookhub_poll_consumer WHERE webhook_id = ANY(ARRAY(SELECT id FROM old))
 ), verifications AS (
     DELETE FROM hookhub_verification WHERE webhook_id = ANY(ARRAY(SELECT id FROM old))
 ), webhooks AS (
@@ -131,6 +147,7 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
 
 # The statements in order, each with the id to start after.
 TABLES: tuple[tuple[str, Id], ...] = (
+    (PRUNE_POLL_ENTRIES, UUID(int=0)),
     (PRUNE_DELIVERIES, UUID(int=0)),
     (PRUNE_EVENTS, UUID(int=0)),
     (PRUNE_ATTEMPTS, UUID(int=0)),

@@ -205,6 +205,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uid', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
+                ('kind', models.CharField(choices=[('push', 'HookHub sends them'), ('poll', 'the receiver fetches them')], default='push', editable=False, max_length=10)),
                 ('stored_url', models.CharField(db_column='url', max_length=2048, verbose_name='URL')),
                 ('sealed_url', models.BinaryField(null=True)),
                 ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
@@ -650,4 +651,80 @@ class Migration(migrations.Migration):
         migrations.RunSQL(UUID7, "DROP FUNCTION hookhub_uuid7(timestamptz)"),
         migrations.RunSQL(TUNING, migrations.RunSQL.noop),
         migrations.RunSQL(APPEND_ONLY, NOT_APPEND_ONLY),
+        migrations.CreateModel(
+            name='PollConsumer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('position', models.BigIntegerField()),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('committed_at', models.DateTimeField(editable=False)),
+            ],
+            options={
+                'db_table': 'hookhub_poll_consumer',
+            },
+        ),
+        migrations.CreateModel(
+            name='PollEntry',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('position', models.BigIntegerField(null=True)),
+            ],
+            options={
+                'db_table': 'hookhub_poll_entry',
+            },
+        ),
+        migrations.CreateModel(
+            name='PollQueue',
+            fields=[
+                ('webhook', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='poll_queue', serialize=False, to='deliveries.webhook')),
+                ('last_position', models.BigIntegerField(default=0)),
+            ],
+            options={
+                'db_table': 'hookhub_poll_queue',
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'poll'), ('proof', None), ('sealed_url', None), ('stored_url', '')), ('kind', 'push'), _connector='OR'), name='webhook_polled_without_url'),
+        ),
+        migrations.AddField(
+            model_name='pollconsumer',
+            name='webhook',
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='poll_consumers', to='deliveries.webhook'),
+        ),
+        migrations.AddField(
+            model_name='pollentry',
+            name='event',
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event'),
+        ),
+        migrations.AddField(
+            model_name='pollentry',
+            name='webhook',
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.webhook'),
+        ),
+        migrations.AddConstraint(
+            model_name='pollconsumer',
+            constraint=models.UniqueConstraint(fields=('webhook', 'name'), name='poll_consumer_name_unique'),
+        ),
+        migrations.AddConstraint(
+            model_name='pollconsumer',
+            constraint=models.CheckConstraint(condition=models.Q(('position__gte', 0)), name='poll_consumer_position_not_negative'),
+        ),
+        migrations.AddIndex(
+            model_name='pollentry',
+            index=models.Index(condition=models.Q(('position', None)), fields=['webhook', 'id'], name='poll_entry_unnumbered'),
+        ),
+        migrations.AddConstraint(
+            model_name='pollentry',
+            constraint=models.UniqueConstraint(fields=('event', 'webhook'), name='poll_entry_once_per_event'),
+        ),
+        migrations.AddConstraint(
+            model_name='pollentry',
+            constraint=models.UniqueConstraint(condition=models.Q(('position__isnull', False)), fields=('webhook', 'position'), name='poll_entry_position_unique'),
+        ),
+        migrations.AddConstraint(
+            model_name='pollentry',
+            constraint=models.CheckConstraint(condition=models.Q(('position', None), ('position__gt', 0), _connector='OR'), name='poll_entry_position_positive'),
+        ),
     ]

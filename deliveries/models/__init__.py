@@ -9,12 +9,13 @@ from deliveries.models.webhooks import Host, Webhook
 from deliveries.models.verifications import Verification
 from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
+from deliveries.models.polling import PollConsumer, PollEntry, PollQueue
 from deliveries.models.statistics import HourlyStats, StatsProgress
 from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Leader, Worker
 
 __all__ = [
     "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "Leader",
-    "LogQuerySet", "Organization", "OutboxEntry", "Repository", "StatsProgress", "Verification", "Webhook", "Worker",
-    "is_pending", "new_id",
+    "LogQuerySet", "Organization", "OutboxEntry", "PollConsumer", "PollEntry", "PollQueue", "Repository",
+    "StatsProgress", "Verification", "Webhook", "Worker", "is_pending", "new_id",
 ]  # fmt: skip

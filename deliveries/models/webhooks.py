@@ -72,6 +72,12 @@ class Webhook(models.Model):
         TOO_MANY_FAILURES = "too_many_failures", "too many consecutive failed attempts"
         GONE = "gone", "the receiver is gone"
 
+    class Kind(models.TextChoices):
+        """How events reach the receiver. A polling webhook has no URL."""
+
+        PUSH = "push", "HookHub sends them"
+        POLL = "poll", "the receiver fetches them"
+
     class Status(models.TextChoices):
         """Whether it receives events, and otherwise why not; not a column, because a lease ends by itself."""
 
@@ -87,6 +93,7 @@ class Webhook(models.Model):
     organization = models.ForeignKey(Organization, models.PROTECT, db_index=False, related_name="webhooks")
     repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
     name = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.PUSH, editable=False)
     # The URL with its secret parts masked. If anything is masked, ``sealed_url`` holds the full URL, encrypted; read
     # and assign ``url``.
     stored_url = models.CharField("URL", max_length=2048, db_column="url")
@@ -226,6 +233,10 @@ class Webhook(models.Model):
                 name="webhook_once_per_subscription",
                 condition=Q(deleted_at=None, subscription__isnull=False),
             ),
+            models.CheckConstraint(
+                name="webhook_polled_without_url",
+                condition=Q(kind="poll", stored_url="", sealed_url=None, proof=None) | Q(kind="push"),
+            ),
             models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
             models.CheckConstraint(
                 name="webhook_max_in_flight_positive", condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0)
@@ -255,11 +266,13 @@ class Webhook(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.shown_url
+        return self.name or self.shown_url or f"{self.Kind.POLL} {self.uid}"
 
     @property
     def shown_url(self) -> str:
         """Return the URL with its secret parts masked, safe to show to anyone."""
+        if self.is_polled:
+            return ""
         # ``stored_url`` may be unmasked if it was stored before its format masked URLs.
         return formats.format_of(self.format).show_url(self.stored_url)
 
@@ -285,6 +298,11 @@ class Webhook(models.Model):
             return self.url == url
         except vault.Unreadable:
             return False
+
+    @property
+    def is_polled(self) -> bool:
+        """Return whether its receiver fetches the events, so that it has no URL and no deliveries."""
+        return self.kind == self.Kind.POLL
 
     @property
     def active(self) -> bool:

@@ -1,5 +1,6 @@
 """Claim ready deliveries, fairly across webhooks and fairly within each webhook."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from django.conf import settings
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
+from deliveries.models import Webhook
 from deliveries.pipeline import allowed_rate
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
@@ -58,6 +60,30 @@ class Destination(NamedTuple):
     request_origin: str | None
     allowed_rate: int | None
     slow: bool
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> "Destination":
+        """Return what a claim would hold of a webhook, which is loaded with its organization."""
+        return cls(
+            webhook_id=webhook.pk,
+            webhook_uid=str(webhook.uid),
+            organization_id=webhook.organization_id,
+            organization=webhook.organization.slug,
+            repository_id=webhook.repository_id,
+            url=webhook.stored_url,
+            sealed_url=None if webhook.sealed_url is None else bytes(webhook.sealed_url),
+            format=webhook.format,
+            content_type=webhook.content_type,
+            sealed_secrets=bytes(webhook.sealed_secrets),
+            sealed_headers=None if webhook.sealed_headers is None else bytes(webhook.sealed_headers),
+            verify_ssl=webhook.verify_ssl,
+            retry_schedule=webhook.retry_schedule,
+            timeout=webhook.timeout,
+            subscription=None if webhook.subscription is None else json.dumps(webhook.subscription),
+            request_origin=webhook.request_origin,
+            allowed_rate=webhook.allowed_rate,
+            slow=False,
+        )
 
 
 class Claim(NamedTuple):

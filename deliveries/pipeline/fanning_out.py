@@ -6,8 +6,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from deliveries.db import arrays, sql
+from deliveries.db.ids import DELIVERY_ID
 from deliveries.failpoints import hit
-from deliveries.pipeline import allowed_rate, claiming, filtering
+from deliveries.pipeline import allowed_rate, claiming, filtering, poll_queues
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
@@ -75,7 +76,7 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     share = {"per_partition": per_partition, "needed": -(-limit // per_partition)}
     batch = {"limit": limit, **share, "cursor": cursor, "exclude": arrays.bigints(exclude)}
     found = sql.run(TAKE_EVENTS, {**params, **batch, "small": limit <= LARGE_FAN_OUT})
-    has_turn, events, partition, pairs_events, pairs_webhooks, has_filters = found[0][:6]
+    has_turn, events, partition, pairs_events, pairs_webhooks, has_filters, has_polled = found[0][:7]
     hit("fanning-out")
     if not has_turn:
         return FannedOut(0, 0, [], cursor, must_wait=True)
@@ -85,9 +86,11 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
         return FannedOut(events, 0, [], cursor if partition is None else partition)
     matching = Pairs(arrays.Array(pairs_events), arrays.Array(pairs_webhooks))
     pairs = filtering.accepted(matching) if has_filters else matching
+    if pairs is not None and has_polled:
+        pairs = poll_queues.put(pairs).others
     if pairs is None:
         return FannedOut(events, 0, [], partition)
-    destinations = {row[6]: Destination(*row[6:]) for row in found if row[6] is not None}
+    destinations = {row[7]: Destination(*row[7:]) for row in found if row[7] is not None}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
     is_limited = any(each.allowed_rate is not None for each in destinations.values())
     rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=not is_limited)
@@ -138,7 +141,8 @@ NOT EXISTS (SELECT FROM hookhub_outbox a
 # Whether the data passes a webhook's filter is looked at afterwards, and only if one of them has a filter.
 MATCHING = f"""
 CROSS JOIN LATERAL (
-    SELECT id, disabled_at, expires_at, payload_filter IS NOT NULL AS has_filter FROM hookhub_webhook
+    SELECT id, disabled_at, expires_at, payload_filter IS NOT NULL AS has_filter, kind = 'poll' AS is_polled
+    FROM hookhub_webhook
     WHERE e.webhook_id IS NULL
       AND hookhub_webhook_keys(
               organization_id, repository_id, events, deleted_at, ended_at, proof, verified_at
@@ -147,7 +151,7 @@ CROSS JOIN LATERAL (
           || ARRAY(SELECT e.organization_id::text || '/' || e.repository_id::text || '/' || unnest(e.topics))
       )
     UNION ALL
-    SELECT id, disabled_at, expires_at, false FROM hookhub_webhook w
+    SELECT id, disabled_at, expires_at, false, kind = 'poll' FROM hookhub_webhook w
     WHERE id = e.webhook_id AND organization_id = e.organization_id
       AND (repository_id IS NULL OR repository_id = e.repository_id)
       AND deleted_at IS NULL AND NOT {IS_UNVERIFIED}
@@ -207,10 +211,10 @@ WITH RECURSIVE turn AS MATERIALIZED (
     SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
     FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
 ), pairs AS MATERIALIZED (
-    SELECT e.id AS event_id, w.id AS webhook_id, w.has_filter FROM batch e {MATCHING}
+    SELECT e.id AS event_id, w.id AS webhook_id, w.has_filter, w.is_polled FROM batch e {MATCHING}
 ), ready AS MATERIALIZED (
     SELECT ready.id
-    FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(slots)s > 0) AS matching
+    FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(slots)s > 0 AND NOT is_polled) AS matching
     CROSS JOIN LATERAL (
         SELECT w.id FROM hookhub_webhook w WHERE w.id = matching.id AND {CAN_SEND_NOW} OFFSET 0
     ) AS ready
@@ -223,13 +227,14 @@ WITH RECURSIVE turn AS MATERIALIZED (
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
 SELECT (TABLE turn), found.events, found.partition, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
-       CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, found.has_filters, locked.*
+       CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, found.has_filters, found.has_polled,
+       locked.*
 FROM (
     SELECT (SELECT count(*) FROM taken) AS events,
            coalesce((SELECT partition FROM taken ORDER BY step DESC LIMIT 1),
                     (SELECT partition FROM partitions ORDER BY step DESC LIMIT 1)) AS partition,
            array_send(array_agg(event_id)) AS pairs_events, array_send(array_agg(webhook_id)) AS pairs_webhooks,
-           bool_or(has_filter) AS has_filters
+           bool_or(has_filter) AS has_filters, bool_or(is_polled) AS has_polled
     FROM pairs
 ) AS found
 LEFT JOIN locked ON true
@@ -237,15 +242,11 @@ LEFT JOIN locked ON true
 
 # Inserts the deliveries of the events. Those for which a locked webhook has free slots are inserted as claimed, one of
 # each webhook, then a second of each; all others are inserted as ready.
-# A delivery's id consists of the first half of its event's id, which holds the time, and a random second half: the log
-# and the queue are in the order in which the events were accepted.
 INSERT_DELIVERIES = f"""
 WITH open AS MATERIALIZED (
     {FREE_SLOTS} WHERE w.id = ANY(%(locked)s::bigint[]) AND {HAS_NOTHING_READY}
 ), new AS MATERIALIZED (
-    SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid
-               AS id,
-           e.id AS event_id, pair.webhook_id, e.organization_id, e.repository_id, e.type
+    SELECT {DELIVERY_ID} AS id, e.id AS event_id, pair.webhook_id, e.organization_id, e.repository_id, e.type
     FROM unnest(%(events)s::uuid[], %(webhooks)s::bigint[]) AS pair (event_id, webhook_id)
     JOIN hookhub_event e ON e.id = pair.event_id
 ), candidates AS (

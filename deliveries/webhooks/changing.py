@@ -13,7 +13,7 @@ from deliveries.models import Webhook
 from deliveries.proofs import Grant
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.vault import Secret
-from deliveries.webhooks import leases, lifecycle, masks, quotas, secrets, verifying
+from deliveries.webhooks import kinds, leases, lifecycle, masks, quotas, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
@@ -60,7 +60,7 @@ def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datet
 
 def validate_change(webhook: Webhook, changes: Mapping[str, object]) -> None:
     """Raise InvalidFields for every invalid field, as ``change`` would, without changing anything."""
-    fields = _unmask(changes, webhook)
+    fields = _unmask(kinds.without_kind(changes, webhook), webhook)
     _require_https(webhook, new_url=fields.get("url"))
     validate(fields, current_format=webhook.format)
 
@@ -77,7 +77,7 @@ def _change(
     while True:
         # Validate before locking, because validating a URL may resolve its host name.
         before = Webhook.objects.kept().get(pk=webhook_id)
-        fields = _unmask(changes_for(before), before)
+        fields = _unmask(kinds.without_kind(changes_for(before), before), before)
         if fields or active:
             _require_https(before, new_url=fields.get("url"))
         if "url" in fields and not before.has_url(fields["url"]):
@@ -240,7 +240,7 @@ def _set_fields(webhook: Webhook, cleaned: Fields, *, now: datetime) -> None:
     if "expires_at" in cleaned:
         leases.set_lease(webhook, leases.require_future(cleaned["expires_at"], now=now), now=now)
     # Assign the current URL again if the format changes: the new format may mask more of it, or less.
-    url = cleaned.get("url", webhook.url if "format" in cleaned else None)
+    url = cleaned.get("url", webhook.url if "format" in cleaned and not webhook.is_polled else None)
     for name in cleaned.keys() - {"url", "expires_at"}:
         setattr(webhook, name, cleaned[name])
     if url is not None:

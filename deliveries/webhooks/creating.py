@@ -10,8 +10,8 @@ from deliveries import audit, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.db.ids import uuid7
 from deliveries.formats import FORMATS
-from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks import leases, quotas, secrets, verifying
+from deliveries.models import Organization, PollQueue, Repository, Webhook
+from deliveries.webhooks import kinds, leases, quotas, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
 from deliveries.webhooks.verifying import Wanted
 
@@ -28,38 +28,50 @@ def create(
 ) -> tuple[Webhook, str | None]:
     """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
 
-    ``fields`` maps the names in fields.VALIDATORS to values; only ``url`` and ``events`` are required. Without
-    ``secret``, one is generated. There is no secret if the format never signs, or if signing is optional and ``secret``
-    is "". With ``active=False`` the webhook starts disabled by its owner. If its owner or its organization wants its
-    URL verified, a worker asks it, and nothing is delivered before the answer; ``wanted`` is another proof than the
-    API's. With a ``uid``, a second call for the same webhook raises django.db.IntegrityError and creates none. Raise
-    InvalidFields for invalid fields, and rates.TooMany if the organization changes webhooks too often.
+    ``fields`` maps the names in fields.VALIDATORS, and ``kind``, to values; only ``events`` and, except of a polling
+    webhook, ``url`` are required. Without ``secret``, one is generated. There is no secret if the format never signs,
+    or if signing is optional and ``secret`` is "". With ``active=False`` the webhook starts disabled by its owner. If
+    its owner or its organization wants its URL verified, a worker asks it, and nothing is delivered before the answer;
+    ``wanted`` is another proof than the API's. With a ``uid``, a second call for the same webhook raises
+    django.db.IntegrityError and creates none. Raise InvalidFields for invalid fields, and rates.TooMany if the
+    organization changes webhooks too often.
     """
-    if missing := {name: "is required" for name in ("url", "events") if name not in fields}:
+    kind, fields = kinds.take_kind(fields)
+    required = ("events",) if kind == Webhook.Kind.POLL else ("url", "events")
+    if missing := {name: "is required" for name in required if name not in fields}:
         raise InvalidFields(missing)
     quotas.take_change(organization)
     cleaned = validate({"format": organization.wire_format, **fields})
     wire_format = FORMATS[str(cleaned["format"])]
-    proof = verifying.proof_wanted(cleaned, organization=organization)
+    proof = None if kind == Webhook.Kind.POLL else verifying.proof_wanted(cleaned, organization=organization)
     if wanted is None and proof is not None:
         wanted = Wanted(proof)
     verifying.require_provable(wire_format, proof=wanted and wanted.proof)
     with transaction.atomic():
         quotas.require_webhook_quota(organization)
-        quotas.require_url_quota(
-            str(cleaned["url"]), wire_format=wire_format, organization=organization, repository=repository
-        )
+        if "url" in cleaned:
+            quotas.require_url_quota(
+                str(cleaned["url"]), wire_format=wire_format, organization=organization, repository=repository
+            )
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise InvalidFields({"repository": "was deleted in the meantime"})
         return insert(
-            cleaned, organization=organization, repository=repository, active=active, wanted=wanted, uid=uid, now=now
+            cleaned,
+            kind=kind,
+            organization=organization,
+            repository=repository,
+            active=active,
+            wanted=wanted,
+            uid=uid,
+            now=now,
         )
 
 
 def insert(
     cleaned: Fields,
     *,
+    kind: Webhook.Kind = Webhook.Kind.PUSH,
     organization: Organization,
     repository: Repository | None,
     active: bool = True,
@@ -82,6 +94,7 @@ def insert(
         organization=organization,
         repository=repository,
         uid=uid,
+        kind=kind,
         sealed_secrets=secrets.seal(secret, of=uid),
         sealed_headers=vault.seal_headers(headers, of=uid),
         created_at=now,
@@ -94,6 +107,8 @@ def insert(
     )
     leases.set_lease(webhook, expires_at, now=now)
     webhook.save(force_insert=True)
+    if webhook.is_polled:
+        PollQueue.objects.create(webhook=webhook)
     audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
     if wanted is not None:
         verifying.ask(webhook, wanted, now=now)

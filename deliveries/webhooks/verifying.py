@@ -23,7 +23,7 @@ from deliveries.proofs import DEFAULT, OWNERS, PROOFS, Asked, Grant, Refused, Re
 from deliveries.proofs.handshake import ORIGIN, Handshake
 from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
-from deliveries.webhooks import leases, lifecycle, pending_changes, quotas
+from deliveries.webhooks import kinds, leases, lifecycle, pending_changes, quotas
 from deliveries.webhooks.fields import Fields, InvalidFields
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 from deliveries.webhooks.verification_log import with_entry
@@ -89,6 +89,8 @@ def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: 
     ``moves`` says that the URL leads to another receiver. Raise InvalidFields as ``proof_wanted`` and
     ``require_provable`` do.
     """
+    if webhook.is_polled:
+        return Plan(waits=False, asks=None, drops=False)
     is_asked = "verify" in cleaned
     proof = proof_wanted(cleaned, organization=webhook.organization, current=webhook.proof)
     if moves or is_asked or wire_format.slug != webhook.format:
@@ -132,6 +134,8 @@ def verify(webhook_id: int, *, now: datetime) -> Webhook:
     quotas.take_change(Webhook.objects.kept().select_related("organization").get(pk=webhook_id).organization)
     with transaction.atomic():
         webhook = Webhook.objects.kept().lock(webhook_id)
+        if webhook.is_polled:
+            raise InvalidFields({"verify": kinds.SENDS_NOTHING})
         last = webhook.verifications.open().select_for_update().first()
         if last is not None and last.state == State.PENDING:
             Verification.objects.filter(pk=last.pk).update(due_at=now, failures=0, attempts_made=0)

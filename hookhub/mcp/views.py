@@ -6,7 +6,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -17,8 +17,10 @@ from rest_framework.views import APIView
 
 from deliveries import compact_json
 from deliveries.webhooks.mcp_subscribing import Asked
+from hookhub.http import long_polls
 from hookhub.http.authentication import KeyAuthentication
 from hookhub.http.authorization import authorize
+from hookhub.http.long_polls import Wait
 from hookhub.http.negotiation import OneFormat
 from hookhub.http.parsers import RawParser
 from hookhub.http.problems import problem_of
@@ -26,13 +28,10 @@ from hookhub.mcp import event_types, jsonrpc, protocol, subscriptions, tools, wa
 from hookhub.mcp.context import Context
 from hookhub.mcp.jsonrpc import Call, RpcError
 from hookhub.mcp.openapi import CALL, ERROR, RESULT, McpSchema
-from hookhub.mcp.waiting import Wait
 from hookhub.models import ApiKey, Scope
 
 JSON = "application/json"
 SUBSCRIBE = "events/subscribe"
-# What the web server calls until there is an answer (hookhub.server.polling), if it has put this into the environment.
-POLL = "hookhub.poll"
 # The codes of errors that are not JSON-RPC's own, by HTTP status.
 CODES = {
     400: jsonrpc.INVALID_REQUEST,
@@ -124,17 +123,10 @@ def subscribe(call: Call, context: Context) -> HttpResponse:
     """Return the answer to events/subscribe, or let the web server look for it until it is there."""
     waiting.require_room(context.organization.pk)
     asked = subscriptions.subscribe(call.params, context)
-    wait = Wait(context.organization.pk)
+    wait = waiting.ROOM.enter(context.organization.pk, patience=waiting.PATIENCE)
     subscription_id = subscriptions.read_target(call.params).key(context).id
     look = partial(verdict_as_json, wait, asked, subscription_id, call_id=call.id, headers=context.request.headers)
-    found = look()
-    if found is not None:
-        return HttpResponse(found, content_type=JSON)
-    environ = context.request.META
-    if POLL not in environ:
-        return HttpResponse(waiting.block(look), content_type=JSON)
-    environ[POLL] = partial(polled, look)
-    return HttpResponse(content_type=JSON)
+    return long_polls.answer(context.request.META, look)
 
 
 def verdict_as_json(
@@ -142,7 +134,7 @@ def verdict_as_json(
 ) -> bytes | None:
     """Return the answer to events/subscribe as JSON, or None while there is no verdict."""
     try:
-        verdict = wait.look(asked)
+        verdict = waiting.look(wait, asked)
         if verdict is None:
             return None
         result = protocol.in_terms_of(headers, SUBSCRIBE, waiting.answer_to(verdict, subscription_id))
@@ -160,15 +152,6 @@ def verdict_as_json(
         raise
     wait.end()
     return compact_json.encode(body)
-
-
-def polled(look: Callable[[], bytes | None]) -> bytes | None:
-    """Look once, outside of a request."""
-    close_old_connections()
-    try:
-        return look()
-    finally:
-        close_old_connections()
 
 
 def rendered(body: Mapping[str, object], *, status: int = 200) -> HttpResponse:

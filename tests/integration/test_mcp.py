@@ -23,6 +23,7 @@ from deliveries.webhooks.mcp_subscribing import Asked
 from deliveries.webhooks.mcp_verdicts import Verdict
 from hookhub import api_keys
 from hookhub.event_types import registry
+from hookhub.http import long_polls
 from hookhub.mcp import tools, waiting
 from hookhub.mcp.waiting import PATIENCE
 from hookhub.models import ApiKey, Scope
@@ -84,7 +85,7 @@ def agent(forge: Forge) -> Caller:
 @pytest.fixture(autouse=True)
 def _worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the worker send what is due whenever a call waits."""
-    monkeypatch.setattr(waiting, "sleep", lambda _: verify_due(now=timezone.now()))
+    monkeypatch.setattr(long_polls, "sleep", lambda _: verify_due(now=timezone.now()))
 
 
 def rpc(
@@ -234,7 +235,7 @@ def test_nothing_is_sent_before_the_proof(
         publish(forge, sender, {"environment": "staging"})
         verify_due(now=timezone.now())
 
-    monkeypatch.setattr(waiting, "sleep", meanwhile)
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
 
     subscribe(agent, chatgpt)
 
@@ -298,7 +299,7 @@ def test_a_slow_callback_has_none_either(agent: Caller, chatgpt: ChatGPT, monkey
 def test_without_a_worker_the_call_ends_and_leaves_nothing(
     agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "sleep", lambda _: None)
+    monkeypatch.setattr(long_polls, "sleep", lambda _: None)
     monkeypatch.setattr(waiting, "PATIENCE", timedelta(0))
 
     found = error(agent, "events/subscribe", wanted(chatgpt))
@@ -319,7 +320,7 @@ def test_no_transaction_is_open_while_a_call_waits(
         seen.append(len(connection.savepoint_ids) - depth)
         verify_due(now=timezone.now())
 
-    monkeypatch.setattr(waiting, "sleep", look)
+    monkeypatch.setattr(long_polls, "sleep", look)
     subscribe(agent, chatgpt)
 
     assert seen == [0]
@@ -543,7 +544,7 @@ def test_a_renewal_that_no_worker_verifies_in_time_changes_nothing_either(
 ) -> None:
     subscribe(agent, chatgpt)
     Webhook.objects.update(verified_at=timezone.now() - 2 * DAY)
-    monkeypatch.setattr(waiting, "sleep", lambda _: None)
+    monkeypatch.setattr(long_polls, "sleep", lambda _: None)
     monkeypatch.setattr(waiting, "PATIENCE", timedelta(0))
 
     assert error(agent, "events/subscribe", wanted(chatgpt, secret=OTHER_SECRET))["data"] == {"reason": "timeout"}
@@ -558,11 +559,11 @@ def test_the_same_asked_twice_at_once_is_answered_twice_with_one_subscription(
     inner: list[Any] = []
 
     def another(_: float) -> None:
-        monkeypatch.setattr(waiting, "sleep", lambda _: verify_due(now=timezone.now()))
+        monkeypatch.setattr(long_polls, "sleep", lambda _: verify_due(now=timezone.now()))
         inner.append(subscribe(agent, chatgpt, secret=OTHER_SECRET))
 
     chatgpt.secrets = [SECRET, OTHER_SECRET]
-    monkeypatch.setattr(waiting, "sleep", another)
+    monkeypatch.setattr(long_polls, "sleep", another)
     outer = subscribe(agent, chatgpt)
 
     assert outer == inner[0]
@@ -583,9 +584,9 @@ def test_a_subscription_that_ends_while_its_renewal_waits_is_not_left_behind(
         assert Webhook.objects.kept().get().ended_at is not None
         if end == "revoke":
             key_of(agent).revoke(now=timezone.now())
-        monkeypatch.setattr(waiting.Wait, "is_over", True)
+        monkeypatch.setattr(long_polls.Wait, "is_over", True)
 
-    monkeypatch.setattr(waiting, "sleep", expire)
+    monkeypatch.setattr(long_polls, "sleep", expire)
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32015
     assert not Webhook.objects.kept().exists()
@@ -597,7 +598,7 @@ def test_a_call_that_waits_hears_that_its_subscription_was_ended(
     def end(_: float) -> None:
         lifecycle.delete(Webhook.objects.kept().get().pk, now=timezone.now())
 
-    monkeypatch.setattr(waiting, "sleep", end)
+    monkeypatch.setattr(long_polls, "sleep", end)
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"reason": "subscription_ended"}
 
@@ -626,7 +627,8 @@ def test_a_callback_that_proves_itself_while_its_verdict_is_read_is_proved(
 
 
 def test_only_so_many_calls_wait_at_a_time(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:
-    places = [waiting.Wait(forge.organization.pk) for _ in range(waiting.MAX_OF_ORGANIZATION)]
+    room = waiting.ROOM
+    places = [room.enter(forge.organization.pk, patience=PATIENCE) for _ in range(room.of_organization)]
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"limit": "waiting"}
     assert not Webhook.objects.exists()
@@ -637,16 +639,16 @@ def test_only_so_many_calls_wait_at_a_time(agent: Caller, chatgpt: ChatGPT, forg
     subscribe(agent, chatgpt)
     # What was refused or has failed does not count.
     error(agent, "events/subscribe", wanted(chatgpt, name="nothing"))
-    assert waiting._waiting == []
+    assert waiting.ROOM._waiting == []
 
 
 def test_a_lost_call_counts_no_more_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = waiting.Wait(1)
-    monkeypatch.setattr(waiting, "monotonic", lambda: lost.deadline + 10)
+    lost = waiting.ROOM.enter(1, patience=PATIENCE)
+    monkeypatch.setattr(long_polls, "monotonic", lambda: lost.deadline + 10)
 
     waiting.require_room(1)
 
-    assert waiting._waiting == []
+    assert waiting.ROOM._waiting == []
 
 
 @pytest.mark.parametrize("patience", [PATIENCE, timedelta(0)], ids=["in time", "too late"])
@@ -667,7 +669,7 @@ def test_a_database_that_is_away_while_a_call_waits_may_come_back(
 
     assert ("result" in found) is bool(patience)
     assert patience or found["error"]["code"] == -32000
-    assert waiting._waiting == []
+    assert waiting.ROOM._waiting == []
 
 
 def test_a_key_that_is_revoked_while_a_renewal_waits_has_no_subscription(
@@ -675,7 +677,7 @@ def test_a_key_that_is_revoked_while_a_renewal_waits_has_no_subscription(
 ) -> None:
     subscribe(agent, chatgpt)
     Webhook.objects.update(verified_at=timezone.now() - 2 * DAY)
-    monkeypatch.setattr(waiting, "sleep", lambda _: key_of(agent).revoke(now=timezone.now()))
+    monkeypatch.setattr(long_polls, "sleep", lambda _: key_of(agent).revoke(now=timezone.now()))
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"reason": "subscription_ended"}
 
@@ -829,7 +831,7 @@ def test_a_key_that_is_revoked_while_its_call_waits_gets_no_subscription(
         verify_due(now=timezone.now())
         leases.end_expired(now=timezone.now() + MINUTE)
 
-    monkeypatch.setattr(waiting, "sleep", revoke)
+    monkeypatch.setattr(long_polls, "sleep", revoke)
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32015
     assert not Webhook.objects.kept().exists()

@@ -30,7 +30,7 @@ class Native:
 
     def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
         """Return a new webhook with its secret, which is shown only once."""
-        return {**self.shown(webhook, secret), "url": webhook.url_when_created}
+        return {**self.shown(webhook, secret), "url": webhook.url_when_created or None}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
         """Return the page of webhooks that the request asks for."""

@@ -58,6 +58,13 @@ class WebhookHeaders(serializers.DictField):
         return dict.fromkeys(vault.headers_to_show(value), MASK)
 
 
+class ShownUrl(serializers.CharField):
+    """The URL of a webhook as it may be shown; null if it is polled."""
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(value) or None
+
+
 class LoggedTime(serializers.DateTimeField):
     """A time that is stored in ISO form."""
 
@@ -134,10 +141,17 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="Receive only this repository's events; null for all events of the organization.",
     )  # fmt: skip
     name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
-    url = serializers.CharField(
+    kind = serializers.ChoiceField(
+        Webhook.Kind.choices, required=False, default=Webhook.Kind.PUSH.value,
+        help_text="`push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It "
+        "cannot be changed.",
+    )  # fmt: skip
+    url = ShownUrl(
         source="shown_url",
         max_length=MAX_URL_LENGTH,
-        help_text=MASKED_URL,
+        allow_null=True,
+        required=False,
+        help_text=f"{MASKED_URL} Required, except of a polling webhook, which has none.",
     )
     events = serializers.ListField(
         child=serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH),
@@ -240,7 +254,13 @@ class NewWebhookSerializer(WebhookSerializer):
     """A subscription of a URL to event types."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
-    url = serializers.RegexField(URL_PATTERN, max_length=MAX_URL_LENGTH, help_text=MASKED_URL)
+    url = serializers.RegexField(
+        URL_PATTERN,
+        max_length=MAX_URL_LENGTH,
+        allow_null=True,
+        required=False,
+        help_text=f"{MASKED_URL} Required, except of a polling webhook, which has none.",
+    )
 
 
 @extend_schema_serializer(component_name="Webhook")
@@ -251,6 +271,8 @@ class WebhookChangesSerializer(WebhookSerializer):
     url = serializers.RegexField(
         URL_PATTERN,
         max_length=MAX_URL_LENGTH,
+        allow_null=True,
+        required=False,
         help_text="The masked URL, sent back unchanged, keeps the stored one.",
     )
 

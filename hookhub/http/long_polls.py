@@ -1,0 +1,92 @@
+"""Long polls: a request waits for its answer without a transaction and, in the web server, without a thread.
+
+The web server looks again from time to time (``hookhub.server.polling``). Elsewhere, the thread of the request does.
+"""
+
+from collections.abc import Callable, MutableMapping
+from datetime import timedelta
+from functools import partial
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+from django.db import close_old_connections
+from django.http import HttpResponse
+
+# Where the web server, if it can, has put that it will make the call found here until there is an answer.
+POLL = "hookhub.poll"
+INTERVAL = timedelta(milliseconds=200)
+JSON = "application/json"
+# How much longer a request counts that is looked for no more, because its connection is lost.
+GRACE = timedelta(seconds=5)
+
+# Returns the body of the answer, or None to look again.
+Look = Callable[[], bytes | None]
+
+
+def answer(environ: MutableMapping[str, Any], look: Look) -> HttpResponse:
+    """Return the answer of JSON that ``look`` finds, or have the web server look for it until it is there."""
+    found = look()
+    if found is None and POLL in environ:
+        environ[POLL] = partial(_outside_of_a_request, look)
+        return HttpResponse(content_type=JSON)
+    while found is None:
+        sleep(INTERVAL.total_seconds())
+        found = look()
+    return HttpResponse(found, content_type=JSON)
+
+
+def _outside_of_a_request(look: Look) -> bytes | None:
+    close_old_connections()
+    try:
+        return look()
+    finally:
+        close_old_connections()
+
+
+class Room:
+    """How many requests of one organization, and of all, may wait in this process: each look is a query."""
+
+    def __init__(self, *, of_organization: int, of_all: int) -> None:
+        self.of_organization, self.of_all = of_organization, of_all
+        self._waiting: list[Wait] = []
+        self._lock = Lock()
+
+    def is_full_for(self, organization_id: int) -> bool:
+        """Return whether no further request of an organization may wait."""
+        now = monotonic()
+        with self._lock:
+            self._waiting[:] = [each for each in self._waiting if each.deadline + GRACE.total_seconds() > now]
+            own = sum(each.organization_id == organization_id for each in self._waiting)
+            return own >= self.of_organization or len(self._waiting) >= self.of_all
+
+    def enter(self, organization_id: int, *, patience: timedelta) -> "Wait":
+        """Count a request among those that wait, until it ends."""
+        wait = Wait(self, organization_id, deadline=monotonic() + patience.total_seconds())
+        with self._lock:
+            self._waiting.append(wait)
+        return wait
+
+    def leave(self, wait: "Wait") -> None:
+        """Count a request no more; again is harmless."""
+        with self._lock:
+            if wait in self._waiting:
+                self._waiting.remove(wait)
+
+
+class Wait:
+    """A request that waits, until ``deadline`` by the monotonic clock."""
+
+    def __init__(self, room: Room, organization_id: int, *, deadline: float) -> None:
+        self.organization_id = organization_id
+        self.deadline = deadline
+        self._room = room
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the caller has waited for long enough."""
+        return monotonic() >= self.deadline
+
+    def end(self) -> None:
+        """Count the request no more; again is harmless."""
+        self._room.leave(self)

@@ -1,0 +1,540 @@
+"""Polling webhooks: events fetched in order by cursor, a committed position for each consumer; nothing is lost."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from deliveries import pipeline, polling
+from deliveries.maintenance import invariants, leases
+from deliveries.models import AuditEntry, Delivery, Event, PollConsumer, PollEntry, PollQueue, Webhook
+from hookhub import replays
+from hookhub.api import polling as doors
+from hookhub.http import long_polls
+from hookhub.models import ApiKey, Scope
+from hookhub.receiving import verify
+from tests.api import Caller, faults
+from tests.story import Forge, prune_old
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+SECRET = "whsec_" + "5" * 48
+
+
+@pytest.fixture
+def caller(forge: Forge) -> Caller:
+    return Caller.of(forge.organization)
+
+
+def make(caller: Caller, **fields: Any) -> str:
+    """Create a polling webhook and return its address."""
+    answer = caller.post(
+        "/v1/webhooks", {"kind": "poll", "events": ["push"], "secret": SECRET, "format": "standard-webhooks"} | fields
+    )
+    assert answer.status_code == 201, answer.content
+    return f"/v1/webhooks/{answer.json()['id']}"
+
+
+def publish(forge: Forge, *numbers: int, event_type: str = "push") -> None:
+    for number in numbers:
+        forge.accept(event_type=event_type, data={"n": number}, now=timezone.now())
+
+
+def poll(caller: Caller, address: str, **query: object) -> Any:
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    answer = caller.get(f"{address}/poll?{asked}")
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def numbers_in(page: Any) -> list[int]:
+    return [json.loads(each["body"])["data"]["n"] for each in page["events"]]
+
+
+def commit(caller: Caller, address: str, name: str, cursor: object) -> Any:
+    return caller.send("PUT", f"{address}/consumers/{name}", {"cursor": cursor})
+
+
+def all_is_well() -> bool:
+    return all(each.verdict == "ok" for each in invariants.check_all(now=timezone.now(), grace=timedelta(0)))
+
+
+def test_events_come_in_order_and_signed_as_a_webhook_with_a_url_gets_them(caller: Caller, forge: Forge) -> None:
+    address = make(caller, format="standard-webhooks", headers={"X-Team": "blue"})
+    publish(forge, 1, 2, 3)
+    publish(forge, 9, event_type="ping.other")
+
+    first = poll(caller, address, limit=2)
+    second = poll(caller, address, cursor=first["cursor"])
+
+    assert (numbers_in(first), first["has_more"], first["expired"]) == ([1, 2], True, 0)
+    assert (numbers_in(second), second["has_more"]) == ([3], False)
+    event = first["events"][0]
+    assert event["headers"]["X-Team"] == "blue"
+    assert event["headers"]["webhook-id"] == event["id"]
+    assert verify(event["body"].encode(), event["headers"], secrets=SECRET).id == event["id"]
+    assert poll(caller, address, limit=1)["events"][0]["id"] == event["id"]
+    assert poll(caller, address, cursor=second["cursor"]) == {
+        "events": [], "cursor": second["cursor"], "has_more": False, "expired": 0,
+    }  # fmt: skip
+    assert not Delivery.objects.exists()
+    assert all_is_well()
+
+
+def test_a_webhook_beside_it_gets_its_deliveries(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    forge.webhook(now=timezone.now())
+
+    publish(forge, 1, 2)
+
+    assert numbers_in(poll(caller, address)) == [1, 2]
+    assert Delivery.objects.count() == 2
+    assert all_is_well()
+
+
+def test_a_second_fan_out_of_the_same_event_changes_nothing(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1)
+    event = Event.objects.get()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO hookhub_outbox VALUES (%s, %s)", [event.repository_id, event.pk])
+
+    pipeline.fan_out(now=timezone.now())
+
+    assert numbers_in(poll(caller, address)) == [1]
+
+
+def test_a_filter_applies(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    Webhook.objects.update(payload_filter={"n": 2})
+
+    publish(forge, 1, 2, 3)
+
+    assert numbers_in(poll(caller, address)) == [2]
+    assert all_is_well()
+
+
+def test_a_ping_is_fetched(caller: Caller) -> None:
+    address = make(caller)
+
+    assert caller.post(f"{address}/ping").status_code == 202
+    pipeline.fan_out(now=timezone.now())
+
+    assert [each["type"] for each in poll(caller, address)["events"]] == ["ping"]
+
+
+def test_each_consumer_has_its_own_position(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1, 2, 3)
+
+    page = poll(caller, address, consumer="billing", limit=2)
+    made = commit(caller, address, "billing", page["cursor"])
+
+    assert (made.status_code, made.json()["name"], made.json()["behind"]) == (200, "billing", 1)
+    assert numbers_in(poll(caller, address, consumer="billing")) == [3]
+    assert numbers_in(poll(caller, address, consumer="search")) == [1, 2, 3]
+    assert [(each["name"], each["behind"]) for each in caller.get(f"{address}/consumers").json()["consumers"]] == [
+        ("billing", 1)
+    ]
+    # Back, to process some of them again.
+    assert commit(caller, address, "billing", page["events"][0]["cursor"]).json()["behind"] == 2
+    assert numbers_in(poll(caller, address, consumer="billing")) == [2, 3]
+    assert caller.delete(f"{address}/consumers/billing").status_code == 204
+    assert caller.delete(f"{address}/consumers/billing").status_code == 404
+    assert numbers_in(poll(caller, address, consumer="billing")) == [1, 2, 3]
+
+
+def test_latest_begins_with_what_comes_from_now_on(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1, 2)
+
+    page = poll(caller, address, cursor="latest")
+    publish(forge, 3)
+
+    assert page["events"] == []
+    assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [3]
+
+
+def test_an_event_that_is_committed_late_comes_after_those_that_were_read(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    early = timezone.now() - timedelta(minutes=5)
+    publish(forge, 1)
+    page = poll(caller, address)
+    # The transaction of its publisher was open all the time, so its id is lower than that of the event read.
+    forge.accept(data={"n": 2}, now=early)
+
+    assert min(Event.objects.values_list("id", flat=True)) == Event.objects.get(accepted_at=early).pk
+    assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [2]
+    assert numbers_in(poll(caller, address)) == [1, 2]
+
+
+def test_what_retention_deleted_unread_is_counted(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1, 2, 3)
+    poll(caller, address)
+    PollEntry.objects.filter(position__lte=2).delete()
+
+    page = poll(caller, address)
+
+    assert (numbers_in(page), page["expired"]) == ([3], 2)
+    PollEntry.objects.all().delete()
+    emptied = poll(caller, address)
+    assert (emptied["events"], emptied["expired"]) == ([], 3)
+    publish(forge, 4)
+    assert numbers_in(poll(caller, address, cursor=emptied["cursor"])) == [4]
+
+
+def test_retention_deletes_entries_with_their_events(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    old = timezone.now() - settings.HOOKHUB_RETENTION - HOUR
+    Webhook.objects.update(created_at=old - HOUR, changed_at=old - HOUR)
+    forge.accept(data={"n": 1}, now=old)
+    publish(forge, 2)
+    assert numbers_in(poll(caller, address)) == [1, 2]
+
+    prune_old(now=timezone.now())
+
+    assert numbers_in(poll(caller, address)) == [2]
+    assert Event.objects.count() == PollEntry.objects.count() == 1
+    assert all_is_well()
+
+
+def test_a_deleted_webhook_goes_with_its_queue_once_its_entries_are_gone(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1)
+    commit(caller, address, "one", poll(caller, address)["cursor"])
+    assert caller.delete(address).status_code == 204
+    assert caller.get(f"{address}/poll").status_code == 404
+
+    later = timezone.now() + settings.HOOKHUB_RETENTION + HOUR
+    prune_old(now=later)
+
+    for model in (Webhook, PollEntry, PollQueue, PollConsumer, Event):
+        assert not model.objects.exists(), model
+
+
+def test_what_it_never_got_is_put_into_its_queue_once(caller: Caller, forge: Forge) -> None:
+    past = timezone.now() - HOUR
+    forge.accept(data={"n": 1}, now=past)
+    forge.accept(data={"n": 2}, now=past)
+    address = make(caller)
+    after = (past - HOUR).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert caller.get(f"{address}/replay-missing?after={after}").json()["events"] == 2
+
+    for _ in range(2):
+        assert caller.post(f"{address}/replay-missing", {"after": after}).status_code == 202
+        replays.run_replays(now=timezone.now())
+
+    assert numbers_in(poll(caller, address)) == [1, 2]
+    assert caller.get(f"{address}/replay-missing?after={after}").json()["events"] == 0
+    assert not Delivery.objects.exists()
+    assert all_is_well()
+
+
+def test_a_disabled_one_gets_no_new_events_and_can_be_read(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1)
+    caller.post(f"{address}/disable")
+    publish(forge, 2)
+
+    assert numbers_in(poll(caller, address)) == [1]
+    assert all_is_well()
+
+
+def test_a_page_ends_before_it_is_too_large_but_never_before_its_first_event(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "MAX_PAGE_BYTES", 10)
+    address = make(caller)
+    publish(forge, 1, 2, 3)
+
+    seen, cursor = [], {}
+    for _ in range(2):
+        page = poll(caller, address, **cursor)
+        seen.append((numbers_in(page), page["has_more"]))
+        cursor = {"cursor": page["cursor"]}
+
+    assert seen == [([1, 2], True), ([3], False)]
+
+
+def test_more_entries_than_one_read_numbers_are_all_read(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "MAX_NUMBERED", 2)
+    address = make(caller)
+    publish(forge, *range(5))
+
+    seen, query = [], {}
+    while True:
+        page = poll(caller, address, **query)
+        seen += numbers_in(page)
+        query = {"cursor": page["cursor"]}
+        if not page["has_more"]:
+            break
+
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_an_event_that_cannot_be_rendered_does_not_block_those_after_it(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = make(caller)
+    publish(forge, 1, 2)
+    render = polling.attempting.render
+
+    def fails_once(claim: Any, *, now: datetime) -> Any:
+        if b'"n":1' in claim.payload.replace(b" ", b""):
+            raise RuntimeError("no")
+        return render(claim, now=now)
+
+    monkeypatch.setattr(polling.attempting, "render", fails_once)
+
+    first, second = poll(caller, address)["events"]
+
+    assert (first["headers"], first["body"], first["error"]) == (None, None, "The request could not be built: no")
+    assert second["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"kind": "pull"}, "kind"),
+        ({"kind": None}, "kind"),
+        ({"kind": ["poll"]}, "kind"),
+        ({"kind": "poll", "url": "https://example.com/"}, "url"),
+        ({"kind": "poll", "timeout": 5}, "timeout"),
+        ({"kind": "poll", "verify": "challenge"}, "verify"),
+        ({"kind": "poll", "max_in_flight": 3}, "max_in_flight"),
+        ({"kind": "poll", "events": None}, "events"),
+        ({"kind": "push"}, "url"),
+        ({}, "url"),
+    ],
+)
+def test_a_new_webhook_has_the_fields_of_its_kind(caller: Caller, fields: dict[str, Any], named: str) -> None:
+    answer = caller.post("/v1/webhooks", {"events": ["push"]} | fields)
+
+    assert answer.status_code == 422
+    assert named in faults(answer)
+    assert not Webhook.objects.exists()
+
+
+def test_a_client_may_send_back_what_it_read(caller: Caller) -> None:
+    address = make(caller, name="before")
+    shown = caller.get(address).json()
+    assert (shown["kind"], shown["url"], shown["status"]) == ("poll", None, "active")
+
+    fields = ("kind", "url", "verify_ssl", "retry_schedule", "timeout", "max_in_flight", "auto_disable", "verify")
+    answer = caller.patch(address, {name: shown[name] for name in fields} | {"name": "after"})
+
+    assert (answer.status_code, answer.json()["name"]) == (200, "after")
+    assert faults(caller.patch(address, {"kind": "push"})) == {"kind": "cannot be changed; create another webhook"}
+    assert set(faults(caller.patch(address, {"url": "https://example.com/", "timeout": 3}))) == {"url", "timeout"}
+    assert caller.patch(address, {"format": "github"}).status_code == 200
+    assert caller.post(f"{address}/verify").status_code == 422
+
+
+def test_an_organization_that_has_urls_verified_may_have_it(caller: Caller, forge: Forge) -> None:
+    forge.organization.verify_webhooks = True
+    forge.organization.save()
+    address = make(caller)
+
+    publish(forge, 1)
+
+    assert numbers_in(poll(caller, address)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("cursor=x", "cursor"),
+        ("cursor=" + "A" * 22, "cursor"),
+        ("cursor=%2B" + "A" * 21, "cursor"),
+        ("cursor=", "cursor"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("wait=31", "wait"),
+        ("wait=-1", "wait"),
+        ("wait=1.5", "wait"),
+        ("consumer=a%20b", "consumer"),
+        ("consumer=" + "a" * 101, "consumer"),
+        ("after=1", "after"),
+    ],
+)
+def test_bad_queries_are_named(caller: Caller, query: str, named: str) -> None:
+    answer = caller.get(f"{make(caller)}/poll?{query}")
+
+    assert answer.status_code == 422
+    assert set(faults(answer)) == {named}
+
+
+def test_a_cursor_of_another_webhook_or_ahead_of_the_queue_is_refused(caller: Caller, forge: Forge) -> None:
+    one, other = make(caller), make(caller)
+    publish(forge, 1, 2)
+    cursor = poll(caller, one)["cursor"]
+
+    assert set(faults(caller.get(f"{other}/poll?cursor={cursor}"))) == {"cursor"}
+    assert set(faults(commit(caller, other, "one", cursor))) == {"cursor"}
+    # As after the database was restored from a backup.
+    PollQueue.objects.update(last_position=1)
+    assert set(faults(caller.get(f"{one}/poll?cursor={cursor}&wait=30"))) == {"cursor"}
+    assert set(faults(commit(caller, one, "one", cursor))) == {"cursor"}
+    assert not PollConsumer.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"cursor": None}, {"cursor": 5}, {"position": 1, "cursor": "x"}, {"cursor": ""}]
+)
+def test_a_commit_without_a_cursor_is_refused(caller: Caller, fields: dict[str, Any]) -> None:
+    address = make(caller)
+
+    assert caller.send("PUT", f"{address}/consumers/one", fields).status_code == 422
+    assert commit(caller, address, "a b", "x").status_code == 422
+    assert not PollConsumer.objects.exists()
+
+
+def test_a_webhook_has_so_many_consumers(caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling, "MAX_CONSUMERS", 2)
+    address = make(caller)
+    cursor = poll(caller, address)["cursor"]
+
+    assert [commit(caller, address, name, cursor).status_code for name in ("a", "b", "c", "a")] == [200, 200, 409, 200]
+
+
+def test_a_webhook_with_a_url_has_no_queue(caller: Caller, forge: Forge) -> None:
+    webhook = forge.webhook(now=timezone.now())
+
+    for path in ("poll", "consumers"):
+        assert caller.get(f"/v1/webhooks/{webhook.uid}/{path}").status_code == 409
+    assert commit(caller, f"/v1/webhooks/{webhook.uid}", "one", "x").status_code == 409
+
+
+def test_another_tenants_webhook_is_not_found(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    stranger = Caller.of(Forge.make(forge.receiver, "globex").organization)
+
+    assert stranger.get(f"{address}/poll").status_code == 404
+    assert stranger.get(f"{address}/consumers").status_code == 404
+    assert commit(stranger, address, "one", "x").status_code == 404
+    assert stranger.delete(f"{address}/consumers/one").status_code == 404
+
+
+def test_reading_is_enough_to_consume_and_publishing_is_not(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1)
+    reader, publisher = (
+        Caller(ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())[1])
+        for scope in (Scope.READ, Scope.PUBLISH)
+    )
+
+    page = poll(reader, address, consumer="one")
+    assert commit(reader, address, "one", page["cursor"]).status_code == 200
+    assert publisher.get(f"{address}/poll").status_code == 403
+    assert commit(publisher, address, "one", page["cursor"]).status_code == 403
+
+
+def test_a_webhook_made_for_a_time_is_deleted_after_it(caller: Caller, forge: Forge) -> None:
+    ends = timezone.now() + HOUR
+    make(caller, expires_at=ends.isoformat())
+    stays = make(caller)
+
+    leases.end_expired(now=ends + timedelta(seconds=1))
+
+    assert [str(each.uid) for each in Webhook.objects.kept()] == [stays.rpartition("/")[2]]
+    assert AuditEntry.objects.latest("id").action == "webhook.deleted"
+
+
+def test_a_request_waits_for_the_next_event(caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = make(caller)
+    looks = []
+
+    def meanwhile(_: float) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            publish(forge, 7)
+
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
+
+    assert numbers_in(poll(caller, address, wait=30)) == [7]
+    assert len(looks) == 3
+    assert doors.ROOM._waiting == []
+
+
+def test_a_request_that_has_waited_for_long_enough_is_answered(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = make(caller)
+    monkeypatch.setattr(long_polls, "sleep", lambda _: monkeypatch.setattr(long_polls.Wait, "is_over", True))
+
+    assert poll(caller, address, wait=30)["events"] == []
+    assert doors.ROOM._waiting == []
+
+
+def test_a_request_without_room_to_wait_is_answered_at_once(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = make(caller)
+    monkeypatch.setattr(long_polls, "sleep", lambda _: pytest.fail("it waits"))
+    places = [doors.ROOM.enter(forge.organization.pk, patience=HOUR) for _ in range(doors.ROOM.of_organization)]
+
+    assert poll(caller, address, wait=30)["events"] == []
+    for place in places:
+        place.end()
+
+
+@contextmanager
+def holding_the_queue() -> Iterator[None]:
+    """Let another transaction hold the lock with which a queue is numbered."""
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as link:
+        link.execute("SELECT FROM hookhub_poll_queue FOR UPDATE")
+        yield
+        link.rollback()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_does_not_wait_for_another_that_numbers(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    publish(forge, 1)
+
+    with holding_the_queue():
+        page = poll(caller, address)
+
+    assert (page["events"], page["has_more"]) == ([], True)
+    assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readers_at_once_see_the_same_events_in_the_same_order(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    count, readers = 60, 4
+    seen: list[list[int]] = [[] for _ in range(readers)]
+
+    def read(into: list[int]) -> None:
+        cursor: dict[str, object] = {}
+        try:
+            own = Caller(caller.key)
+            while len(into) < count:
+                page = poll(own, address, limit=7, **cursor)
+                into += numbers_in(page)
+                cursor = {"cursor": page["cursor"]}
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=read, args=(into,), daemon=True) for into in seen]
+    for thread in threads:
+        thread.start()
+    for start in range(0, count, 6):
+        publish(forge, *range(start, start + 6))
+    for thread in threads:
+        thread.join(60)
+
+    assert sorted(seen[0]) == list(range(count))
+    assert all(each == seen[0] for each in seen)
+    positions = list(PollEntry.objects.order_by("position").values_list("position", flat=True))
+    assert positions == list(range(1, count + 1))
