@@ -7,6 +7,7 @@ from django.urls import include, path, re_path
 from hookhub.dialects import DIALECTS
 from hookhub.http.documentation import documentation
 from hookhub.http.errors import not_found
+from hookhub.http.forwarder_file import forwarder_file
 from hookhub.http.home import home
 from hookhub.http.security_txt import security_txt
 from hookhub.mcp.views import McpView
@@ -18,6 +19,7 @@ IN_DEVELOPMENT = settings.DEBUG or settings.HOOKHUB_DEVELOPMENT
 urlpatterns = [
     path("", home, name="home"),
     path(".well-known/security.txt", security_txt),
+    path("listen.py", forwarder_file),
     path("v1/", include("hookhub.api.urls")),
     path("portal/", include("hookhub.portal.urls")),
     path("mcp", McpView.as_view()),

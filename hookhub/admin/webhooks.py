@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import vault
+from deliveries import polling, vault
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, Webhook
 from deliveries.webhooks import changing, creating, lifecycle
@@ -106,6 +106,12 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
 
+    @admin.display(description="Consumers")
+    def consumers(self, obj: Webhook) -> str:
+        """Return each consumer of a polling webhook, and how far it is behind."""
+        found = [f"{each.name}: {polling.behind(obj, each)} events to process" for each in polling.consumers(obj)]
+        return ", ".join(found) or "–"
+
     @admin.display(description="URL")
     def shown_url(self, obj: Webhook) -> str:
         return obj.shown_url
@@ -133,11 +139,14 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
         # Only the form has a field for it.
         verify = "verify" if may_edit else "proof"
         how = ("verify_ssl", verify, "expires_at", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
+        if obj is not None and obj.is_polled:
+            what = ("kind", *[name for name in what if name not in {"url", "shown_url"}], "consumers")
+            how = ("expires_at",)
         return [(None, {"fields": where}), ("Request", {"fields": what}), ("Delivery", {"fields": how})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> tuple[str, ...]:
         """Make the organization and the repository of an existing webhook read-only."""
-        return () if obj is None else ("organization", "repository")
+        return () if obj is None else ("organization", "repository", "kind", "consumers")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Allow no change to a deleted webhook."""

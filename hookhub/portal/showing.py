@@ -5,7 +5,8 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-from deliveries.models import Attempt, Delivery, Webhook
+from deliveries import polling
+from deliveries.models import Attempt, Delivery, PollConsumer, Webhook
 from hookhub.attempt_facts import facts_of
 from hookhub.formatting import TONES, exact, relative
 from hookhub.webhook_health import health_of
@@ -15,8 +16,9 @@ def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
     """Return what is shown of a webhook; its URL is masked as everywhere."""
     return {
         "uid": webhook.uid,
-        "name": webhook.name or webhook.shown_url,
+        "name": str(webhook),
         "url": webhook.shown_url,
+        "is_polled": webhook.is_polled,
         "events": ", ".join(webhook.events),
         "repository": "" if webhook.repository is None else webhook.repository.name,
         "format": webhook.get_format_display(),
@@ -24,6 +26,15 @@ def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
         "is_active": webhook.active,
         "last": "–" if webhook.last_delivery_at is None else relative(webhook.last_delivery_at, now=now),
         "last_status": webhook.last_delivery_status or "–",
+    }
+
+
+def consumer_row(webhook: Webhook, consumer: PollConsumer, *, now: datetime) -> dict[str, Any]:
+    """Return what is shown of a consumer of a polling webhook."""
+    return {
+        "name": consumer.name,
+        "behind": polling.behind(webhook, consumer),
+        "committed": relative(consumer.committed_at, now=now),
     }
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from deliveries import log_search, redelivery, timeseries
+from deliveries import log_search, polling, redelivery, timeseries
 from deliveries.log_search import Log, LogFilter
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.webhooks import lifecycle
@@ -20,7 +20,7 @@ from hookhub.portal.access import for_session, refused
 from hookhub.portal.delivery_lists import rows_of
 from hookhub.portal.pages import chart, delivery_of, page, webhook_of
 from hookhub.portal.replay_pages import SINCE
-from hookhub.portal.showing import attempt_shown, delivery_row, webhook_row
+from hookhub.portal.showing import attempt_shown, consumer_row, delivery_row, webhook_row
 
 WEBHOOKS_SHOWN = 50
 # The chart of a repository, or of a list of webhooks, is about this many of them at most.
@@ -71,6 +71,7 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
     latest = log_search.search(LogFilter(), Log(session.organization_id, [found.pk]), most=LATEST_SHOWN)
     context = {
         "webhook": webhook_row(found, now=now),
+        "consumers": [consumer_row(found, each, now=now) for each in polling.consumers(found)],
         "rows": rows_of(latest.ids),
         "has_held": session.may_manage and lifecycle.has_held(found),
         "since": list(SINCE),

@@ -12,6 +12,7 @@ from django.utils.translation import gettext, gettext_lazy
 from deliveries import formats, proofs, vault
 from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Webhook
+from deliveries.webhooks import kinds
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.portal import event_choices, waits
 from hookhub.portal.format_words import explanation_of
@@ -137,6 +138,9 @@ class WebhookForm(forms.Form):
             if webhook.proof not in {None, *proofs.OWNERS}:
                 # Subscribers prove themselves as their protocol says.
                 del self.fields["verify"]
+            if webhook.is_polled:
+                for name in {FIELDS.get(field, field) for field in kinds.ABOUT_SENDING} | {"retries"}:
+                    self.fields.pop(name, None)
         elif not names_repository:
             del self.fields["repository"]
         self._sort_events()

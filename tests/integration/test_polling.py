@@ -1,27 +1,35 @@
 """Polling webhooks: events fetched in order by cursor, a committed position for each consumer; nothing is lost."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from deliveries import pipeline, polling
 from deliveries.maintenance import invariants, leases
 from deliveries.models import AuditEntry, Delivery, Event, PollConsumer, PollEntry, PollQueue, Webhook
-from hookhub import replays
+from hookhub import forwarding, replays
 from hookhub.api import polling as doors
 from hookhub.http import long_polls
 from hookhub.models import ApiKey, Scope
 from hookhub.receiving import verify
+from tests.admin_pages import errors_of, page, page_of
 from tests.api import Caller, faults
+from tests.integration.test_admin_webhooks import as_sent
+from tests.integration.test_portal_webhooks import send
+from tests.portal import shown, visitor
 from tests.story import Forge, prune_old
 
 pytestmark = pytest.mark.django_db
@@ -538,3 +546,68 @@ def test_readers_at_once_see_the_same_events_in_the_same_order(caller: Caller, f
     assert all(each == seen[0] for each in seen)
     positions = list(PollEntry.objects.order_by("position").values_list("position", flat=True))
     assert positions == list(range(1, count + 1))
+
+
+def test_the_portal_shows_its_consumers_and_changes_its_settings(caller: Caller, forge: Forge) -> None:
+    address = make(caller, name="orders")
+    publish(forge, 1, 2)
+    commit(caller, address, "billing", poll(caller, address, limit=1)["cursor"])
+    browser = visitor(caller, role="manage")
+    path = f"/portal/webhooks/{address.rpartition('/')[2]}"
+
+    assert "1 event to process" in " ".join(shown(browser, path).split())
+    settings_page = shown(browser, f"{path}/settings")
+    assert 'name="url"' not in settings_page
+    assert 'name="timeout"' not in settings_page
+    answer = send(browser, f"{path}/settings", name=["renamed"])
+
+    assert answer.status_code == 302, answer.content.decode()
+    assert Webhook.objects.get().name == "renamed"
+    assert "renamed" in shown(browser, "/portal/")
+
+
+def test_the_admin_shows_its_consumers_and_changes_its_events(
+    caller: Caller, forge: Forge, admin_client: Client
+) -> None:
+    address = make(caller)
+    publish(forge, 1, 2)
+    commit(caller, address, "billing", poll(caller, address, limit=1)["cursor"])
+    webhook = Webhook.objects.get()
+
+    assert "billing: 1 events to process" in page(admin_client, page_of(webhook))
+    assert str(webhook) in page(admin_client, "/admin/deliveries/webhook/")
+    answer = admin_client.post(page_of(webhook), as_sent(admin_client, webhook, events="tag_push"))
+
+    assert answer.status_code == 302, errors_of(answer)
+    webhook.refresh_from_db()
+    assert webhook.events == ["tag_push"]
+    assert admin_client.post(f"{page_of(webhook)}", as_sent(admin_client, webhook, name="named")).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"url": None}, "HOOKHUB_URL"),
+        ({"api_key": ""}, "HOOKHUB_API_KEY"),
+        ({"url": "ftp://example.com"}, "--url"),
+        ({"forward": "localhost:3000"}, "--forward"),
+        ({"since": "1w"}, "'1w' is not a time"),
+        ({"secret": ["a", "b"]}, "one secret"),
+    ],
+)
+def test_listen_says_what_forwarding_needs(
+    arguments: dict[str, Any], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOOKHUB_URL", "HOOKHUB_API_KEY", "HOOKHUB_WEBHOOK_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    usual = {"forward": "http://127.0.0.1:9/", "url": "http://127.0.0.1:9", "api_key": "hh_x"}
+
+    with pytest.raises(CommandError, match=re.escape(error)):
+        call_command("listen", **usual | arguments)
+
+
+def test_the_program_for_developers_is_served(client: Client) -> None:
+    answer = client.get("/listen.py")
+
+    assert answer.content == Path(forwarding.__file__).read_bytes()
+    assert client.post("/listen.py").status_code == 405

@@ -7,6 +7,7 @@ from django.contrib.admin.widgets import AdminSplitDateTime
 
 from deliveries import formats, proofs, vault
 from deliveries.models import Organization, Webhook
+from deliveries.webhooks import kinds
 from deliveries.webhooks.changing import validate_change
 from deliveries.webhooks.fields import InvalidFields, validate
 from hookhub.admin.forms import ModelForm
@@ -82,6 +83,9 @@ class WebhookForm(ModelForm):
         self._offer_proofs()
         if not self.is_new:
             self.initial.update(initial_values(self.instance))
+        if self.instance.is_polled:
+            for name in kinds.ABOUT_SENDING:
+                self.fields.pop(name, None)
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields.get(name)

@@ -1,4 +1,7 @@
-"""``manage.py listen``: a receiver that verifies and prints webhook requests, and can fail on purpose."""
+"""``manage.py listen``: a receiver that verifies and prints webhook requests, and can fail on purpose.
+
+With ``--forward``, it fetches the events of a remote HookHub instead, and sends them to a program on this machine.
+"""
 
 import json
 import os
@@ -15,6 +18,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import pluralize
 
+from hookhub import forwarding
 from hookhub.management import secret_files
 from hookhub.receiving import FORMATS, VerificationFailed, verify
 
@@ -85,7 +89,7 @@ class Receiver:
 class Command(BaseCommand):
     """Receive webhooks until Ctrl-C."""
 
-    help = "Receive webhooks on this machine: verify, print and answer them."
+    help = "Receive webhooks on this machine: verify, print and answer them, or forward those of a remote HookHub."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -116,9 +120,16 @@ class Command(BaseCommand):
         parser.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="wait before answering")
         parser.add_argument("--hang", action="store_true", help="accept requests and never answer")
         parser.add_argument("--json", action="store_true", help="print one JSON object per request")
+        parser.add_argument(
+            "--forward", metavar="URL", help="fetch the events of the HookHub at --url and send them to this address"
+        )
+        forwarding.add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Serve until SIGINT or SIGTERM, then print a summary."""
+        """Serve, or forward, until SIGINT or SIGTERM, then print a summary."""
+        if options["forward"] is not None:
+            self._forward(options)
+            return
         if not 200 <= options["status"] <= 599:
             raise CommandError("--status must be between 200 and 599.")
         behaviour = Behaviour(
@@ -147,6 +158,16 @@ class Command(BaseCommand):
             finally:
                 receiver.closing.set()
         self.stderr.write(receiver.summary())
+
+    def _forward(self, options: dict[str, Any]) -> None:
+        secrets = secrets_of(options)
+        if len(secrets) > 1:
+            raise CommandError("--forward signs with one secret.")
+        try:
+            wanted = forwarding.wanted_from(options, target=options["forward"], secret=secrets[0] if secrets else None)
+            forwarding.run(wanted, show=self._show, tell=self.stderr.write)
+        except (ValueError, forwarding.Failed) as error:
+            raise CommandError(str(error)) from error
 
     def _show(self, shown: str) -> None:
         self.stdout.write(shown)

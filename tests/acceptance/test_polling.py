@@ -1,0 +1,179 @@
+"""Polling webhooks on real processes: the waiting requests, a consumer through crashes, and ``listen --forward``."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from hookhub.client import Event
+from hookhub.receiving import verify
+from testbed.instance import Instance
+from testbed.processes import wait_for
+from tests.acceptance.instances import as_new, running_instance
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.acceptance
+
+SECRET = "whsec_" + "7" * 48
+LONG = 60.0
+WEBHOOKS = "SELECT count(*) FROM hookhub_webhook WHERE deleted_at IS NULL"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    # Fewer threads than requests that wait.
+    with running_instance(WEB_THREADS="2") as running:
+        yield running
+
+
+@pytest.fixture
+def instance(shared: Instance) -> Instance:
+    return as_new(shared)
+
+
+class Poller:
+    """A client of one polling webhook."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        fields = {"kind": "poll", "events": ["push"], "secret": SECRET, "format": "standard-webhooks"}
+        self.path = f"/v1/webhooks/{self.call('POST', '/v1/webhooks', json=fields)['id']}"
+
+    def call(self, method: str, path: str, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.instance.key}"}
+        answer = requests.request(method, self.instance.url + path, headers=headers, timeout=LONG, **more)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def poll(self, **query: object) -> Any:
+        return self.call("GET", f"{self.path}/poll", params=query)
+
+
+def test_many_requests_wait_without_a_thread_and_all_get_the_event(instance: Instance) -> None:
+    poller = Poller(instance)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(poller.poll, wait=30, cursor="latest") for _ in range(8)]
+        # The web server has two threads, and answers others meanwhile.
+        assert poller.poll()["events"] == []
+
+        instance.client.publish_batch([Event("push", {"n": 1})])
+
+        for each in waiting:
+            (event,) = each.result(LONG)["events"]
+            assert verify(event["body"].encode(), event["headers"], secrets=SECRET).data == {"n": 1}
+
+
+def test_a_consumer_misses_nothing_while_everything_dies(instance: Instance) -> None:
+    poller, seen, over = Poller(instance), [], threading.Event()
+
+    def consume() -> None:
+        while True:
+            try:
+                page = poller.poll(consumer="one", wait=1)
+                seen.extend(json.loads(each["body"])["data"]["n"] for each in page["events"])
+                poller.call("PUT", f"{poller.path}/consumers/one", json={"cursor": page["cursor"]})
+            except (requests.RequestException, AssertionError):
+                continue
+            if over.is_set() and not page["events"]:
+                return
+
+    consumer = threading.Thread(target=consume, daemon=True)
+    consumer.start()
+    for number in range(0, 60, 20):
+        instance.client.publish_batch([Event("push", {"n": each}) for each in range(number, number + 20)])
+        instance.kill("worker")
+        instance.start("worker")
+        if number == 20:
+            instance.kill("web")
+            instance.start("web")
+            instance.wait_until_ready()
+    wait_for(lambda: len(set(seen)) == 60, "all events to be consumed", seconds=LONG)
+    over.set()
+    consumer.join(LONG)
+
+    # What was fetched but not committed when the web server died may come again.
+    assert sorted(set(seen)) == list(range(60))
+    assert [each["behind"] for each in poller.call("GET", f"{poller.path}/consumers")["consumers"]] == [0]
+    instance.check_ledger()
+
+
+@pytest.fixture
+def forwarder(instance: Instance, tmp_path: Path) -> Path:
+    """Return the program as HookHub serves it, alone in a folder."""
+    answer = requests.get(f"{instance.url}/listen.py", timeout=LONG)
+    assert answer.headers["Content-Type"] == "text/x-python; charset=utf-8"
+    (tmp_path / "listen.py").write_bytes(answer.content)
+    return tmp_path / "listen.py"
+
+
+def started(forwarder: Path, instance: Instance, target: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start the program, in a folder without HookHub's packages."""
+    environment = {"PATH": os.environ["PATH"], "HOOKHUB_URL": instance.url, "HOOKHUB_API_KEY": instance.key}
+    return subprocess.Popen(
+        [sys.executable, forwarder.name, "--forward", target, *arguments],
+        cwd=forwarder.parent,
+        env={**environment, "HOOKHUB_WEBHOOK_SECRET": SECRET},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_program_on_a_developers_machine_gets_what_it_would_get_from_outside(
+    instance: Instance, forwarder: Path, receiver: Receiver
+) -> None:
+    receiver.answers["/hook"] = [Answer(status=500), Answer(status=204)]
+    instance.client.publish_batch([Event("push", {"n": 1})])
+    instance.wait_until_settled()
+
+    arguments = ("--since", "1h", "--format", "standard-webhooks", "--events", "push,tag_push", "--json")
+    program = started(forwarder, instance, receiver.url("/hook"), *arguments)
+    assert program.stdout is not None
+    lines = [json.loads(program.stdout.readline())]
+    instance.client.publish_batch([Event("push", {"n": 2}), Event("other", {"n": 3})])
+    lines.append(json.loads(program.stdout.readline()))
+    program.send_signal(signal.SIGINT)
+    rest, told = program.communicate(timeout=LONG)
+
+    received = [verify(each.body, each.headers, secrets=SECRET) for each in receiver.received]
+    assert [each.data for each in received] == [{"n": 1}, {"n": 2}]
+    assert rest == ""
+    assert [(each["delivery"], each["answered"]) for each in lines] == [
+        (received[0].id, "500"),
+        (received[1].id, "204"),
+    ]
+    assert "2 events forwarded: 1 × 204, 1 × 500" in told
+    assert program.returncode == 0
+    assert instance.ask(WEBHOOKS) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--api-key", "hh_wrong"), "HookHub answered 401"),
+        (("--events", "no type"), "events"),
+        (("--since", "soon"), "'soon' is not a time such as 30s, 10m, 1h or 7d"),
+        (("--url", "localhost"), "--url must be a URL that begins with http:// or https://"),
+        (("--url", "http://127.0.0.1:9"), "connection refused"),
+    ],
+)
+def test_what_cannot_begin_says_why(
+    instance: Instance, forwarder: Path, arguments: tuple[str, ...], error: str
+) -> None:
+    program = started(forwarder, instance, "http://127.0.0.1:9/", *arguments)
+
+    _, told = program.communicate(timeout=LONG)
+
+    assert error in told
+    assert "Traceback" not in told
+    assert program.returncode == 1
+    assert instance.ask(WEBHOOKS) == 0
