@@ -141,6 +141,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "AttemptOutcome": "deliveries.models.Attempt.Outcome",
         "KeyScope": "hookhub.models.Scope",
         "DisabledReason": "deliveries.models.Webhook.DisabledReason",
+        "WebhookKind": "deliveries.models.Webhook.Kind",
         "WebhookStatus": "deliveries.models.Webhook.Status",
         # Of a hook's last response, in GitHub's form.
         "StatusEnum": ["unused", "active", "failed"],

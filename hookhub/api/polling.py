@@ -190,13 +190,15 @@ class PollConsumerView(PresentedView, GenericAPIView[PollConsumer]):
 
 
 def find_polled(view: PresentedView, request: Request, uid: str) -> Webhook:
-    """Return a polling webhook of the caller's organization; raise a 404 if unknown, a 409 for any other webhook.
+    """Return a polling webhook of the caller's organization; raise a 404 if unknown, a 422 for any other webhook.
 
     The scope is that of reading: a consumer's position changes nothing for others.
     """
     webhook = find(view, request, uid, scope=Scope.READ)
     if not webhook.is_polled:
-        raise conflict("This webhook has a URL, to which its events are sent. Create one with the kind poll.")
+        raise invalid(
+            {"kind": "is push: events are sent to its URL, and not fetched; create a webhook of the kind poll"}
+        )
     return webhook
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from hookhub.client import Event
+from hookhub.procfile import ROOT
 from hookhub.receiving import verify
 from testbed.instance import Instance
 from testbed.processes import wait_for
@@ -177,3 +179,28 @@ def test_what_cannot_begin_says_why(
     assert "Traceback" not in told
     assert program.returncode == 1
     assert instance.ask(WEBHOOKS) == 0
+
+
+PAGE = (ROOT / "docs" / "polling.md").read_text()
+FETCH_LISTENER, CREATE = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+[CONSUMER] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_quick_starts_of_the_page_work_as_printed(instance: Instance, tmp_path: Path) -> None:
+    environment = {**os.environ, "HOOKHUB_URL": instance.url, "HOOKHUB_API_KEY": instance.key, "NO_PROXY": "*"}
+
+    def bash(text: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", text.replace("python3", sys.executable)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+
+    assert "--since" in bash(FETCH_LISTENER)
+    bash(CREATE)
+    (tmp_path / "consumer.py").write_text(CONSUMER)
+    with subprocess.Popen(
+        [sys.executable, "-u", "consumer.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as consumer:
+        assert consumer.stdout is not None
+        for number in range(2):
+            instance.client.publish_batch([Event("push", {"n": number})])
+            assert f'"n":{number}' in consumer.stdout.readline().replace(" ", "")
+        consumer.kill()

@@ -421,8 +421,8 @@ def test_a_webhook_with_a_url_has_no_queue(caller: Caller, forge: Forge) -> None
     webhook = forge.webhook(now=timezone.now())
 
     for path in ("poll", "consumers"):
-        assert caller.get(f"/v1/webhooks/{webhook.uid}/{path}").status_code == 409
-    assert commit(caller, f"/v1/webhooks/{webhook.uid}", "one", "x").status_code == 409
+        assert caller.get(f"/v1/webhooks/{webhook.uid}/{path}").status_code == 422
+    assert commit(caller, f"/v1/webhooks/{webhook.uid}", "one", "x").status_code == 422
 
 
 def test_another_tenants_webhook_is_not_found(caller: Caller, forge: Forge) -> None:

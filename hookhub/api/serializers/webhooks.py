@@ -30,6 +30,7 @@ from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 MASKED_URL = (
     "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
 )
+KIND = "`push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed."
 
 
 @extend_schema_field({"type": "string", "enum": list(PROOFS), "nullable": True})
@@ -141,17 +142,9 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="Receive only this repository's events; null for all events of the organization.",
     )  # fmt: skip
     name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
-    kind = serializers.ChoiceField(
-        Webhook.Kind.choices, required=False, default=Webhook.Kind.PUSH.value,
-        help_text="`push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It "
-        "cannot be changed.",
-    )  # fmt: skip
+    kind = serializers.ChoiceField(Webhook.Kind.choices, help_text=KIND)
     url = ShownUrl(
-        source="shown_url",
-        max_length=MAX_URL_LENGTH,
-        allow_null=True,
-        required=False,
-        help_text=f"{MASKED_URL} Required, except of a polling webhook, which has none.",
+        source="shown_url", max_length=MAX_URL_LENGTH, allow_null=True, help_text=f"{MASKED_URL} Null if it is polled."
     )
     events = serializers.ListField(
         child=serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH),
@@ -254,6 +247,9 @@ class NewWebhookSerializer(WebhookSerializer):
     """A subscription of a URL to event types."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+    kind = serializers.ChoiceField(
+        Webhook.Kind.choices, required=False, default=Webhook.Kind.PUSH.value, help_text=KIND
+    )
     url = serializers.RegexField(
         URL_PATTERN,
         max_length=MAX_URL_LENGTH,
@@ -268,6 +264,7 @@ class WebhookChangesSerializer(WebhookSerializer):
     """Changes to a webhook."""
 
     repository = serializers.CharField(read_only=True, allow_null=True)
+    kind = serializers.ChoiceField(Webhook.Kind.choices, required=False, help_text=KIND)
     url = serializers.RegexField(
         URL_PATTERN,
         max_length=MAX_URL_LENGTH,
