@@ -27,7 +27,7 @@ MAX_NUMBERED = 1000
 # A page ends before its payloads are larger than this, but never before its first entry.
 MAX_PAGE_BYTES = 8 << 20
 MAX_CONSUMERS = 20
-# Entries that nobody has read are counted up to this.
+# Entries without a number are counted up to this.
 MAX_COUNTED = 10_000
 
 
@@ -85,7 +85,7 @@ def has_events(webhook: Webhook, *, after: int) -> bool:
 
 
 def number(webhook: Webhook) -> int:
-    """Give the next entries of a queue their positions; return how many: 0 if another process is doing that."""
+    """Number the next entries of a queue; return how many: 0 if another process is doing that."""
     parameters = {"webhook": webhook.pk, "limit": MAX_NUMBERED}
     with sql.transaction():
         # In a statement of its own, so that the next one sees what the last owner of the lock has numbered.

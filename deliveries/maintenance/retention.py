@@ -60,13 +60,15 @@ WITH scanned AS MATERIALIZED (
     WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM hookhub_delivery d
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
-    RETURNING 1
+    RETURNING id
+), entries AS (
+    DELETE FROM hookhub_poll_entry WHERE event_id = ANY(ARRAY(SELECT id FROM events))
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
 """
 
-# Events without deliveries.
+# Events without deliveries. With an event go its entries in the queues of polling webhooks.
 PRUNE_EVENTS = f"""
 WITH scanned AS MATERIALIZED (
     SELECT id FROM hookhub_event
@@ -75,20 +77,12 @@ WITH scanned AS MATERIALIZED (
     DELETE FROM hookhub_event e
     WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id)
-    RETURNING 1
+    RETURNING id
+), entries AS (
+    DELETE FROM hookhub_poll_entry WHERE event_id = ANY(ARRAY(SELECT id FROM events))
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
-"""
-
-# The entries of polling webhooks, whether they were read or not.
-PRUNE_POLL_ENTRIES = """
-WITH scanned AS MATERIALIZED (
-    SELECT id FROM hookhub_poll_entry WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
-), entries AS (
-    DELETE FROM hookhub_poll_entry WHERE id = ANY(ARRAY(SELECT id FROM scanned))
-)
-SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """
 
 # Attempts that a worker recorded after their delivery had been pruned.
@@ -147,7 +141,6 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
 
 # The statements in order, each with the id to start after.
 TABLES: tuple[tuple[str, Id], ...] = (
-    (PRUNE_POLL_ENTRIES, UUID(int=0)),
     (PRUNE_DELIVERIES, UUID(int=0)),
     (PRUNE_EVENTS, UUID(int=0)),
     (PRUNE_ATTEMPTS, UUID(int=0)),

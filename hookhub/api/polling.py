@@ -135,7 +135,8 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
         after = start_of(request, webhook)
         organization = webhook.organization_id
         if not seconds or ROOM.is_full_for(organization):
-            return HttpResponse(page_as_json(webhook, after=after, limit=limit), content_type=long_polls.JSON)
+            page = polling.read(webhook, after=after, limit=limit, now=timezone.now())
+            return HttpResponse(as_json(page, webhook), content_type=long_polls.JSON)
         wait = ROOM.enter(organization, patience=timedelta(seconds=seconds))
         look = partial(look_for_events, wait, webhook, after=after, limit=limit)
         return long_polls.answer(request.META, look)
@@ -207,7 +208,11 @@ def look_for_events(wait: Wait, webhook: Webhook, *, after: int, limit: int) -> 
     try:
         if not wait.is_over and not polling.has_events(webhook, after=after):
             return None
-        found = page_as_json(webhook, after=after, limit=limit)
+        page = polling.read(webhook, after=after, limit=limit, now=timezone.now())
+        # Another reader is numbering what has come.
+        if not page.events and page.has_more and not wait.is_over:
+            return None
+        found = as_json(page, webhook)
     except (OperationalError, InterfaceError):
         # The database may be back in time. If not, there is nothing new: the caller keeps its cursor.
         if not wait.is_over:
@@ -218,11 +223,6 @@ def look_for_events(wait: Wait, webhook: Webhook, *, after: int, limit: int) -> 
         raise
     wait.end()
     return found
-
-
-def page_as_json(webhook: Webhook, *, after: int, limit: int) -> bytes:
-    """Return a page of events as JSON."""
-    return as_json(polling.read(webhook, after=after, limit=limit, now=timezone.now()), webhook)
 
 
 def as_json(page: Page, webhook: Webhook) -> bytes:

@@ -6,7 +6,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.utils import timezone
 
+from deliveries import pipeline
 from deliveries.models import Attempt, Organization, Repository
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.models import Scope
@@ -154,6 +156,15 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
     call("GET", "/v1/webhooks/{uid}/timeseries", uid=slack["id"], query="?step=day")
     call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])
+    polled = call("POST", "/v1/webhooks", {"kind": "poll", "events": ["*"]})["id"]
+    call("POST", "/v1/webhooks/{uid}/ping", uid=polled)
+    pipeline.fan_out(now=timezone.now())
+    page = call("GET", "/v1/webhooks/{uid}/poll", uid=polled, query="?limit=1&consumer=one")
+    assert len(page["events"]) == 1
+    where = {"uid": polled, "name": "one"}
+    call("PUT", "/v1/webhooks/{uid}/consumers/{name}", {"cursor": page["cursor"]}, **where)
+    call("GET", "/v1/webhooks/{uid}/consumers", uid=polled)
+    call("DELETE", "/v1/webhooks/{uid}/consumers/{name}", **where)
     return [good, bad]
 
 

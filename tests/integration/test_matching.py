@@ -309,11 +309,11 @@ def webhook_of(subscription: Subscription, *, organization: Organization, reposi
 # types.
 ADD_OTHERS = """
 INSERT INTO hookhub_webhook (
-    uid, name, organization_id, repository_id, url, events, format, content_type, sealed_secrets, verify_ssl,
+    uid, kind, name, organization_id, repository_id, url, events, format, content_type, sealed_secrets, verify_ssl,
     auto_disable, created_at, changed_at, failure_count, timeouts_in_a_row
 )
-SELECT gen_random_uuid(), 'other', w.organization_id, CASE WHEN n %% 2 = 0 THEN %(repository)s::bigint END, w.url,
-       ARRAY['other.' || n %% 50, 'other', 'release'], w.format, w.content_type, w.sealed_secrets, true,
+SELECT gen_random_uuid(), w.kind, 'other', w.organization_id, CASE WHEN n %% 2 = 0 THEN %(repository)s::bigint END,
+       w.url, ARRAY['other.' || n %% 50, 'other', 'release'], w.format, w.content_type, w.sealed_secrets, true,
        true, w.created_at, w.changed_at, 0, 0
 FROM (SELECT * FROM hookhub_webhook LIMIT 1) AS w CROSS JOIN generate_series(1, %(count)s) AS n
 """

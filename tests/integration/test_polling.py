@@ -506,7 +506,9 @@ def holding_the_queue() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_reader_does_not_wait_for_another_that_numbers(caller: Caller, forge: Forge) -> None:
+def test_a_reader_does_not_wait_for_another_that_numbers(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = make(caller)
     publish(forge, 1)
 
@@ -514,6 +516,12 @@ def test_a_reader_does_not_wait_for_another_that_numbers(caller: Caller, forge: 
         page = poll(caller, address)
 
     assert (page["events"], page["has_more"]) == ([], True)
+
+    holding = holding_the_queue()
+    holding.__enter__()
+    # It gets the event once the other has let go of the queue.
+    monkeypatch.setattr(long_polls, "sleep", lambda _: holding.__exit__(None, None, None))
+    assert numbers_in(poll(caller, address, wait=30)) == [1]
     assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [1]
 
 
