@@ -158,7 +158,8 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[sql.Row]) -> "_Rows":
-        return cls(*rows[0][:2], [row[2:] for row in rows if row[2] is not None])
+        last_position, has_unnumbered = rows[0][:2]
+        return cls(last_position, has_unnumbered, [row[2:] for row in rows if row[2] is not None])
 
 
 def _polled(row: sql.Row, destination: Destination, *, now: datetime) -> Polled:

@@ -138,7 +138,15 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
         may_edit = obj is None or self.has_change_permission(request, obj)
         # Only the form has a field for it.
         verify = "verify" if may_edit else "proof"
-        how = ("verify_ssl", verify, "expires_at", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
+        how: tuple[str, ...] = (
+            "verify_ssl",
+            verify,
+            "expires_at",
+            "auto_disable",
+            "retry_schedule",
+            "timeout",
+            "max_in_flight",
+        )
         if obj is not None and obj.is_polled:
             what = ("kind", *[name for name in what if name not in {"url", "shown_url"}], "consumers")
             how = ("expires_at",)

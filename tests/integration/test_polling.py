@@ -519,7 +519,7 @@ def test_a_reader_does_not_wait_for_another_that_numbers(
 
     holding = holding_the_queue()
     holding.__enter__()
-    # It gets the event once the other has let go of the queue.
+    # It gets the event once the other has unlocked the queue.
     monkeypatch.setattr(long_polls, "sleep", lambda _: holding.__exit__(None, None, None))
     assert numbers_in(poll(caller, address, wait=30)) == [1]
     assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [1]

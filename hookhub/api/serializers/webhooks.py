@@ -143,7 +143,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )  # fmt: skip
     name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
     kind = serializers.ChoiceField(Webhook.Kind.choices, help_text=KIND)
-    url = ShownUrl(
+    url: serializers.CharField = ShownUrl(
         source="shown_url", max_length=MAX_URL_LENGTH, allow_null=True, help_text=f"{MASKED_URL} Null if it is polled."
     )
     events = serializers.ListField(
