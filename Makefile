@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
-PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
+PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json sdk/typescript/package-lock.json | cksum | cut -d' ' -f1)
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
@@ -59,10 +59,10 @@ sbom: venv ## write sbom.json, the CycloneDX list of packages of a production in
 	  --pyproject <(sed "s/^dynamic = .*/version = \"$$(sed -n 's/^VERSION = "\(.*\)"/\1/p' deliveries/version.py)\"/" pyproject.toml)
 	@echo "sbom.json: every package of requirements.txt with its version and hashes"
 
-partners: venv $(PARTNERS) ## install the npm programs that the tests run, as locked in tests/partners/package-lock.json
+partners: venv $(PARTNERS) ## install the npm programs that the tests run, and those that sdk/typescript is built with
 
-$(PARTNERS): $(READY) tests/partners/package-lock.json
-	@echo "Installing the partners from npm into tests/partners/node_modules …"
+$(PARTNERS): $(READY) tests/partners/package-lock.json sdk/typescript/package-lock.json
+	@echo "Installing the partners from npm into tests/partners/node_modules, and what sdk/typescript is built with …"
 	@$(BIN)/python -m tests.partners.node
 	@touch $@
 
@@ -117,7 +117,7 @@ fast: venv ## run the unit and contract tests, in half a minute and without a se
 hunt: venv ## run the property tests with new examples from Hypothesis; `make test` repeats the same ones
 	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(shell grep -rl hypothesis tests --include='test_*.py')
 
-sdk: venv ## regenerate what is generated in sdk/, after a change of the API or of a format
+sdk: partners ## regenerate what is generated in sdk/, after a change of the API or of a format
 	@$(BIN)/python -m tests.sdk
 
 contract: venv ## rewrite the list of what users depend on, after an intended change; see tests/contract
@@ -168,4 +168,4 @@ screenshots: venv ## render the pictures of the documentation with Chromium
 	@$(BIN)/python -m tests.screenshots
 
 clean: ## delete the environment, the caches and the embedded servers' data
-	@rm -rf $(VENV) tests/partners/node_modules build .cache .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/partners/node_modules sdk/typescript/node_modules sdk/typescript/dist build .cache .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,8 +10,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-# npm writes this file last, so without it the installation was interrupted.
-INSTALLED = MODULES / ".package-lock.json"
+# Its packages are installed along with the partners.
+SDK = HERE.parents[1] / "sdk" / "typescript"
 HOW = "The partners from npm are not installed; run: make partners"
 
 
@@ -28,22 +28,25 @@ def install(folder: Path = HERE) -> None:
     subprocess.run([node(), "--use-system-ca", npm, "ci", *quietly], cwd=folder, check=True)
 
 
-def require() -> None:
-    """Fail with instructions unless the partners are installed exactly as in package-lock.json."""
-    if not INSTALLED.exists():
+def require(folder: Path = HERE) -> None:
+    """Fail with instructions unless the packages of a folder are installed exactly as in its package-lock.json."""
+    # npm writes this file last, so without it the installation was interrupted.
+    installed = folder / "node_modules" / ".package-lock.json"
+    if not installed.exists():
         raise AssertionError(HOW)
     wanted, found = (
         {name: package["version"] for name, package in json.loads(path.read_text())["packages"].items() if name}
-        for path in (HERE / "package-lock.json", INSTALLED)
+        for path in (folder / "package-lock.json", installed)
     )
     # Packages for other systems are in the lock file but not in the folder.
-    if not found.items() <= wanted.items() or not {f"node_modules/{name}" for name in chosen()} <= found.keys():
+    if not found.items() <= wanted.items() or not {f"node_modules/{name}" for name in chosen(folder)} <= found.keys():
         raise AssertionError(f"{HOW} (those that are here are not the ones in package-lock.json)")
 
 
-def chosen() -> Mapping[str, str]:
+def chosen(folder: Path = HERE) -> Mapping[str, str]:
     """Return the packages that we depend on directly, with their versions."""
-    packages: dict[str, str] = json.loads((HERE / "package.json").read_text())["dependencies"]
+    package = json.loads((folder / "package.json").read_text())
+    packages: dict[str, str] = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
     return packages
 
 
@@ -107,5 +110,6 @@ def _wheel() -> Path:
 if __name__ == "__main__":
     try:
         install()
+        install(SDK)
     except (AssertionError, subprocess.CalledProcessError) as error:
         sys.exit(f"The partners from npm could not be installed: {error}")

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,16 +11,14 @@ from hookhub.procfile import ROOT
 from tests.partners import node
 
 
-def test_the_partners_are_installed_as_locked() -> None:
-    node.require()
+@pytest.mark.parametrize("folder", [node.HERE, node.SDK], ids=["partners", "sdk"])
+def test_what_is_installed_is_what_is_locked_and_every_version_is_exact(folder: Path) -> None:
+    node.require(folder)
 
-    for name, version in node.chosen().items():
-        installed = json.loads((node.MODULES / name / "package.json").read_text())
+    for name, version in node.chosen(folder).items():
+        installed = json.loads((folder / "node_modules" / name / "package.json").read_text())
         assert installed["version"] == version
-
-
-def test_every_version_is_exact() -> None:
-    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in node.chosen().values())
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
 
 
 def test_node_is_the_pinned_one_and_runs_typescript_as_it_is_written() -> None:
@@ -33,11 +32,9 @@ def test_node_is_the_pinned_one_and_runs_typescript_as_it_is_written() -> None:
     assert said.stdout.strip() == f"v{pinned[1]}"
 
 
-def test_what_is_missing_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "INSTALLED", node.MODULES / "not-there")
-
+def test_what_is_missing_is_said_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="make partners"):
-        node.require()
+        node.require(tmp_path)
 
 
 def test_a_script_that_fails_shows_its_complaint() -> None:

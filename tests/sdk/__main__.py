@@ -2,10 +2,14 @@
 
 import os
 
-from tests.sdk import unasync, vectors
+import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+from tests.sdk import document, types, unasync, vectors
 
 if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    document.write()
     vectors.write()
     unasync.write()
+    types.write()

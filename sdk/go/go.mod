@@ -1,0 +1,3 @@
+module github.com/hookhub/hookhub/sdk/go
+
+go 1.24

@@ -1,0 +1,243 @@
+import { ConnectionFailed, HookHubError, notHookHub, rejection } from "./errors.js";
+
+export interface Options {
+    /** The address of HookHub with or without `/v1`, such as `https://hooks.example.org`. */
+    url: string;
+    apiKey: string;
+    /** Milliseconds for one attempt, with its response. Default: 10,000. */
+    timeout?: number;
+    /** How many times a request may be repeated. Default: 4. */
+    retries?: number;
+    /** Milliseconds after which no further attempt begins. Default: 120,000. */
+    deadline?: number;
+    /** Used instead of the global `fetch`. */
+    fetch?: typeof fetch;
+}
+
+export interface Call {
+    query?: Readonly<Record<string, unknown>> | undefined;
+    body?: unknown;
+    lines?: readonly string[];
+    /** Whether repeating the request is safe; it is by its method for all but POST. */
+    repeatable?: boolean;
+    /** The API's answer to a request that it has carried out before: after an attempt that may have been, it is success. */
+    doneStatus?: number;
+    signal?: AbortSignal | undefined;
+}
+
+export interface Answer {
+    response: Response;
+    body: string;
+}
+
+const RETRIED = new Set([429, 502, 503, 504]);
+const FIRST_BACKOFF = 500;
+const MAX_BACKOFF = 30_000;
+// The connection was never established, so that no byte can have reached the server.
+const NEVER_ARRIVED = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "UND_ERR_CONNECT_TIMEOUT"]);
+const CERTIFICATE = /^(CERT_|ERR_TLS_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
+
+/** Sends requests to one HookHub, and repeats those that failed where that is safe. */
+export class Transport {
+    readonly #base: string;
+    readonly #apiKey: string;
+    readonly #timeout: number;
+    readonly #retries: number;
+    readonly #deadline: number;
+    readonly #fetch: typeof fetch;
+
+    constructor({ url, apiKey, timeout = 10_000, retries = 4, deadline = 120_000, fetch: own }: Options) {
+        // The message does not quote the value: it may hold a password, or be the key if the two were swapped.
+        if (!isBaseUrl(url)) {
+            throw new TypeError("url must look like https://hooks.example.org, without credentials, query or fragment");
+        }
+        const key = apiKey.trim();
+        if (!/^[\x21-\x7e]{1,1000}$/.test(key)) {
+            throw new TypeError("apiKey is empty, too long or contains invalid characters; copy it again");
+        }
+        this.#base = `${url.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
+        this.#apiKey = key;
+        this.#timeout = timeout;
+        this.#retries = retries;
+        this.#deadline = deadline;
+        this.#fetch = own ?? ((...args) => fetch(...args));
+    }
+
+    /** Send a request and return the JSON of the response. */
+    async json<Result>(method: string, path: string, call: Call = {}): Promise<Result> {
+        return parsed<Result>(await this.call(method, path, call));
+    }
+
+    /** Yield the results of a paginated list, fetching pages as needed. */
+    async *pages<Row>(path: string, query: Readonly<Record<string, unknown>>): AsyncGenerator<Row, void, undefined> {
+        let search = searchOf(query);
+        for (;;) {
+            const answer = await this.call("GET", path + search);
+            const page = parsed<{ results?: Row[]; next?: string | null }>(answer);
+            if (!Array.isArray(page.results)) throw notHookHub(answer.response, answer.body);
+            yield* page.results;
+            if (!page.next) return;
+            // Take only the query from the link: behind a proxy the server may not know its public address, and the key must
+            // not be sent to any other host. A link back to the same page would loop forever.
+            const next = page.next.includes("?") ? `?${page.next.split("#")[0]!.split("?").slice(1).join("?")}` : "";
+            if (next === search) throw notHookHub(answer.response, answer.body);
+            search = next;
+        }
+    }
+
+    /** Send a request, repeat it where that is safe, and return the successful response. */
+    async call(method: string, path: string, call: Call = {}): Promise<Answer> {
+        const until = Date.now() + this.#deadline;
+        // A POST that is not idempotent is repeated only if it certainly had no effect: the connection was not
+        // established, or the response was 429.
+        const repeatable = call.repeatable ?? method !== "POST";
+        let mayBeDone = false;
+        for (let attempt = 1; ; attempt++) {
+            const pause = (asked: number): number | undefined => {
+                const length = Math.max(asked, backoff(attempt, Math.random()));
+                // Better an error now, by which the caller can decide, than after a wait that cannot help.
+                return attempt > this.#retries || Date.now() + length > until ? undefined : length;
+            };
+            let wait: number | undefined;
+            try {
+                const answer = await this.#send(method, path, call, Math.min(this.#timeout, until - Date.now()));
+                const { status } = answer.response;
+                if (answer.response.ok || (mayBeDone && status === call.doneStatus)) return answer;
+                const mayRepeat = RETRIED.has(status) && (repeatable || status === 429);
+                wait = mayRepeat
+                    ? pause(retryAfter(answer.response.headers.get("retry-after"), Date.now()))
+                    : undefined;
+                if (wait === undefined) throw rejection(answer.response, answer.body);
+                mayBeDone ||= status !== 429;
+            } catch (error) {
+                if (error instanceof HookHubError || call.signal?.aborted) throw error;
+                const code = codeOf(error);
+                const arrived = !NEVER_ARRIVED.has(code);
+                const mayRepeat = !CERTIFICATE.test(code) && (repeatable || !arrived);
+                wait = mayRepeat ? pause(0) : undefined;
+                if (wait === undefined) {
+                    const tried = attempt > 1 ? ` after ${attempt} attempts` : "";
+                    const message = `no response from ${this.#base}${tried}: ${reasonOf(error)}`;
+                    throw new ConnectionFailed(message, { code: "connection_failed", cause: error });
+                }
+                mayBeDone ||= arrived;
+            }
+            await sleep(wait, call.signal);
+        }
+    }
+
+    async #send(method: string, path: string, call: Call, timeout: number): Promise<Answer> {
+        const content = call.lines
+            ? { type: "application/x-ndjson", text: call.lines.map((line) => `${line}\n`).join("") }
+            : call.body === undefined
+              ? undefined
+              : { type: "application/json", text: JSON.stringify(call.body) };
+        const cancel = new AbortController();
+        const abort = (): void => cancel.abort(call.signal?.reason);
+        const timer = setTimeout(
+            () => cancel.abort(new Error(`no response within ${timeout} ms`)),
+            Math.max(timeout, 1),
+        );
+        call.signal?.addEventListener("abort", abort);
+        try {
+            call.signal?.throwIfAborted();
+            const response = await this.#fetch(`${this.#base}/${path}${searchOf(call.query ?? {})}`, {
+                method,
+                headers: {
+                    Accept: "application/json",
+                    Authorization: `Bearer ${this.#apiKey}`,
+                    // Some organizations get another vendor's JSON at the same URLs; this client understands only the native one.
+                    "HookHub-Dialect": "native",
+                    ...(content && { "Content-Type": content.type }),
+                },
+                ...(content && { body: content.text }),
+                // Following a redirect would turn POST into GET.
+                redirect: "manual",
+                signal: cancel.signal,
+            });
+            return { response, body: await response.text() };
+        } finally {
+            clearTimeout(timer);
+            call.signal?.removeEventListener("abort", abort);
+        }
+    }
+}
+
+/** Return the path of a resource; a part cannot leave its place. */
+export function pathOf(...parts: string[]): string {
+    // Dots alone would be resolved by `fetch`.
+    return parts
+        .map((part) => encodeURIComponent(part).replace(/^\.{1,2}$/, (dots) => dots.replace(/\./g, "%2E")))
+        .join("/");
+}
+
+/** Return the milliseconds between a failed attempt (from 1) and the next; `jitter` is from 0 to 1. */
+export function backoff(attempt: number, jitter: number): number {
+    return Math.min(FIRST_BACKOFF * 2 ** (attempt - 1), MAX_BACKOFF) * (0.5 + jitter / 2);
+}
+
+/** Return the milliseconds that a Retry-After header asks for (seconds or an HTTP date); 0 if it cannot be parsed. */
+export function retryAfter(header: string | null, now: number): number {
+    if (!header) return 0;
+    if (/^[0-9]+$/.test(header)) return Math.min(Number(header), 1e9) * 1000;
+    const at = Date.parse(header);
+    return Number.isNaN(at) ? 0 : Math.max(0, at - now);
+}
+
+function isBaseUrl(text: string): boolean {
+    try {
+        const { protocol, username, password, search, hash } = new URL(text);
+        return /^https?:$/.test(protocol) && !(username || password || search || hash);
+    } catch {
+        return false;
+    }
+}
+
+function searchOf(query: Readonly<Record<string, unknown>>): string {
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+        if (Array.isArray(value) && value.length === 0) throw new TypeError(`${name} must not be empty`);
+        for (const each of Array.isArray(value) ? value : [value]) {
+            if (each !== undefined && each !== null)
+                search.append(name, each instanceof Date ? each.toISOString() : String(each));
+        }
+    }
+    const text = search.toString();
+    return text && `?${text}`;
+}
+
+function parsed<Result>({ response, body }: Answer): Result {
+    try {
+        const found: unknown = JSON.parse(body);
+        if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as Result;
+    } catch {
+        // It is another program's response, such as a proxy's.
+    }
+    throw notHookHub(response, body);
+}
+
+function codeOf(error: unknown): string {
+    // fetch() of Node says why it failed in the error's cause, or in the first of several.
+    const cause = (error as { cause?: { code?: unknown; errors?: { code?: unknown }[] } }).cause;
+    const code = cause?.code ?? cause?.errors?.[0]?.code;
+    return typeof code === "string" ? code : "";
+}
+
+function reasonOf(error: unknown): string {
+    const { message, cause } = error as { message?: string; cause?: { message?: string; code?: string } };
+    return cause?.message || cause?.code || message || String(error);
+}
+
+function sleep(length: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+        const end = (): void => {
+            clearTimeout(timer);
+            reject(signal?.reason);
+        };
+        const timer = setTimeout(() => {
+            signal?.removeEventListener("abort", end);
+            resolve();
+        }, length);
+        signal?.addEventListener("abort", end, { once: true });
+    });
+}

@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { FORMATS, VerificationFailed, verify } from "../dist/index.js";
+
+const FOLDER = new URL("../../vectors/", import.meta.url);
+const files = readdirSync(FOLDER).map((name) => JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")));
+
+async function outcome(format, one, headers = one.headers) {
+    const options = { secrets: one.secrets, format, now: new Date(one.now * 1000) };
+    if ("tolerance" in one) options.tolerance = one.tolerance;
+    if ("max_event_age" in one) options.maxEventAge = one.max_event_age;
+    try {
+        const { type, id, timestamp, data } = await verify(Buffer.from(one.body, "base64"), headers, options);
+        return { event: { type, id, timestamp: timestamp && timestamp.toISOString(), data } };
+    } catch (error) {
+        if (!(error instanceof VerificationFailed)) throw error;
+        return { error: error.code };
+    }
+}
+
+test("there are vectors for every format", () => {
+    assert.deepEqual(files.map((file) => file.format).sort(), [...FORMATS].sort());
+});
+
+for (const { format, cases } of files) {
+    test(`the vectors of ${format}`, async () => {
+        for (const one of cases) {
+            const expected = "event" in one ? { event: one.event } : { error: one.error };
+            assert.deepEqual(await outcome(format, one), expected, one.name);
+        }
+    });
+
+    test(`${format}: headers as fetch and as Node give them`, async () => {
+        const one = cases.find((each) => each.name === "valid: push");
+        const lower = Object.fromEntries(one.headers.map(([name, value]) => [name.toLowerCase(), value]));
+
+        assert.deepEqual(await outcome(format, one, new Headers(one.headers)), { event: one.event });
+        assert.deepEqual(await outcome(format, one, { ...lower, "x-none": undefined }), { event: one.event });
+        const lists = Object.fromEntries(Object.entries(lower).map(([name, value]) => [name, [value]]));
+        assert.deepEqual(await outcome(format, one, lists), { event: one.event });
+    });
+}
+
+test("the body may be a string or an ArrayBuffer, and the format is standard-webhooks by default", async () => {
+    const { cases } = files.find((file) => file.format === "standard-webhooks");
+    const one = cases.find((each) => each.name === "valid: utf-8");
+    const bytes = Buffer.from(one.body, "base64");
+    const options = { secrets: one.secrets[0], now: new Date(one.now * 1000) };
+
+    for (const body of [bytes.toString("utf8"), new Uint8Array(bytes).buffer]) {
+        assert.deepEqual((await verify(body, one.headers, options)).data, one.event.data);
+    }
+});
+
+test("a mistake of the caller is a TypeError for every request", async () => {
+    const mistakes = [
+        { secrets: [] },
+        { secrets: "" },
+        { secrets: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ""] },
+        { secrets: "plain text" },
+        { secrets: "x", format: "slack" },
+        { secrets: "x", format: "toString" },
+    ];
+    for (const options of mistakes) await assert.rejects(verify("{}", {}, options), TypeError);
+    await assert.rejects(verify({ type: "push" }, {}, { secrets: "x", format: "github" }), TypeError);
+});

@@ -1,0 +1,90 @@
+"""Each SDK publishes to, manages and receives from one HookHub, and the first example of its README runs as printed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.instances import running_instance
+from tests.partners import node
+from tests.sdk import stories, tools
+from tests.sdk.throttling import throttling
+
+pytestmark = pytest.mark.acceptance
+
+STORIES = Path(stories.__file__).parent
+
+
+def test_the_same_story_in_every_language(tmp_path: Path) -> None:
+    commands = programs(tmp_path)
+
+    with running_instance() as instance, throttling(instance.url) as front:
+        environment = {
+            **os.environ, "HOOKHUB_URL": front.url, "HOOKHUB_API_KEY": instance.key, "NO_PROXY": "*",
+            "PYTHONPATH": str(tmp_path / "installed"),
+        }  # fmt: skip
+        running = {
+            name: subprocess.Popen(
+                command, env={**environment, "STORY": name}, cwd=tmp_path, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+            for name, command in commands.items()
+        }  # fmt: skip
+        ended = {name: (*process.communicate(timeout=180), process.returncode) for name, process in running.items()}
+        published = instance.ask("SELECT count(*) FROM hookhub_event WHERE type = 'order.paid'")
+
+    assert {name: (said, status) for name, (_, said, status) in ended.items()} == dict.fromkeys(commands, ("", 0))
+    told = {name: said for name, (said, _, _) in ended.items()}
+    examples = [name for name in commands if name.startswith("example-")]
+    for name in examples:
+        assert re.fullmatch(r"accepted [0-9a-f-]{36}\n", told.pop(name))
+    assert published == len(examples)
+    assert {name: json.loads(said) for name, said in told.items()} == {name: happened(name) for name in told}
+    # The same event with the same id was sent again.
+    assert {name: (len(bodies), len(set(bodies))) for name, bodies in front.bodies.items()} == dict.fromkeys(
+        told, (2, 1)
+    )
+
+
+def happened(story: str) -> dict[str, object]:
+    """Return what a story tells."""
+    return {
+        "replayed": [False, True],
+        "received": [f"{story}.paid", {"id": 42}],
+        "batch": 5,
+        "delivered": 6,
+        "is the delivery": True,
+        "error": [422, "invalid", "events[0].type"],
+        "throttled": f"{story}.paid",
+        "revoked": 401,
+        "deleted": 404,
+    }
+
+
+def programs(folder: Path) -> dict[str, Sequence[str | Path]]:
+    """Write and compile the stories and the examples, and return the command of each."""
+    modules = folder / "node_modules" / "@hookhub"
+    modules.mkdir(parents=True)
+    (modules / "client").symlink_to(tools.typescript())
+    (folder / "story.mjs").write_text((STORIES / "story.mjs").read_text())
+    (folder / "example.mjs").write_text(tools.first_example(tools.TYPESCRIPT))
+    tools.install_python(folder)
+    (folder / "example.py").write_text(tools.first_example(tools.PYTHON))
+    commands: dict[str, Sequence[str | Path]] = {
+        "story-python": [sys.executable, STORIES / "story.py"],
+        "story-python-async": [sys.executable, STORIES / "story_async.py"],
+        "story-typescript": [node.node(), folder / "story.mjs"],
+        "example-python": [sys.executable, folder / "example.py"],
+        "example-typescript": [node.node(), folder / "example.mjs"],
+    }
+    if tools.has_go():
+        (folder / "go").mkdir()
+        sources = {"story": (STORIES / "story.go").read_text(), "example": tools.first_example(tools.GO)}
+        compiled = tools.go_program(folder / "go", **sources)
+        commands |= {"story-go": [compiled / "story"], "example-go": [compiled / "example"]}
+    return commands

@@ -1,0 +1,79 @@
+"""Every operation of the API has a method in every SDK, with the method and the path that the API has."""
+
+import inspect
+import json
+import re
+
+import pytest
+from hookhub_client import Client
+
+from tests.partners import node
+from tests.sdk import document, tools
+from tests.sdk.go_types import camel
+from tests.sdk.operations import OPERATIONS
+
+# The synchronous client has a method of its own for this.
+IN_PYTHON = {"replays.create": "replay"}
+# The methods of a client and of its resources, and which requests they send when they get words for all arguments.
+METHODS = """
+import { HookHub } from "./dist/index.js";
+const asked = [];
+const hookhub = new HookHub({
+  url: "http://hooks.example", apiKey: "hh_1", retries: 0,
+  fetch: async (url, { method }) => { asked.push(`${method} ${new URL(url).pathname}`); throw new TypeError("none"); },
+});
+const found = {};
+for (const [name, part] of [["", hookhub], ...Object.entries(hookhub)]) {
+  for (const method of Object.getOwnPropertyNames(Object.getPrototypeOf(part))) {
+    if (["constructor", "wait", "publishBatch"].includes(method)) continue;
+    const given = { validate: [[]], list: [] }[method] ?? ["ID", {}];
+    const done = part[method](...given);
+    await (done.next ? done.next() : done).catch(() => undefined);
+    found[name ? `${name}.${method}` : method] = asked.at(-1);
+  }
+}
+console.log(JSON.stringify(found));
+"""
+
+
+def path_of(operation: str) -> str:
+    return re.sub(r"\{\w+\}", "ID", operation)
+
+
+def test_every_operation_is_known() -> None:
+    found = {f"{method} {path}" for method, path, _ in document.operations(document.load())}
+
+    assert found == OPERATIONS.keys(), "Add the operation to every SDK, and to tests/sdk/operations.py"
+
+
+@pytest.mark.parametrize("name", OPERATIONS.values())
+def test_python_has_it(name: str) -> None:
+    with Client("http://127.0.0.1:1", "hh_1") as client:
+        resource, _, method = IN_PYTHON.get(name, name).rpartition(".")
+
+        assert inspect.ismethod(getattr(getattr(client, resource) if resource else client, method))
+
+
+def test_typescript_has_them_at_the_same_paths() -> None:
+    done = tools.run(node.node(), "--input-type=module", "-e", METHODS, cwd=tools.typescript())
+
+    assert json.loads(done) == {in_typescript(name): path_of(operation) for operation, name in OPERATIONS.items()}
+
+
+def test_go_has_them() -> None:
+    documented = tools.run(tools.go(), "doc", "-all", ".", cwd=tools.GO, **tools.GO_ENVIRONMENT)
+    found = {
+        f"{resource}.{method}"
+        for resource, method in re.findall(r"^func \(\w+ \*?(\w+)\) (\w+)\(ctx", documented, re.MULTILINE)
+    }
+
+    assert found >= {in_go(name) for name in OPERATIONS.values()}
+
+
+def in_typescript(name: str) -> str:
+    return re.sub(r"_(\w)", lambda letter: letter[1].upper(), name)
+
+
+def in_go(name: str) -> str:
+    resource, _, method = name.rpartition(".")
+    return f"{camel(resource) or 'Client'}.{camel(method)}"

@@ -1,0 +1,113 @@
+"""The programs that the SDKs in other languages are tested with: where they are, and what to do if they are missing."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hookhub.procfile import ROOT
+from tests.made_once import alone
+from tests.partners import node
+
+PYTHON = ROOT / "sdk" / "python"
+TYPESCRIPT = ROOT / "sdk" / "typescript"
+GO = ROOT / "sdk" / "go"
+MODULE = "github.com/hookhub/hookhub/sdk/go"
+# Nothing is downloaded, and no newer toolchain is looked for.
+GO_ENVIRONMENT = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+def run(*command: str | Path, cwd: Path, seconds: float = 300, **environment: str) -> str:
+    """Run a program and return its output; fail with all of its output."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def go() -> str:
+    """Return the path of Go. If it is missing, skip the test with the reason, and fail it in CI."""
+    found = shutil.which("go")
+    if found is None:
+        reason = "sdk/go is NOT TESTED, because Go is missing; install Go 1.24 or later: https://go.dev/dl/"
+        if "PYTEST_CURRENT_TEST" in os.environ and "CI" not in os.environ:
+            pytest.skip(reason)
+        raise AssertionError(reason)
+    return found
+
+
+def has_go() -> bool:
+    """Return whether Go is on this machine."""
+    return shutil.which("go") is not None
+
+
+def npm_packages() -> Path:
+    """Return the folder of what sdk/typescript is built with; fail with instructions if it is missing."""
+    node.require(TYPESCRIPT)
+    return TYPESCRIPT / "node_modules"
+
+
+@cache
+def typescript() -> Path:
+    """Compile sdk/typescript, once for all processes of a run and until it changes, and return its folder."""
+    sources = [
+        *sorted((TYPESCRIPT / "src").glob("*.ts")),
+        TYPESCRIPT / "tsconfig.json",
+        TYPESCRIPT / "package-lock.json",
+    ]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    made = TYPESCRIPT / "dist" / ".made-from"
+    with alone("typescript"):
+        if not made.exists() or made.read_text() != digest:
+            shutil.rmtree(made.parent, ignore_errors=True)
+            run(node.node(), npm_packages() / "typescript" / "bin" / "tsc", cwd=TYPESCRIPT)
+            made.write_text(digest)
+    return TYPESCRIPT
+
+
+def install_python(folder: Path) -> None:
+    """Install sdk/python by itself into a folder's ``installed``, without the packages that it needs."""
+    # A build leaves files in the source, which a later build would pack.
+    source = shutil.copytree(PYTHON, folder / "sdk-python", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    quietly = ("--quiet", "--disable-pip-version-check", "--no-warn-script-location")
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *quietly,
+        "--no-deps",
+        "--target",
+        folder / "installed",
+        source,
+        cwd=folder,
+    )
+
+
+def go_program(folder: Path, **files: str) -> Path:
+    """Compile programs that use sdk/go, one for each name and source, and return the folder that they are in."""
+    for name, source in files.items():
+        (folder / name).mkdir()
+        (folder / name / "main.go").write_text(source)
+    run(go(), "mod", "init", "programs", cwd=folder, **GO_ENVIRONMENT)
+    run(go(), "mod", "edit", f"-require={MODULE}@v0.0.0", f"-replace={MODULE}={GO}", cwd=folder, **GO_ENVIRONMENT)
+    (folder / "bin").mkdir()
+    run(go(), "build", "-o", folder / "bin", "./...", cwd=folder, **GO_ENVIRONMENT)
+    return folder / "bin"
+
+
+def first_example(sdk: Path) -> str:
+    """Return the first block of code of an SDK's README."""
+    return (sdk / "README.md").read_text().split("```")[1].partition("\n")[2]
