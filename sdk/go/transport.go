@@ -33,6 +33,8 @@ type call struct {
 	repeatable bool
 	// The API's answer to a request that it has carried out before: after an attempt that may have been, it is success.
 	doneStatus int
+	// How long the API may let the request wait.
+	waits time.Duration
 }
 
 // answer is a response whose body was read.
@@ -50,10 +52,10 @@ func (c *Client) do(ctx context.Context, asked call) (*answer, error) {
 	// A POST that is not idempotent is repeated only if it certainly had no effect: the connection was not established,
 	// or the response was 429.
 	repeatable := asked.repeatable || asked.method != http.MethodPost
-	until := time.Now().Add(c.deadline)
+	until := time.Now().Add(c.deadline + asked.waits)
 	mayBeDone := false
 	for attempt := 1; ; attempt++ {
-		found, err := c.send(ctx, asked, content, contentType, min(c.timeout, time.Until(until)))
+		found, err := c.send(ctx, asked, content, contentType, min(c.timeout+asked.waits, time.Until(until)))
 		var failure *Error
 		var requested time.Duration
 		mayRepeat := repeatable

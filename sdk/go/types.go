@@ -121,11 +121,11 @@ type APIKey struct {
 
 // NewAPIKey is an object of the API.
 type NewAPIKey struct {
-	Name Optional[string] `json:"name,omitzero"`
+	Name string `json:"name,omitzero"`
 	// What the key permits. manage includes publish and read; master includes all.
 	Scope KeyScope `json:"scope"`
 	// When the key expires; null for never.
-	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// IP addresses and networks that may use the key; empty for any.
 	AllowedNetworks []string `json:"allowed_networks,omitzero"`
 }
@@ -341,14 +341,14 @@ type EventType struct {
 // NewEventType: An event type with its JSON Schema and an example.
 type NewEventType struct {
 	// Words joined by dots, such as issues.opened.
-	Type        string           `json:"type"`
-	Description Optional[string] `json:"description,omitzero"`
+	Type        string `json:"type"`
+	Description string `json:"description,omitzero"`
 	// JSON Schema 2020-12, without regular expressions.
 	Schema map[string]any `json:"schema,omitzero"`
 	// Data of a test event.
 	Example any `json:"example,omitzero"`
 	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization Optional[string] `json:"organization,omitzero"`
+	Organization string `json:"organization,omitzero"`
 }
 
 // Failures: The attempts that did not deliver, by kind.
@@ -438,19 +438,19 @@ type MissingCount struct {
 // NewAlertChannel: The fields of a new channel; those of a change are the same, without “type“.
 type NewAlertChannel struct {
 	// `slack` is an incoming webhook, `teams` a workflow, `webhook` a URL of your own.
-	Type Type             `json:"type"`
-	Name Optional[string] `json:"name,omitzero"`
+	Type Type   `json:"type"`
+	Name string `json:"name,omitzero"`
 	// What it is told; everything by default.
 	Kinds []Kinds `json:"kinds,omitzero"`
 	// Of the warnings that a webhook keeps failing, only those from this percentage on.
 	FromPercent Optional[int] `json:"from_percent,omitzero"`
 	// Only about the webhooks of this repository; null for all.
-	Repository Optional[string] `json:"repository,omitzero"`
+	Repository string `json:"repository,omitzero"`
 	// For `email`: the addresses; none for the owners of the organization.
 	Recipients []string `json:"recipients,omitzero"`
 	// For all others: where to send to. It is shown masked.
-	URL     Optional[string] `json:"url,omitzero"`
-	Enabled Optional[bool]   `json:"enabled,omitzero"`
+	URL     string         `json:"url,omitzero"`
+	Enabled Optional[bool] `json:"enabled,omitzero"`
 }
 
 // MissingReplay is an object of the API.
@@ -458,44 +458,44 @@ type MissingReplay struct {
 	// Only events accepted at or after this time.
 	After time.Time `json:"after"`
 	// Only events accepted before this time; now if absent or null.
-	Before Optional[time.Time] `json:"before,omitzero"`
+	Before time.Time `json:"before,omitzero"`
 }
 
 // NewPortalSession is an object of the API.
 type NewPortalSession struct {
-	Scope Optional[NewPortalScope] `json:"scope,omitzero"`
-	Role  Optional[Role]           `json:"role,omitzero"`
+	Scope NewPortalScope `json:"scope,omitzero"`
+	Role  Role           `json:"role,omitzero"`
 	// For how many seconds the session lasts.
-	ExpiresIn Optional[int]   `json:"expires_in,omitzero"`
-	Theme     Optional[Theme] `json:"theme,omitzero"`
+	ExpiresIn Optional[int] `json:"expires_in,omitzero"`
+	Theme     Theme         `json:"theme,omitzero"`
 	// Language of the pages; by default the browser's.
-	Locale Optional[string] `json:"locale,omitzero"`
+	Locale string `json:"locale,omitzero"`
 	// Time zone of the times, such as `Europe/Berlin`; by default the browser's.
-	TimeZone Optional[string] `json:"time_zone,omitzero"`
+	TimeZone string `json:"time_zone,omitzero"`
 	// Where the pages lead back to, an http:// or https:// URL.
-	ReturnURL Optional[string] `json:"return_url,omitzero"`
+	ReturnURL string `json:"return_url,omitzero"`
 }
 
 // NewReplay: A filter for deliveries; at least one field besides `organization` is required.
 type NewReplay struct {
 	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization Optional[string] `json:"organization,omitzero"`
+	Organization string `json:"organization,omitzero"`
 	// Only these deliveries.
 	Deliveries []string `json:"deliveries,omitzero"`
 	// Only deliveries to this webhook.
-	Webhook Optional[string] `json:"webhook,omitzero"`
+	Webhook string `json:"webhook,omitzero"`
 	// Only deliveries of this event.
-	Event Optional[string] `json:"event,omitzero"`
+	Event string `json:"event,omitzero"`
 	// Only deliveries of this repository's events.
-	Repository Optional[string] `json:"repository,omitzero"`
+	Repository string `json:"repository,omitzero"`
 	// Only deliveries in one of these states.
 	State []DeliveryState `json:"state,omitzero"`
 	// Only deliveries of events of this type.
-	Type Optional[string] `json:"type,omitzero"`
+	Type string `json:"type,omitzero"`
 	// Created at or after this time.
-	After Optional[time.Time] `json:"after,omitzero"`
+	After time.Time `json:"after,omitzero"`
 	// Created before this time.
-	Before Optional[time.Time] `json:"before,omitzero"`
+	Before time.Time `json:"before,omitzero"`
 }
 
 // NewlyCreatedAlertChannel: A new channel; one of type “webhook“ with the secret that signs, which is shown
@@ -548,12 +548,12 @@ type NewOrganizationLimits struct {
 
 // NewOrganization: Uses “StrictCharField“ for a model's text columns.
 type NewOrganization struct {
-	Slug string           `json:"slug"`
-	Name Optional[string] `json:"name,omitzero"`
+	Slug string `json:"slug"`
+	Name string `json:"name,omitzero"`
 	// System whose event types and API the organization uses.
-	DefaultDialect Optional[DefaultDialect] `json:"default_dialect,omitzero"`
+	DefaultDialect DefaultDialect `json:"default_dialect,omitzero"`
 	// Default wire format; null for the default dialect's.
-	DefaultFormat Optional[string] `json:"default_format,omitzero"`
+	DefaultFormat string `json:"default_format,omitzero"`
 	// Reject events whose data violates the schema of their type.
 	ValidateEvents Optional[bool] `json:"validate_events,omitzero"`
 	// Create a repository when an event first names it.
@@ -658,6 +658,8 @@ type RepositoryChanges struct {
 type WebhookChanges struct {
 	// Display name.
 	Name Optional[string] `json:"name,omitzero"`
+	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+	Kind Optional[WebhookKind] `json:"kind,omitzero"`
 	// The masked URL, sent back unchanged, keeps the stored one.
 	URL Optional[string] `json:"url,omitzero"`
 	// Event types or families to subscribe to, or ["*"] for all.
@@ -703,6 +705,59 @@ type Point struct {
 	P99Ms *float64 `json:"p99_ms"`
 }
 
+// Poll: Events of a polling webhook, in the order in which they were accepted.
+type Poll struct {
+	Events []PolledEvent `json:"events"`
+	// The position after the last of these events: pass it to get the next.
+	Cursor string `json:"cursor"`
+	// Whether there are more already.
+	HasMore bool `json:"has_more"`
+	// How many events before these were deleted unread, because they were older than the retention period.
+	Expired int `json:"expired"`
+}
+
+// PollConsumer: A program that reads a polling webhook, and how far it has come.
+type PollConsumer struct {
+	Name string `json:"name"`
+	// The position up to which it has processed the events.
+	Cursor string `json:"cursor"`
+	// How many events it has not processed yet.
+	Behind int `json:"behind"`
+	// When it last committed its position.
+	CommittedAt time.Time `json:"committed_at"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+// NewPollConsumer: A program that reads a polling webhook, and how far it has come.
+type NewPollConsumer struct {
+	// The position up to which it has processed the events.
+	Cursor string `json:"cursor"`
+}
+
+// PollConsumers: The consumers of a polling webhook.
+type PollConsumers struct {
+	Consumers []PollConsumer `json:"consumers"`
+}
+
+// PolledEvent: An event of a polling webhook, with the request that a webhook with a URL would get.
+type PolledEvent struct {
+	// The id of the delivery: the same however often the event is fetched.
+	ID string `json:"id"`
+	// The id of the event.
+	Event string `json:"event"`
+	Type  string `json:"type"`
+	// When it happened.
+	Timestamp time.Time `json:"timestamp"`
+	// The position after this event.
+	Cursor string `json:"cursor"`
+	// The headers of the request, signed now; null if it cannot be built.
+	Headers map[string]string `json:"headers"`
+	// Its body, over which the signature is.
+	Body *string `json:"body"`
+	// Why the request cannot be built.
+	Error *string `json:"error"`
+}
+
 // PortalLink: A new session with its link, which opens it once.
 type PortalLink struct {
 	PortalSession
@@ -722,7 +777,7 @@ type PortalScope struct {
 // NewPortalScope: What a session shows; without either field, all of the organization.
 type NewPortalScope struct {
 	// Only the webhooks of this repository.
-	Repository Optional[string] `json:"repository,omitzero"`
+	Repository string `json:"repository,omitzero"`
 	// Only these webhooks.
 	Webhooks []string `json:"webhooks,omitzero"`
 }
@@ -802,7 +857,7 @@ type NewRepository struct {
 	// Whether the repository is private, as GitHub-compatible responses show it.
 	Private Optional[bool] `json:"private,omitzero"`
 	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization Optional[string] `json:"organization,omitzero"`
+	Organization string `json:"organization,omitzero"`
 }
 
 // Role is a string of the API; a newer HookHub may have more of them.
@@ -818,7 +873,7 @@ type Roll struct {
 	// Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.
 	OverlapSeconds Optional[int] `json:"overlap_seconds,omitzero"`
 	// New expiry; unchanged by default.
-	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // Rotation is an object of the API.
@@ -872,7 +927,7 @@ type Target struct {
 // TestEvent is an object of the API.
 type TestEvent struct {
 	// An event type that the webhook subscribes to; by default, the first one with an example.
-	Type Optional[string] `json:"type,omitzero"`
+	Type string `json:"type,omitzero"`
 	// The data to send instead of the example; requires `type`.
 	Data any `json:"data,omitzero"`
 }
@@ -1014,8 +1069,11 @@ type Webhook struct {
 	Repository *string `json:"repository"`
 	// Display name.
 	Name string `json:"name"`
+	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+	Kind WebhookKind `json:"kind"`
 	// Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack.
-	URL string `json:"url"`
+	// Null if it is polled.
+	URL *string `json:"url"`
 	// Event types or families to subscribe to, or ["*"] for all.
 	Events []string `json:"events"`
 	// Wire format; the organization's default if absent.
@@ -1066,22 +1124,33 @@ type Webhook struct {
 	UpdatedAt          time.Time `json:"updated_at"`
 }
 
+// WebhookKind is a string of the API; a newer HookHub may have more of them.
+type WebhookKind string
+
+const (
+	WebhookKindPush WebhookKind = "push"
+	WebhookKindPoll WebhookKind = "poll"
+)
+
 // NewWebhook: A subscription of a URL to event types.
 type NewWebhook struct {
 	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization Optional[string] `json:"organization,omitzero"`
+	Organization string `json:"organization,omitzero"`
 	// Receive only this repository's events; null for all events of the organization.
-	Repository Optional[string] `json:"repository,omitzero"`
+	Repository string `json:"repository,omitzero"`
 	// Display name.
-	Name Optional[string] `json:"name,omitzero"`
+	Name string `json:"name,omitzero"`
+	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+	Kind WebhookKind `json:"kind,omitzero"`
 	// Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack.
-	URL string `json:"url"`
+	// Required, except of a polling webhook, which has none.
+	URL string `json:"url,omitzero"`
 	// Event types or families to subscribe to, or ["*"] for all.
 	Events []string `json:"events"`
 	// Wire format; the organization's default if absent.
-	Format Optional[Format] `json:"format,omitzero"`
+	Format Format `json:"format,omitzero"`
 	// Encoding of the body: JSON, or a form with the JSON in one field.
-	ContentType Optional[ContentType] `json:"content_type,omitzero"`
+	ContentType ContentType `json:"content_type,omitzero"`
 	// Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.
 	Secret Optional[string] `json:"secret,omitzero"`
 	// Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted
@@ -1099,9 +1168,9 @@ type NewWebhook struct {
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
 	// that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-	Verify Optional[string] `json:"verify,omitzero"`
+	Verify string `json:"verify,omitzero"`
 	// When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
-	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// Whether the webhook is enabled.
 	Active Optional[bool] `json:"active,omitzero"`
 }
@@ -1352,6 +1421,27 @@ func (f WebhooksFilter) values() url.Values {
 	addTo(values, "limit", f.Limit)
 	addTo(values, "repository", f.Repository)
 	addTo(values, "status", f.Status)
+	return values
+}
+
+// WebhooksPollFilter is the query of a request; zero values are left out.
+type WebhooksPollFilter struct {
+	// Without `cursor`: continue where this consumer has committed.
+	Consumer string
+	// Only events after this position; `latest` for those that come from now on.
+	Cursor string
+	// The maximum number of events.
+	Limit int
+	// How many seconds to wait if there is no event.
+	Wait int
+}
+
+func (f WebhooksPollFilter) values() url.Values {
+	values := url.Values{}
+	addTo(values, "consumer", f.Consumer)
+	addTo(values, "cursor", f.Cursor)
+	addTo(values, "limit", f.Limit)
+	addTo(values, "wait", f.Wait)
 	return values
 }
 

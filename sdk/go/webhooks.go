@@ -3,6 +3,8 @@ package hookhub
 import (
 	"context"
 	"iter"
+	"net/http"
+	"time"
 )
 
 // Webhooks is client.Webhooks. A webhook is named by its id.
@@ -86,4 +88,35 @@ func (r Webhooks) CountMissing(ctx context.Context, webhook string, query Webhoo
 // ReplayMissing delivers the events of a period that the webhook matches and never got.
 func (r Webhooks) ReplayMissing(ctx context.Context, webhook string, period MissingReplay) (*Replay, error) {
 	return post[Replay](ctx, r.c, period, "webhooks", webhook, "replay-missing")
+}
+
+// Poll fetches the next events of a polling webhook, and the cursor after them.
+//
+// They come after what the consumer has committed, or after the cursor, which may be latest. If there is none, the API
+// waits for one, Wait seconds (30 at most). Fetching commits nothing: call Commit once they are processed.
+func (r Webhooks) Poll(ctx context.Context, webhook string, query WebhooksPollFilter) (*Poll, error) {
+	asked := call{method: http.MethodGet, path: path("webhooks", webhook, "poll"), query: query.values()}
+	asked.waits = time.Duration(query.Wait) * time.Second
+	return one[Poll](ctx, r.c, asked)
+}
+
+// Commit records that a consumer has processed the events of a polling webhook up to a cursor.
+func (r Webhooks) Commit(ctx context.Context, webhook, consumer, cursor string) (*PollConsumer, error) {
+	position := NewPollConsumer{Cursor: cursor}
+	asked := call{method: http.MethodPut, path: path("webhooks", webhook, "consumers", consumer), body: position}
+	return one[PollConsumer](ctx, r.c, asked)
+}
+
+// Consumers returns the consumers of a polling webhook.
+func (r Webhooks) Consumers(ctx context.Context, webhook string) ([]PollConsumer, error) {
+	found, err := get[PollConsumers](ctx, r.c, nil, "webhooks", webhook, "consumers")
+	if err != nil {
+		return nil, err
+	}
+	return found.Consumers, nil
+}
+
+// DeleteConsumer deletes a consumer and its position.
+func (r Webhooks) DeleteConsumer(ctx context.Context, webhook, consumer string) error {
+	return remove(ctx, r.c, "webhooks", webhook, "consumers", consumer)
 }

@@ -61,6 +61,7 @@ def happened(story: str) -> dict[str, object]:
         "is the delivery": True,
         "error": [422, "invalid", "events[0].type"],
         "throttled": f"{story}.paid",
+        "polled": [{"id": 43}, [0]],
         "revoked": 401,
         "deleted": 404,
     }

@@ -111,6 +111,10 @@ class Writer:
             return f'{pointer}{kind.name} `json:"{name}"`'
         if is_required:
             return f'{kind.name} `json:"{name}"`'
+        # An empty secret means none. No other text may be empty, or an empty one says no more than none.
+        is_plain = kind.name in {"string", "time.Time"} or kind.name in map(go_name, self.schemas)
+        if not go.endswith("Changes") and is_plain and name != "secret":
+            return f'{kind.name} `json:"{name},omitzero"`'
         if go.endswith("Changes") or not is_open:
             return f'Optional[{kind.name}] `json:"{name},omitzero"`'
         return f'{kind.name} `json:"{name},omitzero"`'
@@ -177,7 +181,12 @@ class Writer:
 def query_of(operation: Any) -> list[Any]:
     """Return the parameters of an operation's query, but for the cursor, which the SDK keeps."""
     parameters = operation.get("parameters", [])
-    return [one for one in parameters if one["in"] == "query" and one["name"] != "cursor"]
+    return [one for one in parameters if one["in"] == "query" and not is_kept(operation, one["name"])]
+
+
+def is_kept(operation: Any, name: str) -> bool:
+    """Return whether the SDK keeps a parameter to itself: the cursor of a list, which it follows."""
+    return name == "cursor" and bool(operation["operationId"].endswith("_list"))
 
 
 def text() -> str:

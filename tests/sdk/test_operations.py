@@ -26,7 +26,8 @@ const found = {};
 for (const [name, part] of [["", hookhub], ...Object.entries(hookhub)]) {
   for (const method of Object.getOwnPropertyNames(Object.getPrototypeOf(part))) {
     if (["constructor", "wait", "publishBatch"].includes(method)) continue;
-    const given = { validate: [[]], list: [] }[method] ?? ["ID", {}];
+    const others = { validate: [[]], list: [], commit: ["ID", "ID", "a"], deleteConsumer: ["ID", "ID"] };
+    const given = others[method] ?? ["ID", {}];
     const done = part[method](...given);
     await (done.next ? done.next() : done).catch(() => undefined);
     found[name ? `${name}.${method}` : method] = asked.at(-1);

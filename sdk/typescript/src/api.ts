@@ -838,6 +838,56 @@ export interface paths {
         patch: operations["webhooks_partial_update"];
         trace?: never;
     };
+    "/v1/webhooks/{uid}/consumers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the consumers of a polling webhook
+         * @description List the consumers of a polling webhook, and how far each has come.
+         */
+        get: operations["webhooks_consumers_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{uid}/consumers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Commit how far a consumer has read
+         * @description Commit up to where a consumer has processed the events of a polling webhook, or delete the consumer.
+         *
+         *     Its first commit creates it. A position before the last one is accepted: the events after it come again. A webhook
+         *     has up to 20 consumers, and each sees all events.
+         */
+        put: operations["webhooks_consumers_update"];
+        post?: never;
+        /**
+         * Delete a consumer
+         * @description Commit up to where a consumer has processed the events of a polling webhook, or delete the consumer.
+         *
+         *     Its first commit creates it. A position before the last one is accepted: the events after it come again. A webhook
+         *     has up to 20 consumers, and each sees all events.
+         */
+        delete: operations["webhooks_consumers_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/webhooks/{uid}/disable": {
         parameters: {
             query?: never;
@@ -917,6 +967,33 @@ export interface paths {
          * @description Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery.
          */
         post: operations["webhooks_ping_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{uid}/poll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the events of a polling webhook
+         * @description Fetch the next events of a polling webhook, each with its signed headers and its body.
+         *
+         *     Without `cursor`, the events begin with the oldest that is retained or, with `consumer`, after those that the
+         *     consumer has committed. Fetching commits nothing: process the events, then commit the `cursor` of the response with
+         *     PUT `/v1/webhooks/{id}/consumers/{name}`, or keep it yourself and pass it with the next request. After a crash in
+         *     between, the same events come again, with the same ids.
+         *
+         *     With `wait`, a request for which there is no event waits for one. If too many requests wait, it is answered at once.
+         */
+        get: operations["webhooks_poll_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1345,8 +1422,15 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -1620,8 +1704,15 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -1781,8 +1872,15 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -2517,8 +2615,15 @@ export interface components {
         PatchedWebhookRequest: {
             /** @description Display name. */
             name?: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind?: components["schemas"]["WebhookKind"];
             /** @description The masked URL, sent back unchanged, keeps the stored one. */
-            url?: string;
+            url?: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events?: string[];
             /**
@@ -2597,6 +2702,69 @@ export interface components {
             p95_ms: number | null;
             /** Format: double */
             p99_ms: number | null;
+        };
+        /** @description Events of a polling webhook, in the order in which they were accepted. */
+        Poll: {
+            events: components["schemas"]["PolledEvent"][];
+            /** @description The position after the last of these events: pass it to get the next. */
+            cursor: string;
+            /** @description Whether there are more already. */
+            has_more: boolean;
+            /** @description How many events before these were deleted unread, because they were older than the retention period. */
+            expired: number;
+        };
+        /** @description A program that reads a polling webhook, and how far it has come. */
+        PollConsumer: {
+            readonly name: string;
+            /** @description The position up to which it has processed the events. */
+            cursor: string;
+            /** @description How many events it has not processed yet. */
+            readonly behind: number;
+            /**
+             * Format: date-time
+             * @description When it last committed its position.
+             */
+            readonly committed_at: string;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description A program that reads a polling webhook, and how far it has come. */
+        PollConsumerRequest: {
+            /** @description The position up to which it has processed the events. */
+            cursor: string;
+        };
+        /** @description The consumers of a polling webhook. */
+        PollConsumers: {
+            consumers: components["schemas"]["PollConsumer"][];
+        };
+        /** @description An event of a polling webhook, with the request that a webhook with a URL would get. */
+        PolledEvent: {
+            /**
+             * Format: uuid
+             * @description The id of the delivery: the same however often the event is fetched.
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description The id of the event.
+             */
+            event: string;
+            type: string;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            timestamp: string;
+            /** @description The position after this event. */
+            cursor: string;
+            /** @description The headers of the request, signed now; null if it cannot be built. */
+            headers: {
+                [key: string]: string;
+            } | null;
+            /** @description Its body, over which the signature is. */
+            body: string | null;
+            /** @description Why the request cannot be built. */
+            error: string | null;
         };
         /** @description A new session with its link, which opens it once. */
         PortalLink: {
@@ -2927,8 +3095,15 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -3070,6 +3245,12 @@ export interface components {
             /** Format: date-time */
             readonly updated_at: string;
         };
+        /**
+         * @description * `push` - HookHub sends them
+         *     * `poll` - the receiver fetches them
+         * @enum {string}
+         */
+        WebhookKind: "push" | "poll";
         /** @description A subscription of a URL to event types. */
         WebhookRequest: {
             /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
@@ -3078,8 +3259,16 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             * @default push
+             */
+            kind?: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Required, except of a polling webhook, which has none. */
+            url?: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -3151,8 +3340,15 @@ export interface components {
             repository?: string | null;
             /** @description Display name. */
             name?: string;
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. */
-            url: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /**
@@ -4623,6 +4819,76 @@ export interface operations {
             };
         };
     };
+    webhooks_consumers_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PollConsumers"];
+                };
+            };
+        };
+    };
+    webhooks_consumers_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PollConsumerRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PollConsumer"];
+                };
+            };
+        };
+    };
+    webhooks_consumers_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     webhooks_disable_create: {
         parameters: {
             query?: never;
@@ -4715,6 +4981,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Delivery"];
+                };
+            };
+        };
+    };
+    webhooks_poll_retrieve: {
+        parameters: {
+            query?: {
+                /** @description Without `cursor`: continue where this consumer has committed. */
+                consumer?: string;
+                /** @description Only events after this position; `latest` for those that come from now on. */
+                cursor?: string;
+                /** @description The maximum number of events. */
+                limit?: number;
+                /** @description How many seconds to wait if there is no event. */
+                wait?: number;
+            };
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Poll"];
                 };
             };
         };

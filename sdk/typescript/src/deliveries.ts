@@ -83,6 +83,35 @@ export class Webhooks extends Resource {
     replayMissing(webhook: string, period: t.MissingReplay): Promise<t.Replay> {
         return this.transport.json("POST", pathOf("webhooks", webhook, "replay-missing"), { body: period });
     }
+
+    /**
+     * Fetch the next events of a polling webhook, and the cursor after them.
+     *
+     * They come after what `consumer` has committed, or after `cursor`, which may be `latest`. If there is none, the API
+     * waits for one, `wait` seconds (30 at most). Fetching commits nothing: call `commit` once they are processed.
+     */
+    poll(webhook: string, query: t.PollQuery = {}): Promise<t.Poll> {
+        return this.transport.json("GET", pathOf("webhooks", webhook, "poll"), {
+            query,
+            waits: (query.wait ?? 0) * 1000,
+        });
+    }
+
+    /** Record that a consumer has processed the events of a polling webhook up to a cursor. */
+    commit(webhook: string, consumer: string, cursor: string): Promise<t.PollConsumer> {
+        return this.transport.json("PUT", pathOf("webhooks", webhook, "consumers", consumer), { body: { cursor } });
+    }
+
+    /** Return the consumers of a polling webhook. */
+    async consumers(webhook: string): Promise<t.PollConsumer[]> {
+        const path = pathOf("webhooks", webhook, "consumers");
+        return (await this.transport.json<{ consumers: t.PollConsumer[] }>("GET", path)).consumers;
+    }
+
+    /** Delete a consumer and its position. */
+    async deleteConsumer(webhook: string, consumer: string): Promise<void> {
+        await this.transport.call("DELETE", pathOf("webhooks", webhook, "consumers", consumer), { doneStatus: 404 });
+    }
 }
 
 /** `hookhub.events`: the events that were published; to publish, use `hookhub.publish`. */

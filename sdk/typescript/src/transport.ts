@@ -22,6 +22,8 @@ export interface Call {
     repeatable?: boolean;
     /** The API's answer to a request that it has carried out before: after an attempt that may have been, it is success. */
     doneStatus?: number;
+    /** Milliseconds that the API may let the request wait. */
+    waits?: number;
     signal?: AbortSignal | undefined;
 }
 
@@ -87,7 +89,8 @@ export class Transport {
 
     /** Send a request, repeat it where that is safe, and return the successful response. */
     async call(method: string, path: string, call: Call = {}): Promise<Answer> {
-        const until = Date.now() + this.#deadline;
+        const { waits = 0 } = call;
+        const until = Date.now() + this.#deadline + waits;
         // A POST that is not idempotent is repeated only if it certainly had no effect: the connection was not
         // established, or the response was 429.
         const repeatable = call.repeatable ?? method !== "POST";
@@ -100,7 +103,12 @@ export class Transport {
             };
             let wait: number | undefined;
             try {
-                const answer = await this.#send(method, path, call, Math.min(this.#timeout, until - Date.now()));
+                const answer = await this.#send(
+                    method,
+                    path,
+                    call,
+                    Math.min(this.#timeout + waits, until - Date.now()),
+                );
                 const { status } = answer.response;
                 if (answer.response.ok || (mayBeDone && status === call.doneStatus)) return answer;
                 const mayRepeat = RETRIED.has(status) && (repeatable || status === 429);

@@ -8,6 +8,9 @@ export type Query<Operation extends keyof operations> = Omit<
     "cursor"
 >;
 
+/** What to fetch of a polling webhook. */
+export type PollQuery = NonNullable<operations["webhooks_poll_retrieve"]["parameters"]["query"]>;
+
 /** An event to publish. */
 export interface NewEvent {
     /** A dotted name such as `issues.opened`. */
@@ -54,6 +57,9 @@ export type MissingReplay = Schemas["NewMissingReplayRequest"];
 export type Organization = Schemas["Organization"];
 export type NewOrganization = Schemas["OrganizationRequest"];
 export type OrganizationChanges = Schemas["PatchedOrganizationRequest"];
+export type Poll = Schemas["Poll"];
+export type PollConsumer = Schemas["PollConsumer"];
+export type PolledEvent = Schemas["PolledEvent"];
 export type PortalLink = Schemas["PortalLink"];
 export type PortalSession = Schemas["PortalSession"];
 export type NewPortalSession = Schemas["NewPortalSessionRequest"];

@@ -83,7 +83,32 @@ func main() {
 	check(err)
 	told["throttled"] = receipt.Type
 
-	key, err := client.APIKeys.Create(ctx, hookhub.NewAPIKey{Scope: "publish", Name: hookhub.Set(story)})
+	queue, err := client.Webhooks.Create(ctx, hookhub.NewWebhook{Kind: "poll", Events: []string{paid}})
+	check(err)
+	_, err = client.Publish(ctx, hookhub.NewEvent{Type: paid, Data: map[string]int{"id": 43}})
+	check(err)
+	page, err := client.Webhooks.Poll(ctx, queue.ID, hookhub.WebhooksPollFilter{Consumer: "story", Wait: 20})
+	check(err)
+	header := http.Header{}
+	for name, value := range page.Events[0].Headers {
+		header.Set(name, value)
+	}
+	polled, err := hookhub.Verify(
+		[]byte(*page.Events[0].Body), header, hookhub.VerifyOptions{Secrets: []string{queue.Secret}},
+	)
+	check(err)
+	_, err = client.Webhooks.Commit(ctx, queue.ID, "story", page.Cursor)
+	check(err)
+	behind := []int{}
+	consumers, err := client.Webhooks.Consumers(ctx, queue.ID)
+	check(err)
+	for _, consumer := range consumers {
+		behind = append(behind, consumer.Behind)
+	}
+	told["polled"] = []any{polled.Data, behind}
+	check(client.Webhooks.Delete(ctx, queue.ID))
+
+	key, err := client.APIKeys.Create(ctx, hookhub.NewAPIKey{Scope: "publish", Name: story})
 	check(err)
 	other, err := hookhub.New(os.Getenv("HOOKHUB_URL"), key.Key, hookhub.WithRetries(0))
 	check(err)

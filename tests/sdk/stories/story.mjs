@@ -51,6 +51,14 @@ told.error = [error.status, error.code, error.fields[0].field];
 
 told.throttled = (await hookhub.publish(paid, { throttle: story })).type;
 
+const queue = await hookhub.webhooks.create({ kind: "poll", events: [paid] });
+await hookhub.publish(paid, { id: 43 });
+const page = await hookhub.webhooks.poll(queue.id, { consumer: "story", wait: 20 });
+const polled = await verify(page.events[0].body, page.events[0].headers, { secrets: queue.secret });
+await hookhub.webhooks.commit(queue.id, "story", page.cursor);
+told.polled = [polled.data, (await hookhub.webhooks.consumers(queue.id)).map(({ behind }) => behind)];
+await hookhub.webhooks.delete(queue.id);
+
 const key = await hookhub.apiKeys.create({ scope: "publish", name: story });
 const other = new HookHub({ url, apiKey: key.key, retries: 0 });
 await other.publish(paid, null);

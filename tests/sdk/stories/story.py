@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from queue import Queue
 from threading import Thread
@@ -52,6 +53,15 @@ with Client(os.environ["HOOKHUB_URL"], os.environ["HOOKHUB_API_KEY"]) as hookhub
         told["error"] = [error.status, error.code, error.fields[0][0]]
 
     told["throttled"] = hookhub.publish(PAID, {"throttle": STORY}).type
+
+    queue = hookhub.webhooks.create(events=[PAID], settings={"kind": "poll"})
+    hookhub.publish(PAID, {"id": 43})
+    page = hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
+    polled = page["events"][0]
+    event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")
+    hookhub.webhooks.commit(queue["id"], "story", page["cursor"])
+    told["polled"] = [event.data, [consumer["behind"] for consumer in hookhub.webhooks.consumers(queue["id"])]]
+    hookhub.webhooks.delete(queue["id"])
 
     key = hookhub.api_keys.create(scope="publish", name=STORY)
     with Client(os.environ["HOOKHUB_URL"], key["key"], retries=0) as other:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from datetime import timedelta
 
 from hookhub_client import AsyncClient, Event, HookHubError, verify
 
@@ -50,6 +51,15 @@ async def main() -> None:
             told["error"] = [error.status, error.code, error.fields[0][0]]
 
         told["throttled"] = (await hookhub.publish(PAID, {"throttle": STORY})).type
+
+        queue = await hookhub.webhooks.create(events=[PAID], settings={"kind": "poll"})
+        await hookhub.publish(PAID, {"id": 43})
+        page = await hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
+        polled = page["events"][0]
+        event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")
+        await hookhub.webhooks.commit(queue["id"], "story", page["cursor"])
+        told["polled"] = [event.data, [one["behind"] for one in await hookhub.webhooks.consumers(queue["id"])]]
+        await hookhub.webhooks.delete(queue["id"])
 
         key = await hookhub.api_keys.create(scope="publish", name=STORY)
         async with AsyncClient(os.environ["HOOKHUB_URL"], key["key"], retries=0) as other:

@@ -66,12 +66,14 @@ class AsyncTransport:
         query: Mapping[str, object] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
+        waits: timedelta = timedelta(0),
     ) -> Json:
-        """Send a request and return the JSON object of the response."""
+        """Send a request, which the API may let wait, and return the JSON object of the response."""
         content = None if body is None else encode(body)
-        return json_object(
-            await self.call(method, path, query=query_of(query or {}), content=content, repeatable=repeatable)
+        response = await self.call(
+            method, path, query=query_of(query or {}), content=content, repeatable=repeatable, waits=waits
         )
+        return json_object(response)
 
     async def pages(self, path: str, filters: Mapping[str, object]) -> AsyncIterator[Json]:
         """Yield the results of a paginated list, fetching pages as needed."""
@@ -91,6 +93,7 @@ class AsyncTransport:
         content_type: str = "application/json",
         repeatable: bool = False,
         done_status: int | None = None,
+        waits: timedelta = timedelta(0),
     ) -> httpx.Response:
         """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError.
 
@@ -99,7 +102,7 @@ class AsyncTransport:
         attempts = Attempts(
             base=self._base,
             retries=self._retries,
-            deadline=self._deadline,
+            deadline=self._deadline + waits,
             repeatable=repeatable or method != "POST",
             done_status=done_status,
         )
@@ -112,7 +115,7 @@ class AsyncTransport:
                     params=list(query),
                     content=content,
                     headers={"Content-Type": content_type} if content is not None else None,
-                    timeout=attempts.limit(self._timeout),
+                    timeout=attempts.limit(self._timeout + waits),
                     follow_redirects=False,
                 )
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:

@@ -22,7 +22,7 @@ class Webhooks:
 
     async def create(
         self,
-        url: str,
+        url: str | None = None,
         *,
         events: Sequence[str],
         repository: str | None = None,
@@ -35,8 +35,8 @@ class Webhooks:
 
         ``events`` are the topics to subscribe to: event types such as ``issues.opened``, families such as ``issues``,
         or ``*`` for all. Without ``repository`` the webhook covers the whole organization. ``format`` is the wire
-        format. ``settings`` holds any other field of the API; durations are in seconds. The request is not retried
-        after a timeout, since the webhook may have been created.
+        format. ``settings`` holds any other field of the API; durations are in seconds. A webhook of the kind ``poll``
+        has no URL. The request is not retried after a timeout, since the webhook may have been created.
 
             await hookhub.webhooks.create(url, events=["push"], settings={"timeout": 10, "retry_schedule": [60, 300]})
         """
@@ -145,3 +145,35 @@ class Webhooks:
         """Start a job that delivers the events of a period that the webhook matches and never got."""
         body = given({"after": after, "before": before})
         return await replay_of(self._transport, "POST", path_of("webhooks", webhook, "replay-missing"), body=body)
+
+    async def poll(
+        self,
+        webhook: str,
+        *,
+        consumer: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+        wait: timedelta = timedelta(0),
+    ) -> Json:
+        """Fetch the next ``events`` of a polling webhook, with the ``cursor`` after them and ``has_more``.
+
+        They come after what ``consumer`` has committed, or after ``cursor``, which may be ``latest``. If there is none,
+        the API waits for one, at most 30 seconds. Fetching commits nothing: call ``commit`` with the cursor once the
+        events are processed.
+        """
+        query = {"consumer": consumer, "cursor": cursor, "limit": limit, "wait": int(wait.total_seconds()) or None}
+        return await self._transport.json("GET", path_of("webhooks", webhook, "poll"), query=query, waits=wait)
+
+    async def commit(self, webhook: str, consumer: str, cursor: str) -> Json:
+        """Record that a consumer has processed the events of a polling webhook up to a cursor, and return it."""
+        path = path_of("webhooks", webhook, "consumers", consumer)
+        return await self._transport.json("PUT", path, body={"cursor": cursor})
+
+    async def consumers(self, webhook: str) -> Sequence[Json]:
+        """Return the consumers of a polling webhook, with the number of events that each is ``behind``."""
+        found = await self._transport.json("GET", path_of("webhooks", webhook, "consumers"))
+        return tuple(found.get("consumers") or ())
+
+    async def delete_consumer(self, webhook: str, consumer: str) -> None:
+        """Delete a consumer and its position; a 404 after a lost response counts as success."""
+        await self._transport.call("DELETE", path_of("webhooks", webhook, "consumers", consumer), done_status=404)

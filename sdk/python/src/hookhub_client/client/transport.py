@@ -80,10 +80,14 @@ class Transport:
         query: Mapping[str, object] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
+        waits: timedelta = timedelta(0),
     ) -> Json:
-        """Send a request and return the JSON object of the response."""
+        """Send a request, which the API may let wait, and return the JSON object of the response."""
         content = None if body is None else encode(body)
-        return json_object(self.call(method, path, query=query_of(query or {}), content=content, repeatable=repeatable))
+        response = self.call(
+            method, path, query=query_of(query or {}), content=content, repeatable=repeatable, waits=waits
+        )
+        return json_object(response)
 
     def pages(self, path: str, filters: Mapping[str, object]) -> Iterator[Json]:
         """Yield the results of a paginated list, fetching pages as needed."""
@@ -102,6 +106,7 @@ class Transport:
         content_type: str = "application/json",
         repeatable: bool = False,
         done_status: int | None = None,
+        waits: timedelta = timedelta(0),
     ) -> requests.Response:
         """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError.
 
@@ -112,7 +117,7 @@ class Transport:
         attempts = Attempts(
             base=self._base,
             retries=self._retries,
-            deadline=self._deadline,
+            deadline=self._deadline + waits,
             repeatable=repeatable or method != "POST",
             done_status=done_status,
         )
@@ -125,7 +130,7 @@ class Transport:
                     params=list(query),
                     data=content,
                     headers={"Content-Type": content_type} if content is not None else None,
-                    timeout=attempts.limit(self._timeout),
+                    timeout=attempts.limit(self._timeout + waits),
                     # Following a redirect would turn POST into GET.
                     allow_redirects=False,
                 )
