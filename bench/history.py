@@ -14,7 +14,8 @@ from uuid import UUID
 
 import psycopg
 
-from bench.row_copies import Connection, copy_statement, copy_webhooks
+from bench.row_copies import Connection, columns_of, copy_statement, copy_webhooks
+from deliveries.policy.latencies import BUCKETS
 from testbed.instance import Instance
 from testbed.processes import Log
 from testbed.servers import ORGANIZATION
@@ -98,8 +99,8 @@ def check_space(instance: Instance, deliveries: int) -> None:
         )
 
 
-def add_crowd(instance: Instance, webhooks: int) -> None:
-    """Add copies of the newest webhook, four to a repository."""
+def add_crowd(instance: Instance, webhooks: int, *, per_repository: int = PER_REPOSITORY) -> None:
+    """Add copies of the newest webhook, ``per_repository`` to a repository, each for its own event type in it."""
     with connected(instance) as connection:
         connection.execute(
             "CREATE TABLE bench_repository AS WITH made AS ("
@@ -107,14 +108,14 @@ def add_crowd(instance: Instance, webhooks: int) -> None:
             " SELECT o.id, 'crowd-' || n, true, clock_timestamp()"
             " FROM hookhub_organization o, generate_series(0, %s) AS n WHERE o.slug = %s RETURNING id, name"
             ") SELECT id, substr(name, 7)::int AS place FROM made",
-            [webhooks // PER_REPOSITORY - 1, ORGANIZATION],
+            [webhooks // per_repository - 1, ORGANIZATION],
         )
         copy_webhooks(
             instance,
             webhooks,
             name="'crowd-' || n",
-            repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {PER_REPOSITORY})",
-            events=f"ARRAY['push.' || n % {PER_REPOSITORY}, 'sweep']",
+            repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {per_repository})",
+            events=f"ARRAY['push.' || n % {per_repository}, 'sweep']",
         )
         connection.execute(
             "CREATE TABLE crowd AS SELECT substr(name, 7)::int AS place, id AS webhook_id, repository_id,"
@@ -198,9 +199,36 @@ def era_statement(
     )
 
 
-def vacuum(instance: Instance) -> None:
-    """Vacuum, analyze and checkpoint, so that the server does not do it during a measurement."""
+def count_hours(instance: Instance) -> None:
+    """Count the attempts of each hour as maintenance does; the latencies are spread over all buckets."""
+    values = {
+        "organization_id": "coalesce(organization_id, 0)",
+        "webhook_id": "coalesce(a.webhook_id, 0)",
+        "hour": "hour",
+        "delivered": "count(*)",
+        "latencies": f"array_fill((count(*) / {BUCKETS} + 1)::int, ARRAY[{BUCKETS}])",
+    }
     with connected(instance) as connection:
-        for table in ("hookhub_event", "hookhub_delivery", "hookhub_attempt", "hookhub_webhook"):
-            connection.execute(f"VACUUM (ANALYZE) {table}".encode())
+        names = columns_of(connection, "hookhub_hourly_stats")
+        connection.execute("DELETE FROM hookhub_hourly_stats")
+        connection.execute(
+            f"INSERT INTO hookhub_hourly_stats ({', '.join(names)})"
+            f" SELECT {', '.join(values.get(name, '0') for name in names)}"
+            " FROM (SELECT webhook_id, date_trunc('hour', started_at) AS hour FROM hookhub_attempt) AS a"
+            " JOIN hookhub_webhook w ON w.id = a.webhook_id"
+            " GROUP BY GROUPING SETS ((organization_id, a.webhook_id, hour), (organization_id, hour), (hour))".encode()
+        )
+        connection.execute(
+            "INSERT INTO hookhub_stats_progress (id, next_attempt) VALUES (1, hookhub_uuid7(now()))"
+            " ON CONFLICT (id) DO UPDATE SET next_attempt = excluded.next_attempt"
+        )
+
+
+def vacuum(instance: Instance) -> None:
+    """Vacuum, analyze and checkpoint, so that the server does not do it during a measurement.
+
+    Of a new database, the server has no statistics before the first minute is over.
+    """
+    with connected(instance) as connection:
+        connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")

@@ -16,8 +16,8 @@ from testbed.processes import Log, wait_for
 ROWS, ROWS_IF_SHORT = 1_000_000, 20_000
 SHORT_SECONDS = 5
 FEW = 200
-# Each of them gets this part of the history.
-WEBHOOKS = 40
+# The history is that of these webhooks, all of one repository: the most whose deliveries a session searches together.
+WEBHOOKS = 200
 SIZE = 1024
 # How often a page is loaded in turn with the others; the first loads are not counted.
 LOADS, FIRST = 30, 3
@@ -30,9 +30,10 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     with ReceiverProcess() as receiver, fresh_instance() as instance:
         history.check_space(instance, rows)
         prepare(instance, receiver, log)
+        history.vacuum(instance)
         few, _ = measure(instance, log)
-        history.add_crowd(instance, WEBHOOKS)
         history.write_era(instance, FINISHED, deliveries=rows, webhooks=WEBHOOKS, log=log)
+        history.count_hours(instance)
         history.vacuum(instance)
         many, largest = measure(instance, log)
     return {"rows": rows, "webhooks": WEBHOOKS, "largest_kb": round(largest / 1000), **figures(few, many)}
@@ -48,7 +49,7 @@ def figures(few: Mapping[str, float], many: Mapping[str, float]) -> dict[str, ob
 
 
 def prepare(instance: Instance, receiver: ReceiverProcess, log: Log) -> None:
-    """Create a webhook with a few deliveries, of which the history has copies."""
+    """Create webhooks with a few deliveries, and those of which the history will be copies of these."""
     log("Starting a fresh HookHub …")
     with instance.started("web"):
         load.make_webhooks(instance, receiver.url(), fan_out=1)
@@ -56,6 +57,7 @@ def prepare(instance: Instance, receiver: ReceiverProcess, log: Log) -> None:
         with instance.started("worker"):
             wait_for(receiver.count, "the first request")
             instance.wait_until_settled()
+    history.add_crowd(instance, WEBHOOKS, per_repository=WEBHOOKS)
 
 
 def measure(instance: Instance, log: Log) -> tuple[dict[str, float], int]:
@@ -68,9 +70,11 @@ def measure(instance: Instance, log: Log) -> tuple[dict[str, float], int]:
     )
     times: dict[str, list[float]] = {}
     largest = 0
-    with instance.started("web"), opened(instance) as browser:
+    with instance.started("web"), opened(instance) as all_of_it, opened(instance, repository="crowd-0") as one:
+        asked = [(page, all_of_it, path) for page, path in pages(webhook, delivery).items()]
+        asked += [(f"repository_{page}", one, path) for page, path in REPOSITORY_PAGES.items()]
         for _ in range(LOADS):
-            for page, path in pages(webhook, delivery).items():
+            for page, browser, path in asked:
                 began = time.perf_counter()
                 answer = browser.get(f"{instance.url}/portal/{path}", timeout=60)
                 times.setdefault(page, []).append((time.perf_counter() - began) * 1000)
@@ -85,7 +89,9 @@ def pages(webhook: str, delivery: str) -> dict[str, str]:
     """Return the address of each page, below /portal/."""
     return {
         "overview": "",
+        "overview_month": "?period=30d",
         "webhook": f"webhooks/{webhook}",
+        "webhook_week": f"webhooks/{webhook}?period=7d",
         "webhook_month": f"webhooks/{webhook}?period=30d",
         "settings": f"webhooks/{webhook}/settings",
         "test": f"webhooks/{webhook}/test",
@@ -94,18 +100,35 @@ def pages(webhook: str, delivery: str) -> dict[str, str]:
         "deliveries": "deliveries",
         "failed": "deliveries?state=failed",
         "of_status": "deliveries?status=500",
+        "of_text": "deliveries?text=nothing",
         "delivery": f"deliveries/{delivery}",
         "event_types": "event-types",
         "activity": "activity",
+        "alerts": "alerts",
     }
 
 
-def opened(instance: Instance) -> requests.Session:
-    """Return a browser in which a session for the whole organization is open."""
+# Of a session for the repository with all of the history. No delivery has this status, type or text, so that a search
+# reads all that it may.
+REPOSITORY_PAGES = {
+    "overview": "",
+    "month": "?period=30d",
+    "deliveries": "deliveries",
+    "failed": "deliveries?state=failed",
+    "delivered": "deliveries?state=delivered",
+    "of_status": "deliveries?status=500",
+    "of_type": "deliveries?type=nothing",
+    "of_text": "deliveries?text=nothing",
+}
+
+
+def opened(instance: Instance, *, repository: str = "") -> requests.Session:
+    """Return a browser in which a session is open: for a repository, or for the whole organization."""
     browser = requests.Session()
     browser.trust_env = False
     key = {"Authorization": f"Bearer {instance.key}"}
-    made = browser.post(f"{instance.url}/v1/portal-sessions", json={"role": "manage"}, headers=key, timeout=60)
+    wanted = {"role": "manage", "scope": {"repository": repository} if repository else {}}
+    made = browser.post(f"{instance.url}/v1/portal-sessions", json=wanted, headers=key, timeout=60)
     made.raise_for_status()
     token = made.json()["url"].partition("token=")[2]
     browser.get(f"{instance.url}/portal/enter?token={token}", timeout=60).raise_for_status()
