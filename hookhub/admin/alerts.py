@@ -10,7 +10,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deliveries import vault
 from deliveries.rates import TooMany
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, PluralTitle, ShowsLateErrors, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
@@ -30,7 +32,7 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
     list_select_related = ("organization", "repository")
     search_fields = ("name", "organization__slug")
     ordering = ("-id",)
-    actions = ("send_test",)
+    actions = ("send_test", "rotate_secret")
     autocomplete_fields = ("organization", "repository")
     change_form_template = "hookhub/admin/alert_channel.html"
 
@@ -74,8 +76,7 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
         made = channels.create(form.submitted, organization=obj.organization, now=timezone.now())
         obj.pk = made.channel.pk
         if made.secret is not None:
-            shown = format_html("Signing secret: <code>{}</code> Copy it now. It is not shown again.", made.secret)
-            self.message_user(request, shown, messages.WARNING)
+            self.show_secret(request, made.channel, made.secret)
 
     def late_error(self, error: Exception) -> str | None:
         """Return also why a channel was not stored; raise Http404 if it was deleted meanwhile."""
@@ -98,7 +99,8 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
     ) -> HttpResponse:
         """Show one channel, with a button that sends a test."""
         found = self.get_object(request, object_id)
-        context = {"may_test": found is not None and self.has_act_permission(request, found)}
+        may_act = found is not None and self.has_act_permission(request, found)
+        context = {"may_test": may_act, "may_rotate": may_act and found.type == AlertChannel.Type.WEBHOOK}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @admin.action(description="Send a test alert to selected alert channels", permissions=["act"])
@@ -115,6 +117,26 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
             return f"{len(sent)} test alert{pluralize(len(sent))} will be sent within seconds."
 
         self.act_on_each(request, queryset, send, record="Sent a test.", summary=summary)
+
+    @admin.action(description="Rotate secrets of selected alert channels", permissions=["act"])
+    def rotate_secret(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:
+        """Replace the secret of each selected channel and show it once; the old one signs until the overlap ends."""
+
+        def rotate(channel: AlertChannel) -> None:
+            try:
+                secret = channels.rotate_secret(channel, now=timezone.now())
+            except InvalidFields as error:
+                raise Skipped("that sign nothing") from error
+            except vault.Unreadable as error:
+                raise Skipped(f"({error})") from error
+            self.show_secret(request, channel, secret)
+
+        self.act_on_each(request, queryset, rotate, record="Secret rotated.")
+
+    def show_secret(self, request: HttpRequest, channel: AlertChannel, secret: str) -> None:
+        """Show a new secret, which is not shown again."""
+        text = "Signing secret of {}: <code>{}</code> Copy it now. It is not shown again."
+        self.message_user(request, format_html(text, str(channel), secret), messages.WARNING)
 
 
 @admin.register(Alert)

@@ -14,8 +14,8 @@ from deliveries.models import Webhook
 from hookhub.alerts import queue
 from hookhub.models import Alert, AlertChannel, AlertKind
 
-# How many webhooks of each kind are announced in one tick.
-WEBHOOKS_PER_TICK = 100
+# How many webhooks of each kind are announced in one tick: as many as a message may tell of.
+WEBHOOKS_PER_TICK = 500
 # What the owners are told by e-mail if no channel is.
 OF_OWNERS = frozenset({AlertKind.DISABLED, AlertKind.LEASE_ENDING})
 OF_INCIDENTS = (AlertKind.FAILING, AlertKind.DISABLED, AlertKind.RECOVERED)

@@ -1,12 +1,14 @@
 """An organization's alert channels: validate, create, change, delete and test them. Each function is audited."""
 
+import hashlib
 import time
 from collections.abc import Mapping
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
@@ -22,6 +24,7 @@ from deliveries.sending.url import resolve_quickly
 from deliveries.vault import Secret
 from deliveries.webhooks import quotas
 from deliveries.webhooks.fields import InvalidFields, check_url
+from deliveries.webhooks.secrets import MAX_SECRETS, RotatedMeanwhile
 from hookhub.alerts import queue
 from hookhub.models import KINDS, Alert, AlertChannel, AlertKind
 
@@ -132,6 +135,45 @@ def send_test(channel: AlertChannel, *, now: datetime) -> Alert:
         queue.wake([found.pk], now=now)
         audit.record("alert_channel.tested", target=found.as_target(), after={"alert": str(alert.pk)}, now=now)
     return alert
+
+
+def version_of(channel: AlertChannel) -> str:
+    """Return a text that differs after each rotation of a channel's secret, and from which none can be derived."""
+    return hashlib.sha256(bytes(channel.sealed_secret or b"")).hexdigest()
+
+
+def rotate_secret(
+    channel: AlertChannel, *, overlap: timedelta | None = None, version: str | None = None, now: datetime
+) -> str:
+    """Make a new secret and return it; the previous ones sign alongside it for ``overlap``, or HOOKHUB_SECRET_OVERLAP.
+
+    Raise InvalidFields for a channel that signs nothing, RotatedMeanwhile if the secrets are no longer those of
+    ``version``, vault.Unreadable, and AlertChannel.DoesNotExist if the channel is gone.
+    """
+    overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
+    with transaction.atomic():
+        found = locked(channel)
+        if found.type != Type.WEBHOOK:
+            raise InvalidFields({"secret": f"cannot be rotated: a channel of type {found.type} has none"})
+        if version is not None and version_of(found) != version:
+            raise RotatedMeanwhile
+        last_day, new = now + overlap, make_secret()
+        older = tuple(
+            Secret(old.text, min(old.expires_at or last_day, last_day))
+            for old in secrets_of(found)
+            if old.is_live(now) and overlap > timedelta(0)
+        )
+        found.sealed_secret = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=found.id)
+        found.changed_at = now
+        found.save(update_fields=["sealed_secret", "changed_at"])
+        after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
+        audit.record("alert_channel.secret_rotated", target=found.as_target(), after=after, now=now)
+    return new
+
+
+def secrets_of(channel: AlertChannel) -> tuple[Secret, ...]:
+    """Return the secrets that sign a channel's alerts, newest first. Raise vault.Unreadable."""
+    return () if channel.sealed_secret is None else vault.open_secrets(channel.sealed_secret, of=channel.id)
 
 
 def locked(channel: AlertChannel) -> AlertChannel:

@@ -1,6 +1,7 @@
 """The queue of alerts: each channel has a time at which its next alert is due; e-mails to owners have one each.
 
-An alert is leased before it is sent, and recorded after. A process that dies in between lets it be sent again.
+People are told of all that waits of one kind in one message, so that an outage of many webhooks is not as many e-mails.
+Alerts are leased before they are sent, and recorded after. A process that dies in between lets them be sent again.
 """
 
 from collections.abc import Iterable
@@ -10,9 +11,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 
-from hookhub.models import Alert, AlertChannel
+from deliveries.db.ids import first_id_at
+from hookhub.models import Alert, AlertChannel, AlertKind
 
 # How many e-mails of each kind, and how many requests, are sent in one batch.
 MAX_MAILS, MAX_REQUESTS = 10, 32
@@ -24,13 +26,23 @@ PACE, MAIL_PACE = timedelta(seconds=1), timedelta(seconds=15)
 MIN_DELAY, MAX_DELAY = timedelta(minutes=1), timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(days=1)
 MAX_ERROR = 500
+# How many alerts one message tells of.
+MAX_BUNDLED = 500
 
 
 class Claim(NamedTuple):
-    """An alert to send now; ``channel`` is None for an e-mail to the owners."""
+    """Alerts of one kind to send now in one message, the oldest first; ``channel`` is None for an e-mail to the owners.
 
-    alert: Alert
+    A program gets each alert in a request of its own, and a test is always alone.
+    """
+
+    alerts: tuple[Alert, ...]
     channel: AlertChannel | None
+
+    @property
+    def alert(self) -> Alert:
+        """Return the oldest of its alerts."""
+        return self.alerts[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ Result = Sent | Rejected | Postponed
 
 
 def claim(*, now: datetime) -> list[Claim]:
-    """Lease the next alert of each channel that is due, and e-mails to owners, up to a batch of each."""
+    """Lease the next alerts of each channel that is due, and e-mails to owners, up to a batch of each."""
     by_mail = Q(type=AlertChannel.Type.EMAIL)
     with transaction.atomic():
         return [
@@ -76,20 +88,45 @@ def _of_channels(types: Q, limit: int, *, now: datetime) -> list[Claim]:
     channels = list(due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
     claims = []
     for channel in channels:
-        alert = pending_of(channel).first()
-        channel.due_at = None if alert is None else now + LEASE
+        alerts = next_of(channel)
+        channel.due_at = now + LEASE if alerts else None
         channel.save(update_fields=["due_at"])
-        if alert is not None:
-            claims.append(Claim(alert, channel))
+        if alerts:
+            claims.append(Claim(alerts, channel))
     return claims
 
 
+def next_of(channel: AlertChannel) -> tuple[Alert, ...]:
+    """Return the oldest alert that waits for a channel, with all of its kind that people are told of together."""
+    pending = pending_of(channel)
+    first = pending.first()
+    if first is None:
+        return ()
+    if channel.type == AlertChannel.Type.WEBHOOK or first.kind == AlertKind.TEST:
+        return (first,)
+    return tuple(pending.filter(kind=first.kind)[:MAX_BUNDLED])
+
+
 def _to_owners(limit: int, *, now: datetime) -> list[Claim]:
-    due = Alert.objects.filter(state=Alert.State.PENDING, channel=None, due_at__lte=now).order_by("due_at")
-    due = due.select_related("organization", "webhook")
-    alerts = list(due.select_for_update(no_key=True, skip_locked=True, of=("self",))[:limit])
-    Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(due_at=now + LEASE)
-    return [Claim(alert, None) for alert in alerts]
+    pending = Alert.objects.filter(state=Alert.State.PENDING, channel=None, due_at__lte=now)
+    due = pending.exclude(organization__in=_told_lately(now=now)) if pending.exists() else pending.none()
+    claims: list[Claim] = []
+    groups = due.order_by("organization", "kind").values_list("organization", "kind").annotate(since=Min("due_at"))
+    for organization, kind, _ in groups.order_by("since")[:limit]:
+        rows = due.filter(organization=organization, kind=kind).select_related("organization", "webhook").order_by("id")
+        alerts = tuple(rows.select_for_update(no_key=True, skip_locked=True, of=("self",))[:MAX_BUNDLED])
+        Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(due_at=now + LEASE)
+        claims += [Claim(alerts, None)] if alerts else []
+    return claims
+
+
+def _told_lately(*, now: datetime) -> list[int]:
+    """Return the organizations whose owners have just had an e-mail: further ones wait, and are told together."""
+    sent = Alert.objects.filter(state=Alert.State.SENT, channel=None, channel_type=Alert.OWNERS)
+    lately = sent.filter(
+        id__gte=first_id_at(now - GIVE_UP_AFTER), finished_at__gt=now - MAIL_PACE, finished_at__lte=now
+    )
+    return list(lately.order_by().values_list("organization", flat=True).distinct())
 
 
 def pending_of(channel: AlertChannel) -> QuerySet[Alert]:
@@ -126,42 +163,45 @@ def supersede(alerts: QuerySet[Alert], *, now: datetime) -> int:
     return pending.update(state=Alert.State.SUPERSEDED, finished_at=now, due_at=None)
 
 
-def record(claimed: Claim, result: Result, *, now: datetime) -> bool:
-    """Record what became of an alert, and when the channel's next is due; return whether it is done with."""
-    alert, error = claimed.alert, "" if isinstance(result, Sent) else result.error[:MAX_ERROR]
-    delay = None if isinstance(result, Sent | Rejected) else delay_of(alert, result, now=now)
+def record(claimed: Claim, result: Result, *, now: datetime) -> int:
+    """Record what became of alerts, and when the channel's next is due; return how many are done with."""
+    error = "" if isinstance(result, Sent) else result.error[:MAX_ERROR]
+    delays = {alert.pk: delay_of(alert, result, now=now) for alert in claimed.alerts}
+    kept = {pk: delay for pk, delay in delays.items() if delay is not None}
+    # Those of one message are tried again together.
+    delay = max(kept.values(), default=None)
     with transaction.atomic():
         channel = None
         if claimed.channel is not None:
             # First the channel, as wherever both are locked.
             channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
-        rows = Alert.objects.filter(pk=alert.pk)
         if delay is not None:
             due_at = now + delay if claimed.channel is None else None
-            rows.filter(state=Alert.State.PENDING).update(attempts=F("attempts") + 1, error=error, due_at=due_at)
-        else:
-            state = Alert.State.SENT if isinstance(result, Sent) else Alert.State.FAILED
-            # Also one that was superseded while it was sent.
-            rows.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
+            waiting = Alert.objects.filter(pk__in=list(kept), state=Alert.State.PENDING)
+            waiting.update(attempts=F("attempts") + 1, error=error, due_at=due_at)
+        state = Alert.State.SENT if isinstance(result, Sent) else Alert.State.FAILED
+        # Also those that were superseded while they were sent.
+        over = Alert.objects.filter(pk__in=delays.keys() - kept.keys())
+        over.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
         if channel is not None:
             # A mail server that is away says nothing about the channel.
             is_at_fault = bool(error) and not (isinstance(result, Postponed) and result.is_kept)
             channel.failing_since = (channel.failing_since or now) if is_at_fault else None
             _record_of_channel(channel, error, delay=delay, now=now)
-    return delay is None
+    return len(delays) - len(kept)
 
 
-def drop(claimed: Claim, *, now: datetime) -> bool:
-    """Let an alert that is no longer true not be sent; return True, because it is done with."""
+def drop(claimed: Claim, *, now: datetime) -> int:
+    """Let alerts that are no longer true not be sent; return how many."""
     with transaction.atomic():
         channel = None
         if claimed.channel is not None:
             channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
-        supersede(Alert.objects.filter(pk=claimed.alert.pk), now=now)
+        supersede(Alert.objects.filter(pk__in=[alert.pk for alert in claimed.alerts]), now=now)
         if channel is not None:
             channel.due_at = now if pending_of(channel).order_by().exists() else None
             channel.save(update_fields=["due_at"])
-    return True
+    return len(claimed.alerts)
 
 
 def _record_of_channel(channel: AlertChannel, error: str, *, delay: timedelta | None, now: datetime) -> None:
@@ -174,11 +214,11 @@ def _record_of_channel(channel: AlertChannel, error: str, *, delay: timedelta | 
     channel.save(update_fields=["due_at", "last_error", "failing_since", "last_sent_at"])
 
 
-def delay_of(alert: Alert, postponed: Postponed, *, now: datetime) -> timedelta | None:
-    """Return when to try again, or None to give up."""
-    if not postponed.is_kept and now - alert.created_at >= GIVE_UP_AFTER:
+def delay_of(alert: Alert, result: Result, *, now: datetime) -> timedelta | None:
+    """Return when to try an alert again, or None if it is done with, or given up."""
+    if not isinstance(result, Postponed) or (not result.is_kept and now - alert.created_at >= GIVE_UP_AFTER):
         return None
-    return max(delay_after(alert.attempts + 1), postponed.after or timedelta(0))
+    return max(delay_after(alert.attempts + 1), result.after or timedelta(0))
 
 
 def delay_after(attempts: int) -> timedelta:

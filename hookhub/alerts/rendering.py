@@ -16,6 +16,8 @@ from hookhub.models import AlertKind
 
 # Within the limits of Slack and of Teams, whose whole message may have 28 KB.
 MAX_HEADLINE, MAX_VALUE, MAX_TEXT = 500, 500, 1500
+# Facts in a message to a chat, and those of a section of Slack. Longer values of many are cut.
+MAX_FACTS, MAX_FIELDS, MAX_VALUE_OF_MANY = 20, 10, 200
 # The event types of alerts to a webhook: the same as of the system events.
 EVENT_TYPES: Mapping[str, str] = {
     AlertKind.FAILING: "webhook.failing",
@@ -32,7 +34,9 @@ Headers = tuple[tuple[str, str], ...]
 def email(wording: Wording) -> tuple[str, str]:
     """Return an e-mail as text and as HTML, which loads nothing."""
     width = max((len(label) for label, _ in wording.facts), default=0)
-    context = {**wording._asdict(), "padded": [(label.ljust(width), value) for label, value in wording.facts]}
+    facts = [*wording.facts, *_rest(wording.unlisted)]
+    padded = [(label.ljust(width), value) for label, value in facts]
+    context = {**wording._asdict(), "facts": facts, "padded": padded}
     return render_to_string("hookhub/alert.txt", context), render_to_string("hookhub/alert.html", context)
 
 
@@ -40,9 +44,14 @@ def slack(wording: Wording) -> bytes:
     """Return the body of a request to an incoming webhook of Slack, or of a chat that is like it."""
     headline = fit(clean(wording.headline), MAX_HEADLINE, escape=escape)
     blocks: list[object] = [{"type": "section", "text": _mrkdwn(f"*{headline}*")}]
-    if wording.facts:
-        fields = [f"{escape(label)}\n{fit(clean(value), MAX_VALUE, escape=escape)}" for label, value in wording.facts]
-        blocks.append({"type": "section", "fields": [_mrkdwn(field) for field in fields]})
+    facts, most = _for_chats(wording)
+    fields = [
+        _mrkdwn(f"{fit(clean(label), most, escape=escape)}\n{fit(clean(value), most, escape=escape)}")
+        for label, value in facts
+    ]
+    blocks += [
+        {"type": "section", "fields": fields[first : first + MAX_FIELDS]} for first in range(0, len(fields), MAX_FIELDS)
+    ]
     blocks += [
         {"type": "section", "text": _mrkdwn(fit(clean(text), MAX_TEXT, escape=escape))}
         for text in (wording.happened, wording.advice)
@@ -57,7 +66,8 @@ def teams(wording: Wording) -> bytes:
     All text is in runs, which unlike text blocks have no markup that a name could write.
     """
     body: list[object] = [_runs([(clean(wording.headline)[:MAX_HEADLINE], True)])]
-    body += [_runs([(f"{label}: ", True), (clean(value)[:MAX_VALUE] or "–", False)]) for label, value in wording.facts]
+    facts, most = _for_chats(wording)
+    body += [_runs([(f"{clean(label)[:most]}: ", True), (clean(value)[:most] or "–", False)]) for label, value in facts]
     body += [_runs([(clean(text)[:MAX_TEXT], False)]) for text in (wording.happened, wording.advice) if text]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -88,6 +98,19 @@ def standard_webhook(
         scope="organization", scope_number=0, content_type="json", secrets=secrets,
     )  # fmt: skip
     return (*JSON, *sign(message, body)), body
+
+
+def _for_chats(wording: Wording) -> tuple[list[tuple[str, str]], int]:
+    """Return as many facts as a chat shows at a time, the number of the others, and how long each may be."""
+    if len(wording.facts) <= MAX_FACTS and not wording.unlisted:
+        return list(wording.facts), MAX_VALUE if len(wording.facts) <= MAX_FIELDS else MAX_VALUE_OF_MANY
+    shown = wording.facts[: MAX_FACTS - 1]
+    rest = _rest(wording.unlisted + len(wording.facts) - len(shown))
+    return [*shown, *rest], MAX_VALUE_OF_MANY
+
+
+def _rest(count: int) -> list[tuple[str, str]]:
+    return [("…", f"and {count} more")] if count else []
 
 
 def _mrkdwn(text: str) -> dict[str, str]:

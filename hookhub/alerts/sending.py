@@ -15,7 +15,7 @@ from deliveries.plain_text import on_one_line
 from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, classify
 from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender, certificates_from_settings, policy_from_settings
-from hookhub.alerts import queue, rendering
+from hookhub.alerts import channels, queue, rendering
 from hookhub.alerts.queue import Claim, Postponed, Rejected, Result, Sent
 from hookhub.alerts.wording import wording_of
 from hookhub.models import Alert, AlertChannel, AlertKind
@@ -40,10 +40,13 @@ def send_due(*, now: datetime) -> int:
     claims = []
     done = 0
     for claim in queue.claim(now=now):
-        if is_stale(claim.alert):
-            done += queue.drop(claim, now=now)
-        else:
-            claims.append(claim)
+        true = tuple(alert for alert in claim.alerts if not is_stale(alert))
+        if len(true) < len(claim.alerts):
+            stale = claim._replace(alerts=tuple(alert for alert in claim.alerts if alert not in true))
+            # The channel stays leased while the rest is sent.
+            done += queue.drop(stale if not true else stale._replace(channel=None), now=now)
+        if true:
+            claims.append(claim._replace(alerts=true))
     requests = [claim for claim in claims if claim.channel is not None and claim.channel.type != Type.EMAIL]
     done += sum(queue.record(claim, result, now=now) for claim, result in _send_requests(requests, now=now))
     mails = [claim for claim in claims if claim.channel is None or claim.channel.type == Type.EMAIL]
@@ -103,22 +106,21 @@ def make_sender() -> Sender:
 
 def request_of(claim: Claim, *, now: datetime) -> Request:
     """Return the request that sends an alert. Raise vault.Unreadable."""
-    alert, channel = claim
+    alert, channel = claim.alert, claim.channel
     if channel is None:
         raise TypeError(alert)
     if channel.type == Type.WEBHOOK:
-        secrets = () if channel.sealed_secret is None else vault.open_secrets(channel.sealed_secret, of=channel.id)
         headers, body = rendering.standard_webhook(
             alert.kind,
             data_of(alert, alert.webhook),
             alert_id=str(alert.pk),
-            secrets=tuple(secret.text for secret in secrets),
+            secrets=tuple(secret.text for secret in channels.secrets_of(channel) if secret.is_live(now)),
             created_at=alert.created_at,
             now=now,
         )
         return Request(channel.url, headers, body, TIMEOUT)
     write = rendering.slack if channel.type == Type.SLACK else rendering.teams
-    return Request(channel.url, rendering.JSON, write(wording_of(alert, alert.webhook)), TIMEOUT)
+    return Request(channel.url, rendering.JSON, write(wording_of(claim.alerts)), TIMEOUT)
 
 
 def data_of(alert: Alert, webhook: Webhook | None) -> dict[str, object]:
@@ -173,16 +175,17 @@ def _send_mails(claims: Sequence[Claim], *, now: datetime) -> int:
 
 
 def send_mail(claim: Claim) -> Result:
-    """Send an alert by e-mail, as text and as HTML; return what became of it."""
-    alert, channel = claim
+    """Send alerts by e-mail, as text and as HTML; return what became of them."""
+    alert, channel = claim.alert, claim.channel
     addresses = [] if channel is None else channel.recipients
     addresses = addresses or owners_of(alert.organization_id)
-    what = f"the e-mail about webhook {'–' if alert.webhook is None else alert.webhook.uid}"
+    others = f" and {len(claim.alerts) - 1} others" if len(claim.alerts) > 1 else ""
+    what = f"the e-mail about webhook {'–' if alert.webhook is None else alert.webhook.uid}{others}"
     if not addresses:
         log.warning("Could not send %s: no owner of %s has an e-mail address", what, alert.organization)
         return Rejected("No owner of the organization has an e-mail address.")
     try:
-        wording = wording_of(alert, alert.webhook)
+        wording = wording_of(claim.alerts)
         text, html = rendering.email(wording)
         mail = EmailMultiAlternatives(f"[HookHub] {wording.subject}", text, None, addresses)
         mail.attach_alternative(html, "text/html")

@@ -1,5 +1,6 @@
 """What an alert says, in plain text; ``rendering`` writes it for each type of channel."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,11 +22,39 @@ WILL_BE_DISABLED = (
     "If it does not recover before, it is disabled; then its deliveries are held, and no events are lost."
 )
 FROM_THEN_ON = "From then on it gets no events, and what is pending is cancelled."
+WILL_ALL_BE_DISABLED = (
+    "Those that do not recover before are disabled; then their deliveries are held, and no events are lost. All that "
+    "were told of:"
+)
+ALL_HELD = (
+    "Their pending deliveries are held, and no events are lost. When the receivers work again, enable the webhooks and "
+    "choose whether to send the held deliveries. All of them:"
+)
+ALL_FROM_THEN_ON = "From then on they get no events, and what is pending is cancelled."
 RENEW = "To renew it, set another end, or null for none:"
 
 
+# Of a message about many webhooks: its subject, what it says of them, what to do next, and the address of a list.
+OF_MANY = {
+    AlertKind.FAILING: ("failing", "keep failing.", WILL_ALL_BE_DISABLED, "/v1/alerts?kind=failing"),
+    AlertKind.DISABLED: ("disabled", "have been disabled.", ALL_HELD, "/v1/webhooks?status=disabled"),
+    AlertKind.RECOVERED: ("work again", "work again.", "All that were told of:", "/v1/alerts?kind=recovered"),
+    AlertKind.LEASE_ENDING: (
+        "end soon",
+        "end soon.",
+        f"{ALL_FROM_THEN_ON} All of them:",
+        "/v1/alerts?kind=lease_ending",
+    ),
+}
+# Webhooks that one message lists.
+MAX_LISTED = 100
+
+
 class Wording(NamedTuple):
-    """An alert in words. Every text is on one line, but ``call``: the lines of a command to copy."""
+    """Alerts in words. Every text is on one line, but ``call``: the lines of a command to copy.
+
+    ``unlisted`` webhooks are meant too, without a fact of their own.
+    """
 
     subject: str
     headline: str
@@ -34,10 +63,47 @@ class Wording(NamedTuple):
     advice: str = ""
     next_step: str = ""
     call: str = ""
+    unlisted: int = 0
 
 
-def wording_of(alert: Alert, webhook: Webhook | None) -> Wording:
-    """Return an alert in words; reads the last failure of the webhook, if it is about that."""
+def wording_of(alerts: Sequence[Alert]) -> Wording:
+    """Return alerts of one kind in words; reads the last failure of the webhook if there is one, and about that."""
+    return of_one(alerts[0], alerts[0].webhook) if len(alerts) == 1 else of_many(alerts)
+
+
+def of_many(alerts: Sequence[Alert]) -> Wording:
+    """Return in words what several webhooks of one organization have in common, with a line for each of them."""
+    organization, kind = on_one_line(str(alerts[0].organization)), AlertKind(alerts[0].kind)
+    webhooks = [webhook for alert in alerts[:MAX_LISTED] if (webhook := alert.webhook) is not None]
+    facts = tuple(
+        (on_one_line(webhook.name) or str(webhook.uid), f"{on_one_line(webhook.shown_url)} ({short_of(alert)})")
+        for alert, webhook in zip(alerts, webhooks, strict=False)
+    )
+    subject, sentence, next_step, address = OF_MANY[kind]
+    return Wording(
+        f"{organization}: {len(alerts)} webhooks {subject}",
+        f"{len(alerts)} webhooks of {organization} {sentence}",
+        facts,
+        next_step=next_step,
+        call=f'curl "{settings.HOOKHUB_PUBLIC_URL}{address}" -H "Authorization: Bearer $HOOKHUB_API_KEY"',
+        unlisted=len(alerts) - len(facts),
+    )
+
+
+def short_of(alert: Alert) -> str:
+    """Return what an alert says of its webhook alone, in a few words."""
+    match alert.kind:
+        case AlertKind.FAILING:
+            return f"{alert.percent} % used up, failing since {time_in(alert.details, 'failing_since')}"
+        case AlertKind.DISABLED:
+            return f"disabled {time_in(alert.details, 'disabled_at')}"
+        case AlertKind.RECOVERED:
+            return f"works since {time_in(alert.details, 'recovered_at')}"
+    return f"ends {time_in(alert.details, 'expires_at')}"
+
+
+def of_one(alert: Alert, webhook: Webhook | None) -> Wording:
+    """Return one alert in words."""
     organization = on_one_line(str(alert.organization))
     if webhook is None or alert.kind == AlertKind.TEST:
         return Wording(

@@ -16,11 +16,12 @@ from rest_framework.serializers import BaseSerializer
 from deliveries.models import Organization, Webhook
 from hookhub.alerts import channels
 from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.request_fields import fields_of, repository_of
+from hookhub.api.request_fields import fields_of, read_overlap, repository_of, require_known_fields
 from hookhub.api.serializers.alerts import (
     AlertChannelChangesSerializer,
     AlertChannelSerializer,
     AlertSerializer,
+    ChannelRotationSerializer,
     NewAlertChannelSerializer,
     NewlyCreatedAlertChannelSerializer,
 )
@@ -102,6 +103,30 @@ class AlertChannelTestView(AlertChannelView):
         except AlertChannel.DoesNotExist as error:
             raise Http404 from error
         return Response(AlertSerializer(alert).data, status=202)
+
+
+class RotateChannelSecretView(AlertChannelView):
+    """Rotate the secret of a channel of type `webhook`. The response has the new one, which is shown only once.
+
+    Alerts are also signed with the previous secrets for `overlap` seconds, one day by default.
+    """
+
+    serializer_class = ChannelRotationSerializer
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=ChannelRotationSerializer, responses={200: NewlyCreatedAlertChannelSerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        channel = self.find(request, uid, scope=Scope.MANAGE)
+        fields = fields_of(request.data)
+        require_known_fields(fields, "overlap")
+        overlap = read_overlap(fields)
+        try:
+            secret = channels.rotate_secret(channel, overlap=overlap, now=timezone.now())
+            channel.refresh_from_db()
+        except AlertChannel.DoesNotExist as error:
+            raise Http404 from error
+        shown = {**AlertChannelSerializer(channel).data, "secret": secret}
+        return Response(shown, headers={"Cache-Control": "no-store"})
 
 
 class AlertsView(GenericAPIView[Alert]):

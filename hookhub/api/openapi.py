@@ -54,6 +54,7 @@ SUMMARIES: Mapping[str, str] = {
     "PATCH /v1/alert-channels/{uid}": "Change an alert channel",
     "DELETE /v1/alert-channels/{uid}": "Delete an alert channel",
     "POST /v1/alert-channels/{uid}/test": "Send a test alert",
+    "POST /v1/alert-channels/{uid}/rotate-secret": "Rotate an alert channel's secret",
     "GET /v1/alerts": "List alerts",
     "GET /v1/alerts/{uid}": "Get an alert",
     "GET /v1/portal-sessions": "List portal sessions",

@@ -1,10 +1,14 @@
 """Reads the fields of requests to `/v1`."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from deliveries.models import Organization, Repository
 from hookhub.http.errors import invalid
+
+# The longest time, in seconds, for which previous secrets may keep signing.
+MAX_OVERLAP = 30 * 24 * 3600
 
 
 def repository_of(organization: Organization, name: object) -> Repository:
@@ -40,3 +44,13 @@ def read_active(fields: dict[str, Any]) -> bool | None:
     if not isinstance(active, bool):
         raise invalid({"active": "must be true or false"})
     return active
+
+
+def read_overlap(fields: Mapping[str, object]) -> timedelta | None:
+    """Return for how long previous secrets keep signing, None for the default; raise a 422 unless it is an integer."""
+    overlap = fields.get("overlap")
+    if overlap is None:
+        return None
+    if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= MAX_OVERLAP:
+        raise invalid({"overlap": f"must be an integer from 0 to {MAX_OVERLAP}, in seconds"})
+    return timedelta(seconds=overlap)

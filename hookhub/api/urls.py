@@ -48,6 +48,7 @@ urlpatterns = [
     path("alert-channels", alerts.AlertChannelsView.as_view(), name="alert-channels"),
     path("alert-channels/<str:uid>", alerts.AlertChannelView.as_view()),
     path("alert-channels/<str:uid>/test", alerts.AlertChannelTestView.as_view()),
+    path("alert-channels/<str:uid>/rotate-secret", alerts.RotateChannelSecretView.as_view()),
     path("alerts", alerts.AlertsView.as_view(), name="alerts"),
     path("alerts/<str:uid>", alerts.AlertView.as_view()),
     path("portal-sessions", portal.PortalSessionsView.as_view(), name="portal-sessions"),

@@ -1,7 +1,6 @@
 """`/v1/webhooks`: create, list, change, enable and disable webhooks, rotate secrets, get statistics."""
 
 from dataclasses import asdict
-from datetime import timedelta
 
 from django.http import Http404
 from django.utils import timezone
@@ -15,7 +14,7 @@ from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
 from hookhub.api.presenters.view import NATIVE, PresentedView
-from hookhub.api.request_fields import fields_of, read_active, repository_of, require_known_fields
+from hookhub.api.request_fields import fields_of, read_active, read_overlap, repository_of, require_known_fields
 from hookhub.api.serializers.webhooks import (
     ChangedWebhookSerializer,
     DisabledWebhookSerializer,
@@ -201,15 +200,10 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         fields = fields_of(request.data)
         require_known_fields(fields, "secret", "overlap")
-        overlap = fields.get("overlap")
-        if overlap is not None and (
-            isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
-        ):
-            raise invalid({"overlap": "must be an integer from 0 to 2592000, in seconds"})
         rotated, secret = secrets.rotate_secret(
             webhook.pk,
             secret=fields.get("secret"),
-            overlap=None if overlap is None else timedelta(seconds=overlap),
+            overlap=read_overlap(fields),
             now=timezone.now(),
         )
         return Response(NATIVE.shown(rotated, secret))

@@ -56,6 +56,7 @@ ACTIONS: Mapping[str, Promise] = {
     "alert_channel.created": gettext_lazy("Alert channel created"),
     "alert_channel.updated": gettext_lazy("Alert channel changed"),
     "alert_channel.deleted": gettext_lazy("Alert channel deleted"),
+    "alert_channel.secret_rotated": gettext_lazy("Secret of an alert channel replaced"),
     "alert_channel.tested": gettext_lazy("Test alert sent"),
 }
 ALERT_STATES: Mapping[str, Promise] = {
@@ -150,7 +151,8 @@ def _read(statement: str, bounds: Mapping[str, object]) -> list[sql.Row]:
         return sql.run(statement, bounds, commits=True)
 
 
-# Both by an array and in the order of the index's columns, for the reason that ``log_search`` gives.
+# Both by an array and in the order of the index's columns, which no other index has: for the rows of one webhook in the
+# order of their ids alone, the planner would sometimes read those of all, hoping to meet some of these soon.
 FIND_OF_ORGANIZATION = """
 SELECT id, target_kind FROM hookhub_audit_entry
 WHERE organization_id = ANY(ARRAY[%(organization)s::bigint]) AND id < %(before)s

@@ -1,7 +1,7 @@
 """The pages of alerts: who is told when a webhook fails, and what was told; for sessions of a whole organization."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 from uuid import UUID
@@ -13,8 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from deliveries import vault
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
+from deliveries.webhooks.secrets import RotatedMeanwhile
 from hookhub import portal_sessions
 from hookhub.alerts import channels, history
 from hookhub.formatting import exact, relative
@@ -22,6 +24,7 @@ from hookhub.models import Alert, AlertChannel, PortalSession
 from hookhub.portal.access import Page, for_manager, for_session
 from hookhub.portal.alert_forms import KIND_NAMES, STATE_NAMES, TYPES, AlertChannelForm
 from hookhub.portal.pages import page
+from hookhub.portal.secret_pages import OVERLAPS
 from hookhub.portal.words import too_many
 
 P = ParamSpec("P")
@@ -93,8 +96,7 @@ def _create(request: HttpRequest, session: PortalSession, form: AlertChannelForm
     else:
         if secret is None:
             return redirect("portal:alerts")
-        context = {"channel": channel_row(channel, now=timezone.now()), "secret": secret}
-        return page(request, session, "alert_channel_secret.html", context)
+        return show_secret(request, session, channel, secret, title=gettext("The channel is created"))
     return None
 
 
@@ -118,8 +120,50 @@ def edit(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespons
             except TooMany as error:
                 status = 429
                 form.add_error(None, too_many(error))
-    context = {"form": form, "channel": channel_row(channel, now=timezone.now())}
-    return page(request, session, "alert_channel.html", context, status=status)
+    return page(request, session, "alert_channel.html", context_of(channel, form), status=status)
+
+
+def show_secret(
+    request: HttpRequest, session: PortalSession, channel: AlertChannel, secret: str, *, title: str
+) -> HttpResponse:
+    """Return the page that shows a channel's new secret; no page shows it again."""
+    context = {"title": title, "channel": channel_row(channel, now=timezone.now()), "secret": secret}
+    return page(request, session, "alert_channel_secret.html", context)
+
+
+def context_of(channel: AlertChannel, form: AlertChannelForm) -> dict[str, object]:
+    """Return the context of a channel's page; the version lets a form rotate the secret only once."""
+    return {
+        "form": form,
+        "channel": channel_row(channel, now=timezone.now()),
+        "signs": channel.type == AlertChannel.Type.WEBHOOK,
+        "version": channels.version_of(channel),
+        "overlaps": list(OVERLAPS.items()),
+    }
+
+
+@require_POST
+@for_manager
+@of_organization
+def rotate(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+    """Make a new secret for a channel, once for each form, and show it this once."""
+    channel = channel_of(session, uid)
+    overlap = request.POST.get("overlap", "")
+    try:
+        secret = channels.rotate_secret(
+            channel,
+            overlap=timedelta(seconds=int(overlap)) if overlap in OVERLAPS else None,
+            version=request.POST.get("version", ""),
+            now=timezone.now(),
+        )
+    except RotatedMeanwhile:
+        said = gettext("The secret has been changed since this page was loaded. Nothing was changed now.")
+    except vault.Unreadable:
+        said = gettext("The stored secret cannot be decrypted. Create another channel, and delete this one.")
+    else:
+        return show_secret(request, session, channel, secret, title=gettext("The secret is rotated"))
+    form = AlertChannelForm(None, organization=session.organization, channel=channel)
+    return page(request, session, "alert_channel.html", {"error": said, **context_of(channel, form)}, status=409)
 
 
 @require_POST

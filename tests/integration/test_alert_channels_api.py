@@ -70,6 +70,26 @@ def test_the_secret_of_a_webhook_is_shown_once(caller: Caller) -> None:
     assert "hidden" not in again
 
 
+def test_the_secret_is_rotated_and_the_new_one_shown_once(caller: Caller) -> None:
+    created = made(caller, type="webhook", url=URL)
+    address = f"{CHANNELS}/{created['id']}"
+
+    rotated = caller.post(f"{address}/rotate-secret", {"overlap": 3600})
+
+    assert (rotated.status_code, rotated["Cache-Control"]) == (200, "no-store")
+    assert rotated.json()["secret"].startswith("whsec_")
+    assert rotated.json()["secret"] != created["secret"]
+    assert rotated.json()["secret"] not in caller.get(address).content.decode()
+    for wrong in (-1, 2_592_001, "3600", True, 1.5):
+        assert list(faults(caller.post(f"{address}/rotate-secret", {"overlap": wrong}))) == ["overlap"]
+    assert list(faults(caller.post(f"{address}/rotate-secret", {"secret": "whsec_x"}))) == ["secret"]
+    email = made(caller)
+    assert faults(caller.post(f"{CHANNELS}/{email['id']}/rotate-secret", {})) == {
+        "secret": "cannot be rotated: a channel of type email has none"
+    }
+    assert caller.get(f"{address}/rotate-secret").status_code == 405
+
+
 # label: (fields, the field that is at fault)
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "no type": ({}, "type"),

@@ -1,11 +1,15 @@
 """Alerts: each channel is told once of what it was created for, whatever becomes of the others."""
 
+import hashlib
+import hmac
 import json
 import re
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pytest
@@ -23,6 +27,7 @@ from deliveries.models import AuditEntry, Event, Repository, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import InvalidFields
+from deliveries.webhooks.secrets import MAX_SECRETS
 from hookhub.alerts import announcing, channels, history, queue, sending
 from hookhub.models import Alert, AlertChannel, Membership
 from tests.alerts import notify
@@ -241,6 +246,153 @@ def test_a_webhook_is_signed_with_the_secret_that_was_shown_once(forge: Forge, n
     assert "hidden" not in stored
 
 
+def test_after_a_rotation_the_previous_secret_signs_too_until_its_overlap_ends(forge: Forge, now: datetime) -> None:
+    now = datetime.now(now.tzinfo)
+    fields = {"type": "webhook", "url": forge.receiver.url("/alerts")}
+    made = channels.create(fields, organization=forge.organization, now=now)
+    second = channels.rotate_secret(made.channel, overlap=timedelta(hours=1), now=now)
+    signed = []
+
+    for moment in (now, now + timedelta(hours=1)):
+        AlertChannel.objects.update(last_sent_at=None)
+        channels.send_test(made.channel, now=moment)
+        sending.send_due(now=moment)
+        request = forge.receiver.received[-1]
+        signed.append([is_signed_by(each, request, now=moment) for each in (made.secret, second)])
+
+    assert signed == [[True, True], [False, True]]
+    third = channels.rotate_secret(made.channel, overlap=timedelta(0), now=now)
+    assert [each.text for each in channels.secrets_of(AlertChannel.objects.get())] == [third]
+    for _ in range(9):
+        channels.rotate_secret(made.channel, now=now)
+    assert len(channels.secrets_of(AlertChannel.objects.get())) == MAX_SECRETS
+    entries = AuditEntry.objects.filter(action="alert_channel.secret_rotated")
+    assert (entries.count(), third in str(entries.values()), second in str(entries.values())) == (11, False, False)
+
+
+def is_signed_by(secret: str | None, request: Any, *, now: datetime) -> bool:
+    """Return whether one of a request's signatures is made with a secret."""
+    content = f"{request.headers['webhook-id']}.{int(now.timestamp())}.".encode() + request.body
+    digest = hmac.new(b64decode(str(secret).removeprefix("whsec_")), content, hashlib.sha256).digest()
+    return f"v1,{b64encode(digest).decode()}" in request.headers["webhook-signature"].split()
+
+
+@pytest.mark.parametrize("kind", ["slack", "email"])
+def test_a_channel_without_a_secret_has_none_to_rotate(forge: Forge, now: datetime, kind: str) -> None:
+    fields = {"type": kind} if kind == "email" else {"type": kind, "url": forge.receiver.url("/slack")}
+    channel = channels.create(fields, organization=forge.organization, now=now).channel
+
+    with pytest.raises(InvalidFields, match=f"a channel of type {kind} has none"):
+        channels.rotate_secret(channel, now=now)
+    assert AlertChannel.objects.get().sealed_secret is None
+
+
+# Together -------------------------------------------------------------------------------------------------------------
+
+
+def disabled_at_once(forge: Forge, count: int, *, now: datetime) -> list[Webhook]:
+    """Disable so many new webhooks at once, as failing ones are."""
+    webhooks = [forge.webhook(now=now, path=f"/{n}", name=f"hook {n:03}") for n in range(count)]
+    Webhook.objects.filter(pk__in=[webhook.pk for webhook in webhooks]).update(
+        disabled_at=now, disabled_reason="failing", failure_count=6, failing_since=now - DAY
+    )
+    return webhooks
+
+
+def test_the_owners_get_one_email_about_an_outage_of_many_webhooks(forge: Forge, now: datetime) -> None:
+    owner(forge)
+    webhooks = disabled_at_once(forge, 200, now=now)
+
+    assert notify(now=now) == 200
+    assert notify(now=now + MINUTE) == 0
+
+    [message] = mail.outbox
+    assert message.subject == "[HookHub] acme: 200 webhooks disabled"
+    assert "200 webhooks of acme have been disabled." in message.body
+    assert all(each.name in message.body and f"/{n}" in message.body for n, each in enumerate(webhooks[:100]))
+    assert "and 100 more" in message.body
+    assert f"{settings.HOOKHUB_PUBLIC_URL}/v1/webhooks?status=disabled" in message.body
+    assert isinstance(message, EmailMultiAlternatives)
+    assert "and 100 more" in str(message.alternatives[0][0])
+    assert set(Alert.objects.values_list("state", "attempts", "channel_type")) == {("sent", 1, "owners")}
+    assert Alert.objects.values("webhook").distinct().count() == 200
+
+
+def test_a_chat_gets_one_message_and_a_program_one_for_each(forge: Forge, now: datetime) -> None:
+    for kind in ("slack", "teams", "webhook", "email"):
+        where = {"recipients": ["a@acme.example"]} if kind == "email" else {"url": forge.receiver.url(f"/to/{kind}")}
+        channels.create({"type": kind, **where}, organization=forge.organization, now=now)
+    disabled_at_once(forge, 25, now=now)
+
+    for second in range(40):
+        notify(now=now + second * SECOND)
+
+    paths = [request.path for request in forge.receiver.received]
+    assert {path: paths.count(path) for path in paths} == {"/to/slack": 1, "/to/teams": 1, "/to/webhook": 25}
+    assert len(mail.outbox) == 1
+    slack = next(json.loads(each.body) for each in forge.receiver.received if each.path == "/to/slack")
+    assert slack["text"] == "25 webhooks of acme have been disabled."
+    fields = [block["fields"] for block in slack["blocks"] if "fields" in block]
+    assert [len(each) for each in fields] == [10, 10]
+    assert fields[-1][-1]["text"] == "…\nand 6 more"
+    assert set(Alert.objects.values_list("state", flat=True)) == {"sent"}
+
+
+def test_what_comes_soon_after_an_email_to_the_owners_waits_and_is_told_together(forge: Forge, now: datetime) -> None:
+    owner(forge)
+    for n in range(6):
+        disabled_at_once(forge, 1, now=now + n * SECOND)
+        notify(now=now + n * SECOND)
+    assert len(mail.outbox) == 1
+
+    assert notify(now=now + queue.MAIL_PACE) == 5
+    assert [message.subject for message in mail.outbox] == [
+        "[HookHub] acme: webhook disabled",
+        "[HookHub] acme: 5 webhooks disabled",
+    ]
+
+
+def test_each_organization_and_each_kind_has_a_message_of_its_own(forge: Forge, now: datetime) -> None:
+    globex = Forge.make(forge.receiver, "globex")
+    owner(forge)
+    owner(globex, "gerd")
+    disabled_at_once(forge, 2, now=now)
+    disabled_at_once(globex, 2, now=now)
+    for n in range(2):
+        forge.webhook(now=now, path=f"/lease/{n}", expires_at=now + DAY)
+    Webhook.objects.filter(expires_at__isnull=False).update(expiry_mail_at=now)
+
+    notify(now=now)
+    notify(now=now + MINUTE)
+
+    assert sorted((message.subject, *message.to) for message in mail.outbox) == [
+        ("[HookHub] acme: 2 webhooks disabled", "olga@acme.example"),
+        ("[HookHub] acme: 2 webhooks end soon", "olga@acme.example"),
+        ("[HookHub] globex: 2 webhooks disabled", "gerd@acme.example"),
+    ]
+
+
+def test_of_a_message_that_waited_only_what_is_still_true_is_sent(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner(forge)
+    first, second, third = disabled_at_once(forge, 3, now=now)
+    monkeypatch.setattr(EmailBackend, "send_messages", refuse_for_now)
+    assert notify(now=now) == 0
+    monkeypatch.undo()
+    lifecycle.enable(second.pk, release_held=False, now=now)
+
+    assert notify(now=now + queue.MAX_DELAY) == 3
+
+    assert "2 webhooks of acme" in mail.outbox[0].body
+    states = dict(Alert.objects.values_list("webhook", "state"))
+    assert states == {first.pk: "sent", second.pk: "superseded", third.pk: "sent"}
+
+
+def refuse_for_now(*_: object) -> int:
+    raise SMTPServerDisconnected("come back later")
+
+
 # Once -----------------------------------------------------------------------------------------------------------------
 
 
@@ -448,9 +600,10 @@ def test_an_alert_that_cannot_be_written_stops_no_other(
 def test_without_a_mail_server_two_emails_are_tried_and_none_given_up(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner(forge)
     for number in range(4):
-        fail(forge.webhook(now=now, name=f"hook {number}"), now=now)
+        other = Forge.make(forge.receiver, f"other-{number}")
+        owner(other, f"owner-{number}")
+        fail(other.webhook(now=now), now=now)
     tried: list[object] = []
 
     def refuse(self: EmailBackend, messages: Any) -> int:
@@ -471,8 +624,7 @@ def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_t
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = channel(forge, now=now, type="email", recipients=["ops@acme.example"])
-    for number in range(3):
-        fail(forge.webhook(now=now, name=f"hook {number}"), now=now)
+    fail(forge.webhook(now=now, name="first"), now=now)
 
     def refuse(self: EmailBackend, messages: Any) -> int:
         raise ConnectionRefusedError("nothing listens")
@@ -483,9 +635,13 @@ def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_t
     told.refresh_from_db()
     assert (told.last_error, told.failing_since) == ("The mail server is unavailable: nothing listens", None)
     for second in range(16):
+        fail(forge.webhook(now=now, name=f"hook {second}"), now=now + MINUTE + second * SECOND)
         notify(now=now + MINUTE + second * SECOND)
 
-    assert len(mail.outbox) == 2
+    assert [message.subject for message in mail.outbox] == [
+        "[HookHub] acme: 2 webhooks disabled",
+        "[HookHub] acme: 15 webhooks disabled",
+    ]
     # Also if nothing has waited when the next one comes.
     for seconds in (30, 40, 50):
         channels.send_test(told, now=now + MINUTE + seconds * SECOND)

@@ -90,7 +90,9 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
         membership=Membership.objects.create(user=person, organization=forge.organization),
         group=Group.objects.create(name="readers"),
         url=forge.receiver.url("/new"),
-        channel=channels.create({"type": "email"}, organization=forge.organization, now=now).channel,
+        channel=channels.create(
+            {"type": "webhook", "url": forge.receiver.url("/alerts")}, organization=forge.organization, now=now
+        ).channel,
     )
 
 
@@ -221,6 +223,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", "v1/deliveries/<str:uid>/cancel"): (
         "delivery.cancelled",
         lambda w: (f"/v1/deliveries/{w.waiting.pk}/cancel", None),
+    ),
+    ("POST", "v1/alert-channels/<str:uid>/rotate-secret"): (
+        "alert_channel.secret_rotated",
+        lambda w: (f"{alert_channel(w)}/rotate-secret", {}),
     ),
     ("POST", "v1/alert-channels"): ("alert_channel.created", lambda _: ("/v1/alert-channels", {"type": "email"})),
     ("PATCH", "v1/alert-channels/<str:uid>"): ("alert_channel.updated", lambda w: (alert_channel(w), {"name": "n"})),
@@ -460,6 +466,10 @@ IN_ADMIN: dict[tuple[str, str], tuple[str, Deed]] = {
     ("hookhub.AlertChannel", "delete_selected"): (
         "alert_channel.deleted",
         run("delete_selected", lambda w: w.channel, post="yes"),
+    ),
+    ("hookhub.AlertChannel", "rotate_secret"): (
+        "alert_channel.secret_rotated",
+        run("rotate_secret", lambda w: w.channel),
     ),
     ("hookhub.AlertChannel", "send_test"): ("alert_channel.tested", run("send_test", lambda w: w.channel)),
     ("deliveries.Delivery", "redeliver"): ("delivery.redelivered", run("redeliver", lambda w: w.delivery)),

@@ -1,5 +1,6 @@
 """The portal's pages of alerts: an organization's own channels, and what they were told."""
 
+import re
 from datetime import datetime
 from html import unescape
 from typing import Any
@@ -62,6 +63,27 @@ def test_an_owner_creates_a_channel_tests_changes_and_deletes_it(forge: Forge, o
     assert [(entry.action.partition(".")[2], entry.actor_kind) for entry in entries] == [
         (what, "portal") for what in ("created", "tested", "updated", "deleted")
     ]
+
+
+def test_a_form_rotates_the_secret_of_a_channel_once(forge: Forge, owner: Client) -> None:
+    found = channel(forge, type="webhook", url=forge.receiver.url("/alerts"))
+    [before] = channels.secrets_of(found)
+    page = shown(owner, f"/portal/alert-channels/{found.pk}")
+    version = re.search(r'name="version" value="(\w+)"', page)
+    assert version
+    form = {"form_token": token_of(page), "version": version[1], "overlap": "3600"}
+
+    answers = [owner.post(f"/portal/alert-channels/{found.pk}/secret", form) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 409]
+    found.refresh_from_db()
+    new, old = channels.secrets_of(found)
+    assert old.text == before.text
+    assert new.text in answers[0].content.decode()
+    assert "Nothing was changed now." in answers[1].content.decode()
+    assert new.text not in answers[1].content.decode() + shown(owner, f"/portal/alert-channels/{found.pk}")
+    mail = channel(forge)
+    assert "Rotate secret" not in shown(owner, f"/portal/alert-channels/{mail.pk}")
 
 
 def test_the_same_form_sent_twice_creates_one_channel(forge: Forge, owner: Client) -> None:

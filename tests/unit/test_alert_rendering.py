@@ -31,6 +31,7 @@ PLAIN = Wording(
 LONG = Wording(
     "s", "h" * 5000, (("URL", "&" * 5000), *((f"Fact {n}", "🎉" * 3000) for n in range(4))), "x" * 9000, "<" * 9000
 )
+MANY = Wording("s", "h", tuple((HOSTILE * 3, "🎉" * 3000) for _ in range(100)), next_step="n", unlisted=400)
 EMPTY = Wording("acme: test alert", "This is a test.")
 
 
@@ -73,7 +74,7 @@ def test_an_email_has_the_same_in_text_and_in_html_and_loads_nothing() -> None:
     assert "<script" not in html
 
 
-@pytest.mark.parametrize("wording", [PLAIN, LONG, EMPTY], ids=["plain", "long", "empty"])
+@pytest.mark.parametrize("wording", [PLAIN, LONG, EMPTY, MANY], ids=["plain", "long", "empty", "many"])
 def test_slack_accepts_a_message_and_it_mentions_no_one(wording: Wording) -> None:
     message = json.loads(rendering.slack(wording))
 
@@ -99,7 +100,18 @@ def texts_in(element: Any) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("wording", [PLAIN, LONG, EMPTY], ids=["plain", "long", "empty"])
+def test_of_many_facts_a_chat_gets_some_and_the_number_of_the_others() -> None:
+    slack, teams = json.loads(rendering.slack(MANY)), json.loads(rendering.teams(MANY))
+    text, _html = rendering.email(MANY)
+
+    sections = [block["fields"] for block in slack["blocks"] if "fields" in block]
+    assert [len(fields) for fields in sections] == [10, 10]
+    assert sections[-1][-1]["text"] == "…\nand 481 more"
+    assert texts_in(teams)[-2:] == ["…: ", "and 481 more"]
+    assert text.splitlines()[102].split() == ["…", "and", "400", "more"]
+
+
+@pytest.mark.parametrize("wording", [PLAIN, LONG, EMPTY, MANY], ids=["plain", "long", "empty", "many"])
 def test_teams_gets_an_adaptive_card_whose_texts_have_no_markup(wording: Wording) -> None:
     body = rendering.teams(wording)
     message = json.loads(body)

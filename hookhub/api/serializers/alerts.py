@@ -8,6 +8,7 @@ from rest_framework import serializers
 from deliveries import plain_text
 from deliveries.policy.incidents import LEVELS
 from hookhub.alerts.channels import MAX_NAME, MAX_RECIPIENTS
+from hookhub.api.request_fields import MAX_OVERLAP
 from hookhub.api.serializers.fields import OneLineField, StrictBooleanField, StrictCharField
 from hookhub.models import KINDS, Alert, AlertChannel, AlertKind
 
@@ -88,6 +89,13 @@ class AlertChannelSerializer(serializers.ModelSerializer[AlertChannel]):
 
     def get_enabled(self, channel: AlertChannel) -> bool:
         return channel.paused_at is None
+
+
+class ChannelRotationSerializer(serializers.Serializer[Any]):
+    overlap = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=MAX_OVERLAP,
+        help_text="Seconds for which the previous secrets keep signing; 0 stops them immediately.",
+    )  # fmt: skip
 
 
 class NewlyCreatedAlertChannelSerializer(AlertChannelSerializer):

@@ -24,6 +24,7 @@ from deliveries.webhooks.fields import (
 )
 from deliveries.webhooks.verification_log import MAX_KEPT, OUTCOMES
 from deliveries.webhooks.verifying import latest_of
+from hookhub.api.request_fields import MAX_OVERLAP
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 
@@ -314,7 +315,7 @@ class EnableSerializer(serializers.Serializer[Any]):
 class RotationSerializer(serializers.Serializer[Any]):
     secret = serializers.CharField(required=False, allow_null=True, help_text="New secret; generated if absent.")
     overlap = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=2_592_000,
+        required=False, allow_null=True, min_value=0, max_value=MAX_OVERLAP,
         help_text="Seconds for which the previous secrets keep signing; 0 stops them immediately.",
     )  # fmt: skip
 
