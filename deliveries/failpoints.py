@@ -30,6 +30,11 @@ OF_VERIFICATIONS = (
     "verification-half-concluded",  # its outcome and what follows from it written, not yet committed
     "verification-concluded",  # committed
 )
+# In the order in which a batch of a replay reaches them.
+OF_REPLAYS = (
+    "replay-half-done",  # its deliveries due and its progress written, not yet committed
+    "replay-done",  # committed
+)
 
 _orders = os.environ.get("HOOKHUB_FAILPOINTS", "")
 

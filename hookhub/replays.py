@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from deliveries import audit, missing
 from deliveries.db.ids import first_id_at
+from deliveries.failpoints import hit
 from deliveries.missing import Span
 from deliveries.models import Event, Organization, Webhook
 from deliveries.redelivery import Selection, make_due
@@ -31,6 +32,15 @@ WAITING_A_TICK = 100
 TICK_BUDGET = timedelta(seconds=2)
 # Of the events of a period, no more are counted beforehand.
 MAX_COUNTED = 100_000
+# Of one organization at a time. They take turns with all others, so that more would only delay everybody's.
+MAX_RUNNING = 20
+
+
+class TooManyRunning(Exception):
+    """The organization has as many running replays as it may have; nothing was started."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{MAX_RUNNING} replays are running, the maximum; wait until one has ended, or cancel one")
 
 
 def start(
@@ -40,14 +50,18 @@ def start(
     asked: Mapping[str, object] | None = None,
     now: datetime,
 ) -> Replay:
-    """Create a replay, which the workers' scheduler runs; ``asked`` is the filter as the caller wrote it."""
-    selected = selection.deliveries()
+    """Create a replay, which the workers' scheduler runs; ``asked`` is the filter as the caller wrote it.
+
+    Raise TooManyRunning.
+    """
+    total = selection.deliveries().count()
     with transaction.atomic():
+        _require_room(organization)
         replay = Replay.objects.create(
             organization=organization,
             asked=as_json(selection) if asked is None else dict(asked),
             selection=as_json(selection),
-            total=selected.count(),
+            total=total,
             upto=first_id_at(now + timedelta(milliseconds=1)),
             created_at=now,
             touched_at=now,
@@ -60,17 +74,19 @@ def start(
 def start_missing(webhook: Webhook, *, after: datetime, before: datetime, now: datetime) -> Replay:
     """Create a replay of the events of a period that an active webhook never got; its ``total`` are all of the period.
 
-    Nothing older than retention keeps is looked for.
+    Nothing older than retention keeps is looked for. Raise TooManyRunning.
     """
     span = span_of(after, before, now=now)
     within = Event.objects.filter(organization=webhook.organization_id, id__gt=span.after, id__lte=span.upto)
+    total = within.order_by()[:MAX_COUNTED].count()
     with transaction.atomic():
+        _require_room(webhook.organization)
         replay = Replay.objects.create(
             organization=webhook.organization,
             kind=Replay.Kind.MISSING,
             asked={"webhook": str(webhook.uid), "after": after.isoformat(), "before": before.isoformat()},
             selection={"webhook_id": webhook.pk},
-            total=within.order_by()[:MAX_COUNTED].count(),
+            total=total,
             done_upto=span.after,
             upto=span.upto,
             created_at=now,
@@ -79,6 +95,13 @@ def start_missing(webhook: Webhook, *, after: datetime, before: datetime, now: d
         shown = {"kind": replay.kind, "filter": replay.asked}
         audit.record("replay.started", target=replay_target(replay), after=shown, now=now)
     return replay
+
+
+def _require_room(organization: Organization) -> None:
+    """Raise TooManyRunning if the organization has MAX_RUNNING replays; two requests at once get one last place."""
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    if Replay.objects.filter(organization=organization, state="running").count() >= MAX_RUNNING:
+        raise TooManyRunning
 
 
 def span_of(after: datetime, before: datetime, *, now: datetime) -> Span:
@@ -112,6 +135,7 @@ def run_replays(*, now: datetime) -> int:
         Replay.objects.filter(pk=replay.pk).update(touched_at=max(now, last.touched_at) + timedelta(microseconds=1))
         try:
             done = _run_batch(replay.pk, now=now)
+            hit("replay-done")
         except DatabaseError:
             log.exception("A batch of replay %s failed; will retry", replay.pk)
             connection.ensure_connection()
@@ -153,6 +177,7 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int | None:
         # reach the total.
         replay.total = replay.examined
     replay.save()
+    hit("replay-half-done")
     return count
 
 
@@ -173,6 +198,7 @@ def _deliver_missing(replay: Replay, *, now: datetime) -> int | None:
     if batch.is_last:
         replay.state, replay.finished_at, replay.total = Replay.State.FINISHED, now, replay.examined
     replay.save()
+    hit("replay-half-done")
     return batch.delivered
 
 

@@ -23,6 +23,7 @@ from deliveries.policy import hops
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.http import rate_limits
+from hookhub.replays import TooManyRunning
 
 log = logging.getLogger("hookhub.api")
 
@@ -99,6 +100,8 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             return answer(invalid(error.errors), {})
         case TooMany():
             return throttled(error)
+        case TooManyRunning():
+            return answer(conflict(f"{error}."), {})
         case exceptions.ValidationError():
             return answer(invalid(dict(flattened(error.detail))), {})
         case Http404() | ObjectDoesNotExist():

@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
+import psutil
 import psycopg
 
 from testbed.instance import Instance
+from testbed.processes import wait_for
 from testbed.servers import Servers
 from tests.prepared import prepared_home
 
@@ -62,3 +65,12 @@ def as_new(instance: Instance, *, worker: bool = True) -> Instance:
         instance.start("web")
     instance.wait_until_ready()
     return instance
+
+
+def halted_at(point: str, failpoints: Path) -> psutil.Process:
+    """Return the process that has halted at a failpoint, once there is one."""
+    wait_for(lambda: any(failpoints.glob(f"{point}.*")), f"a process to reach {point}")
+    [taken] = failpoints.glob(f"{point}.*")
+    process = psutil.Process(int(taken.suffix[1:]))
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}")
+    return process

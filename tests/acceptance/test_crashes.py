@@ -5,14 +5,19 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
+from deliveries import missing
+from deliveries.failpoints import OF_REPLAYS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import STARTS_WITHIN_SECONDS, wait_for
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, halted_at, running_instance
 from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -24,9 +29,16 @@ SEED = 20260304
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Instance]:
+def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which a file halts the first process that reaches the failpoint of its name."""
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def shared(failpoints: Path) -> Iterator[Instance]:
     # A short lease, so that the deliveries of a killed worker are soon claimed again.
-    with running_instance(HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="5") as running:
+    settings = {"HOOKHUB_LEASE": "4", "HOOKHUB_TIMEOUT": "2", "HOOKHUB_MAX_IN_FLIGHT": "5"}
+    with running_instance(HOOKHUB_FAILPOINTS=str(failpoints), **settings) as running:
         yield running
 
 
@@ -239,4 +251,43 @@ def test_a_second_worker_takes_over_what_the_first_had_in_hand(instance: Instanc
     attempts = instance.client.deliveries.get(row["id"])["attempts"]
     assert [(attempt["number"], attempt["outcome"]) for attempt in attempts] == [(1, "unknown"), (2, "delivered")]
     assert row["failures"] == 0
+    instance.check_ledger()
+
+
+# What a replay had done of its first batch when it was killed.
+DONE = {"replay-half-done": 0, "replay-done": missing.MAX_DELIVERED}
+
+
+@pytest.mark.parametrize("point", OF_REPLAYS)
+def test_a_worker_killed_in_a_batch_of_what_a_webhook_never_got_loses_and_doubles_nothing(
+    instance: Instance, receiver: Receiver, failpoints: Path, point: str
+) -> None:
+    count = missing.MAX_DELIVERED * 2 + 50
+    for first in range(0, count, 100):
+        instance.client.publish_batch(Event("push", number) for number in range(first, min(first + 100, count)))
+    wait_for(lambda: instance.ask("SELECT count(*) FROM hookhub_outbox") == 0, "the fan-out to nobody")
+    webhook = instance.client.webhooks.create(receiver.url(), events=["*"])["id"]
+    (failpoints / point).touch()
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    begun = requests.post(
+        f"{instance.url}/v1/webhooks/{webhook}/replay-missing",
+        json={"after": since}, headers={"Authorization": f"Bearer {instance.key}"}, timeout=30,
+    )  # fmt: skip
+    assert begun.status_code == 202, begun.text
+
+    halted = halted_at(point, failpoints)
+    progress = "SELECT array[examined, redelivered]::text FROM hookhub_replay"
+    assert instance.ask(progress) == f"{{{DONE[point]},{DONE[point]}}}"
+    assert instance.ask("SELECT count(*) FROM hookhub_delivery") == DONE[point]
+    halted.kill()
+    instance.kill("worker")
+    instance.start("worker")
+
+    wait_for(lambda: instance.ask("SELECT state FROM hookhub_replay") == "finished", "the replay")
+    wait_for(lambda: instance.states() == {"delivered": count}, "every delivery")
+    assert instance.ask(progress) == f"{{{count},{count}}}"
+    assert instance.ask("SELECT count(DISTINCT event_id) FROM hookhub_delivery") == count
+    assert len(arrived(receiver)) == count
+    # A request may be in flight only if the batch had been committed.
+    assert DONE[point] or set(arrived(receiver).values()) == {1}
     instance.check_ledger()

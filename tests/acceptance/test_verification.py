@@ -14,7 +14,7 @@ from deliveries.failpoints import OF_VERIFICATIONS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, halted_at, running_instance
 from tests.receiver import Received, Receiver
 from tests.story import challenge_in, echo
 
@@ -107,15 +107,6 @@ def workers(shared: Instance, failpoints: Path) -> Instance:
         shared.start(name, HOOKHUB_WORKER_PROCESSES="1")
     wait_for(lambda: all(shared.children_of(name) for name in ("worker", "worker-2")), "both workers")
     return shared
-
-
-def halted_at(point: str, failpoints: Path) -> psutil.Process:
-    """Return the process that has halted at a failpoint, once there is one."""
-    wait_for(lambda: any(failpoints.glob(f"{point}.*")), f"a process to reach {point}")
-    [taken] = failpoints.glob(f"{point}.*")
-    process = psutil.Process(int(taken.suffix[1:]))
-    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}")
-    return process
 
 
 def kill_worker_of(process: psutil.Process, instance: Instance) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.apps import apps
 
 from deliveries.audit import Actor, Target
-from deliveries.failpoints import FAILPOINTS, OF_VERIFICATIONS
+from deliveries.failpoints import FAILPOINTS, OF_REPLAYS, OF_VERIFICATIONS
 from deliveries.models.webhooks import TopicKeys
 from deliveries.rates import Policy
 
@@ -37,7 +37,7 @@ def names() -> Iterator[str]:
     yield from (f"audit action {name}" for name in arguments("action") if re.fullmatch(r"[\w*]+\.\w+", name))
     yield from (f"audit actor {name}" for name in calls(Actor.__name__))
     yield from (f"audit target {name}" for name in calls(Target.__name__))
-    yield from (f"failpoint {name}" for name in (*FAILPOINTS, *OF_VERIFICATIONS))
+    yield from (f"failpoint {name}" for name in (*FAILPOINTS, *OF_VERIFICATIONS, *OF_REPLAYS))
     tables = {model._meta.db_table for model in apps.get_models()}
     yield from (f"table {name}" for name in sorted(tables) if name.startswith("hookhub_"))
     named = set(matching(r"(hookhub_|__Host-)[a-z_]+")) - tables - {TopicKeys.function}

@@ -10,6 +10,7 @@ from django.utils import timezone
 from deliveries.models import AuditEntry, Delivery, Webhook
 from hookhub import replays
 from hookhub.models import ApiKey, Replay, Scope
+from hookhub.portal import access
 from hookhub.portal.replay_pages import percent_done
 from tests.api import Caller
 from tests.portal import press, shown, token_of, visitor
@@ -159,3 +160,27 @@ def test_the_progress_of_a_long_period_is_told_by_time(webhook: Webhook, monkeyp
     replays.run_replays(now=now)
     replay.refresh_from_db()
     assert percent_done(replay) == 100
+
+
+def test_one_replay_too_many_is_refused_and_the_reason_said(
+    caller: Caller, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MAX_RUNNING", 0)
+    monkeypatch.setattr(access, "MAX_RUNNING", 0)
+    browser = visitor(caller, role="manage")
+    address = f"/portal/webhooks/{webhook.uid}"
+
+    api = [
+        caller.post(f"/v1/webhooks/{webhook.uid}/replay-missing", {"after": begin(1)}),
+        caller.post("/v1/replays", {"state": "failed"}),
+    ]
+    token = token_of(shown(browser, f"{address}/never-sent"))
+    pages = [
+        browser.post(f"{address}/{what}", {"form_token": token, "since": "1h"})
+        for what in ("never-sent", "redeliver-failed")
+    ]
+
+    assert [answer.status_code for answer in (*api, *pages)] == [409] * 4
+    assert {answer.json()["error"]["code"] for answer in api} == {"conflict"}
+    assert all("Nothing was started." in answer.content.decode() for answer in pages)
+    assert Replay.objects.count() == 0

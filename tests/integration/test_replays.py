@@ -32,6 +32,23 @@ def begin(forge: Forge, selection: Selection, *, now: datetime) -> Replay:
     return replays.start(forge.organization, selection=selection, asked={}, now=now)
 
 
+def test_an_organization_has_so_many_running_replays_and_no_more(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MAX_RUNNING", 2)
+    webhook, stranger = forge.webhook(now=now), Forge.make(forge.receiver, "globex")
+    first, _second = (begin(forge, all_of(forge), now=now) for _ in range(2))
+
+    with pytest.raises(replays.TooManyRunning):
+        begin(forge, all_of(forge), now=now)
+    with pytest.raises(replays.TooManyRunning):
+        replays.start_missing(webhook, after=now - HOUR, before=now, now=now)
+    begin(stranger, all_of(stranger), now=now)
+    assert Replay.objects.count() == 3
+    replays.cancel(first, now=now)
+    replays.start_missing(webhook, after=now - HOUR, before=now, now=now)
+
+
 def test_a_replay_goes_on_batch_by_batch_tick_by_tick_and_then_ends(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
