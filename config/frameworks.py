@@ -22,6 +22,7 @@ MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
     "hookhub.http.access_log.identify",
     "hookhub.middleware.require_a_served_host",
+    "hookhub.middleware.show_pages_to_people",
     "hookhub.middleware.limit_addresses",
     "hookhub.middleware.refuse_unreadable",
     "hookhub.middleware.accept_events",

@@ -1,12 +1,20 @@
 """How an organization's portal looks, and which origins may embed it: name, logo and accent color."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from django.db import transaction
+
+from deliveries import audit, plain_text
+from deliveries.models import Organization
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import PortalSettings
 
 MAX_ORIGINS = 20
+MAX_NAME, MAX_ORIGIN = 80, 255
 # The longest logo as a data: URL, in characters; every page carries it.
 MAX_LOGO = 40_000
 COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -83,3 +91,73 @@ def read_color(text: str) -> str:
     if text and not COLOR.fullmatch(text):
         raise ValueError("must be a color such as #1a2b3c")
     return text.lower()
+
+
+def read_name(text: str) -> str:
+    """Return a product's name without blanks around it; raise ValueError with the reason if it cannot be one."""
+    name = text.strip()
+    if len(name) > MAX_NAME:
+        raise ValueError(f"must be a text of up to {MAX_NAME} characters")
+    if error := plain_text.error_in(name):
+        raise ValueError(error)
+    return name
+
+
+def read_pasted_logo(text: str) -> str:
+    """Return a logo without the line breaks that a long text may have; raise ValueError as ``read_logo`` does."""
+    logo = "".join(text.split())
+    if len(logo) > MAX_LOGO:
+        raise ValueError(f"must be at most {MAX_LOGO} characters long; use a smaller image")
+    return read_logo(logo)
+
+
+def read_origins(texts: Iterable[str]) -> list[str]:
+    """Return origins in their one spelling, each once; raise ValueError that names the first that is none."""
+    origins = []
+    for text in texts:
+        try:
+            origins.append(read_origin(text))
+        except ValueError as error:
+            raise ValueError(f"{error}: {text[:MAX_ORIGIN]}") from error
+    found = list(dict.fromkeys(origins))
+    if len(found) > MAX_ORIGINS or any(len(origin) > MAX_ORIGIN for origin in found):
+        raise ValueError(f"must be at most {MAX_ORIGINS} origins of up to {MAX_ORIGIN} characters")
+    return found
+
+
+READERS: Mapping[str, Callable[[Any], object]] = {
+    "product_name": read_name,
+    "accent_color": lambda text: read_color(text.strip()),
+    "logo": read_pasted_logo,
+    "embed_origins": read_origins,
+}
+
+
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a form as they are stored; raise InvalidFields with every invalid one."""
+    found, errors = {}, {}
+    for name, value in fields.items():
+        try:
+            found[name] = READERS[name](value)
+        except ValueError as error:
+            errors[name] = str(error)
+    if errors:
+        raise InvalidFields(errors)
+    return found
+
+
+def change(organization: Organization, fields: Mapping[str, Any], *, now: datetime) -> PortalSettings:
+    """Set fields of an organization's portal settings, and record the change."""
+    with transaction.atomic():
+        # The organization is locked, because its settings may have no row yet.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        found = PortalSettings.objects.filter(organization=organization).first()
+        changed = found or PortalSettings(organization=organization)
+        before = changed.as_state()
+        for name, value in fields.items():
+            setattr(changed, name, value)
+        changed.save()
+        audit.record_update(
+            "portal_settings.updated", target=changed.as_target(), before=before, after=changed.as_state(), now=now
+        )
+    return changed

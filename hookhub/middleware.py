@@ -16,6 +16,7 @@ from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.http.errors import as_plain, invalid, loop_detected, rendered, throttled
+from hookhub.portal import refusals
 from hookhub.publishing import fast_path
 
 log = logging.getLogger("hookhub.http")
@@ -53,6 +54,19 @@ def require_a_served_host(get_response: Handler) -> Handler:
             headers = dict(REFUSAL_HEADERS)
             return HttpResponse(content, status=refusal.status, content_type=content_type, headers=headers)
         return get_response(request)
+
+    return answer
+
+
+def show_pages_to_people(get_response: Handler) -> Handler:
+    """Answer people in the portal with a page also where all others get JSON, or nothing: each refusal and failure."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        answered = get_response(request)
+        is_page = answered.get("Content-Type", "").startswith("text/html") and not answered.streaming
+        if answered.status_code < 400 or not request.path_info.startswith("/portal/"):
+            return answered
+        return answered if is_page and answered.content else refusals.as_page(request, answered)
 
     return answer
 

@@ -111,6 +111,7 @@ def find(cookie: str, *, now: datetime) -> PortalSession | None:
     if role is None:
         return None
     session.role = role
+    session.is_owners = member is not None and Scope.MASTER in INCLUDED[member.scope]
     return session
 
 

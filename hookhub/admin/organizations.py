@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db import IntegrityError
 from django.db.models import Model
@@ -10,13 +9,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from deliveries import names
-from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from deliveries.webhooks import subscribing
+from hookhub import branding
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.named import NamedForm
+from hookhub.admin.forms.organization import OF_PORTAL, OrganizationForm
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
 
@@ -43,6 +43,7 @@ class Named(Undeletable):
 class OrganizationAdmin(Audited, Named):
     organization_path = "pk"
     change_scope = Scope.MASTER
+    form = OrganizationForm
     list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
     search_fields = ("slug", "name")
     ordering = ("slug",)
@@ -55,22 +56,20 @@ class OrganizationAdmin(Audited, Named):
         """Allow only superusers to create organizations, as the API allows only the operator."""
         return super().has_add_permission(request) and is_unrestricted(request)
 
-    form = forms.modelform_factory(
-        Organization,
-        form=NamedForm,
-        fields="__all__",
-        help_texts={
-            "slug": "The organization's name in URLs, API requests and events.",
-            "default_dialect": "The system whose event types, wire format and /v1/webhooks API are the defaults.",
-            "default_format": "The wire format of webhooks created without one. Leave blank for that of the default "
-            "dialect. SocialGateway's sends X-SocialGateway-Event; receivers that expect X-GitHub-Event need github.",
-            "validate_events": "Reject events that do not match the schema of their type.",
-            "create_repositories": "Create a repository when its first event is published.",
-            "verify_webhooks": "Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent "
-            "to them. Slack and Discord cannot, so webhooks in their formats are refused.",
-            "limits": f"JSON object with any of: {', '.join(LIMITS)}. 0 means no limit. Leave blank for the defaults.",
-        },
-    )
+    def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        """Show the settings of the portal below the others, to those who may change them."""
+        own = [name for name in self.get_fields(request, obj) if name not in OF_PORTAL]
+        portal = [("Portal", {"fields": OF_PORTAL})] if self.has_change_permission(request, obj) else []
+        return [(None, {"fields": own}), *portal]
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        """Save the organization, and the settings of its portal if they were changed."""
+        changed = form.changed_data
+        form.changed_data = [name for name in changed if name not in OF_PORTAL]
+        super().save_model(request, obj, form, change)
+        form.changed_data = changed
+        if form.of_portal:
+            branding.change(obj, form.of_portal, now=timezone.now())
 
 
 @admin.register(Repository)

@@ -1,9 +1,8 @@
 """`/v1/organizations/{slug}/portal`: how an organization's portal looks, and which pages may embed it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
-from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -11,8 +10,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import audit, plain_text
-from deliveries.models import Organization
+from deliveries import plain_text
 from hookhub import branding
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.request_fields import fields_of
@@ -33,7 +31,7 @@ class Logo(serializers.CharField):
 
 class PortalSettingsSerializer(StrictModelSerializer[PortalSettings]):
     product_name = OneLineField(
-        required=False, allow_blank=True, max_length=80, validators=[plain_text.validate],
+        required=False, allow_blank=True, max_length=branding.MAX_NAME, validators=[plain_text.validate],
         help_text="Name of your product, shown at the head of each page.",
     )  # fmt: skip
     accent_color = Color(
@@ -44,7 +42,7 @@ class PortalSettingsSerializer(StrictModelSerializer[PortalSettings]):
         help_text="A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image.",
     )  # fmt: skip
     embed_origins = serializers.ListField(
-        child=serializers.CharField(max_length=255), required=False, max_length=branding.MAX_ORIGINS,
+        child=serializers.CharField(max_length=branding.MAX_ORIGIN), required=False, max_length=branding.MAX_ORIGINS,
         help_text="Origins whose pages may embed the portal, such as `https://app.example`.",
     )  # fmt: skip
 
@@ -82,7 +80,8 @@ class PortalSettingsView(GenericAPIView[PortalSettings]):
         serializer = PortalSettingsSerializer(data=fields_of(request.data), partial=True)
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
-        return Response(PortalSettingsSerializer(change(organization, serializer.validated_data)).data)
+        changed = branding.change(organization, serializer.validated_data, now=timezone.now())
+        return Response(PortalSettingsSerializer(changed).data)
 
 
 def checked(read: Callable[[str], str], value: str) -> str:
@@ -91,21 +90,3 @@ def checked(read: Callable[[str], str], value: str) -> str:
         return read(value)
     except ValueError as error:
         raise serializers.ValidationError(str(error)) from error
-
-
-def change(organization: Organization, fields: Mapping[str, Any]) -> PortalSettings:
-    """Set fields of an organization's portal settings, and record the change."""
-    now = timezone.now()
-    with transaction.atomic():
-        # The organization is locked, because its settings may have no row yet.
-        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        found = PortalSettings.objects.filter(organization=organization).first()
-        changed = found or PortalSettings(organization=organization)
-        before = changed.as_state()
-        for name, value in fields.items():
-            setattr(changed, name, value)
-        changed.save()
-        audit.record_update(
-            "portal_settings.updated", target=changed.as_target(), before=before, after=changed.as_state(), now=now
-        )
-    return changed

@@ -49,6 +49,9 @@ class PortalSession(models.Model):
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
 
+    # Whether it is that of a member that owns the organization, which a link never makes; ``portal_sessions`` sets it.
+    is_owners = False
+
     class Meta:
         db_table = "hookhub_portal_session"
         default_permissions = ()

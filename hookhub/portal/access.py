@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from hmac import compare_digest
@@ -27,6 +27,7 @@ from hookhub.http.actors import actor_of_session, request_id_of
 from hookhub.http.client_address import address_of
 from hookhub.http.security_headers import POLICY, written
 from hookhub.models import PortalSession
+from hookhub.replays import MAX_RUNNING, TooManyRunning
 
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, PortalSession, P], HttpResponse]
@@ -59,6 +60,8 @@ def for_session(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpR
                 return missing(request, session)
             except TooMany as error:
                 return throttled(request, session, error)
+            except TooManyRunning:
+                return page_of(request, session, "too_many_replays.html", status=409, more={"most": MAX_RUNNING})
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", answer)
 
@@ -107,34 +110,51 @@ def ended(request: HttpRequest, session: PortalSession | None, *, status: int = 
     return notice(request, session, "ended.html", status=status)
 
 
-def notice(request: HttpRequest, session: PortalSession | None, template: str, *, status: int) -> HttpResponse:
+def notice(
+    request: HttpRequest,
+    session: PortalSession | None,
+    template: str,
+    *,
+    status: int,
+    more: Mapping[str, object] | None = None,
+) -> HttpResponse:
     """Return a page outside of any session; it shows nothing of the organization but its brand.
 
     Any site may embed it, because the browser may not have kept what tells the organization.
     """
     with speaking(request, session):
         brand = brand_of_session(session)._replace(origins=("*",))
-        context = {"theme": session.theme if session else "auto", "brand": brand}
+        context = {"theme": session.theme if session else "auto", "brand": brand, **(more or {})}
         return protected(render(request, f"hookhub/portal/{template}", context, status=status), brand)
 
 
 def refused(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for a change that this session may not make, or that another site asked for."""
-    context = frame_of(session)
-    return protected(render(request, "hookhub/portal/refused.html", context, status=403), brand_of_session(session))
+    return page_of(request, session, "refused.html", status=403)
 
 
 def missing(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for what does not exist, or not in this session."""
-    context = frame_of(session)
-    return protected(render(request, "hookhub/portal/missing.html", context, status=404), brand_of_session(session))
+    return page_of(request, session, "missing.html", status=404)
 
 
 def throttled(request: HttpRequest, session: PortalSession, error: TooMany) -> HttpResponse:
     """Return the page for a session, or an organization, that changes too much in a minute."""
-    context = {**frame_of(session), "seconds": error.standing.reset}
-    answer = render(request, "hookhub/portal/too_many.html", context, status=429)
+    answer = page_of(request, session, "too_many.html", status=429, more={"seconds": error.standing.reset})
     answer.headers["Retry-After"] = str(error.standing.reset)
+    return answer
+
+
+def page_of(
+    request: HttpRequest,
+    session: PortalSession,
+    template: str,
+    *,
+    status: int,
+    more: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """Return a page of a session instead of the one that was asked for."""
+    answer = render(request, f"hookhub/portal/{template}", {**frame_of(session), **(more or {})}, status=status)
     return protected(answer, brand_of_session(session))
 
 

@@ -108,6 +108,14 @@ ERRORS = (
     "must be e-mail addresses; %(text)s is none",
     "must be a text of up to %(most)s characters",
     "has %(count)s alert channels, the maximum; delete one",
+    # Of the look of the portal.
+    "must be an origin such as https://app.example: %(origin)s",
+    "must be an origin, without a path: %(origin)s",
+    "must begin with https://: %(origin)s",
+    "must be at most %(most)s origins of up to %(length)s characters",
+    "must be a data: URL in base64 of a PNG, JPEG, WebP, GIF or SVG image",
+    "must be at most %(most)s characters long; use a smaller image",
+    "must be a color such as #1a2b3c",
     # Of a test event.
     "must be at most %(most)s characters long as JSON",
     "is nested more than %(most)s levels deep",

@@ -133,6 +133,8 @@ def organizations(exerciser: Exerciser) -> None:
 def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     """Return the ids of two webhooks: one that succeeds, and one that fails first."""
     call = exerciser.call
+    signing = call("POST", "/v1/alert-channels", {"type": "webhook", "url": receiver.url("/alerts")})
+    call("POST", "/v1/alert-channels/{uid}/rotate-secret", {"overlap": 3600}, uid=signing["id"])
     receiver.answers["/bad"] = [Answer(500, body=b"no")]
     url = receiver.url("/good")
     good = call(

@@ -24,7 +24,7 @@ def test_the_compiled_translation_is_that_of_the_catalogue(language: str) -> Non
 # Messages whose translation is the original: names, and words that both languages have.
 SAME_IN = {
     "de": {
-        "Body", "Format", "Microsoft Teams", "Name", "Repository", "Schema", "Slack", "Status",
+        "Body", "Format", "Logo", "Microsoft Teams", "Name", "Repository", "Schema", "Slack", "Status",
         "Test", "URL", "Webhook", "Webhooks", "in %(span)s", "ok",
     }
 }  # fmt: skip

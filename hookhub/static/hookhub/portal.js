@@ -28,9 +28,24 @@ function isInUse(region) {
   return document.hidden || region.contains(document.activeElement) || region.querySelector("input:checked, details[open] pre:hover") !== null;
 }
 
+// A file chooser that writes the file as a data: URL into a text field, because forms here send no files.
+function addFileChooser(field) {
+  const chooser = document.createElement("input");
+  chooser.type = "file";
+  chooser.accept = field.dataset.accepts;
+  chooser.setAttribute("aria-label", field.dataset.chooser);
+  chooser.addEventListener("change", () => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => { field.value = reader.result; });
+    if (chooser.files.length) reader.readAsDataURL(chooser.files[0]);
+  });
+  field.before(chooser);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   localize(document);
   if (document.body.dataset.says) say({ type: document.body.dataset.says });
+  document.querySelectorAll("textarea[data-accepts]").forEach(addFileChooser);
   new ResizeObserver(sayHeight).observe(document.body);
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     if (isInUse(event.detail.elt)) event.preventDefault();
