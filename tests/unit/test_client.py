@@ -355,6 +355,13 @@ def test_a_netrc_entry_does_not_replace_the_key(
         pytest.param(
             lambda c: c.webhooks.rotate_secret("w"), "POST", "/v1/webhooks/w/rotate-secret", None, id="rotate"
         ),
+        pytest.param(
+            lambda c: c.alert_channels.rotate_secret("c"),
+            "POST",
+            "/v1/alert-channels/c/rotate-secret",
+            None,
+            id="rotate of a channel",
+        ),
         pytest.param(lambda c: c.webhooks.ping("w"), "POST", "/v1/webhooks/w/ping", None, id="ping"),
         pytest.param(lambda c: c.webhooks.stats("w"), "GET", "/v1/webhooks/w/stats", None, id="stats"),
         pytest.param(lambda c: c.deliveries.get("d"), "GET", "/v1/deliveries/d", None, id="get a delivery"),

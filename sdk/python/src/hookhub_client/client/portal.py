@@ -42,6 +42,16 @@ class AlertChannels:
         """Send a test alert through the channel and return the alert."""
         return self._transport.json("POST", path_of("alert-channels", channel, "test"))
 
+    def rotate_secret(self, channel: str, *, overlap: timedelta | None = None) -> Json:
+        """Make a new secret for a channel of type ``webhook``, and return the channel with it as ``secret``.
+
+        Alerts are signed with the old secret as well until the ``overlap`` ends, one day unless the server is
+        configured otherwise. Not retried after a timeout.
+        """
+        seconds = None if overlap is None else int(overlap.total_seconds())
+        body = given({"overlap": seconds}) or None
+        return self._transport.json("POST", path_of("alert-channels", channel, "rotate-secret"), body=body)
+
 
 class Alerts:
     """``client.alerts``: the alerts that were sent; every method raises HookHubError."""
