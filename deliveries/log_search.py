@@ -136,17 +136,18 @@ def _read(
     events: Sequence[UUID] = (),
     reads_payloads: bool = False,
 ) -> Found:
-    source = OF_EVENTS if events else OF_ORGANIZATION if log.webhooks is None else OF_WEBHOOKS
-    is_by_webhook = source is OF_WEBHOOKS
-    limits = _limits_of(wanted, log, most=most, reads_payloads=reads_payloads, has_events=bool(events))
-    parts = {**DIRECTIONS[span.to_newer], "state": STATES_WITH_INDEX.get(wanted.state, "")}
+    read = MAX_PAYLOADS if reads_payloads else MAX_READ
+    parts = {
+        "order": "ASC" if span.to_newer else "DESC",
+        "state": STATES_WITH_INDEX.get(wanted.state, ""),
+        "columns": COLUMNS,
+    }
     statement = FIND_DELIVERIES.format(
         **parts,
-        heads=HEADS.format(**parts) if is_by_webhook else "",
-        source=source.format(**parts),
-        next_head=NEXT_HEAD.format(**parts) if is_by_webhook else "",
+        source=_source_of(log, events=events).format(**parts, read=read),
+        is_kept=IS_KEPT if log.webhooks is None else IS_OF_WEBHOOKS if events else "true",
         payload=IN_PAYLOAD if reads_payloads else "",
-        is_kept=IS_KEPT if log.webhooks is None else IS_OF_WEBHOOKS,
+        read=read,
     )
     parameters = {
         "organization": log.organization_id, "webhooks": arrays.bigints(log.webhooks or ()),
@@ -154,80 +155,70 @@ def _read(
         "state": wanted.state or None, "type": wanted.event_type or None, "text": wanted.text.encode(),
         "least_status": wanted.statuses[0] if wanted.statuses else None,
         "most_status": wanted.statuses[1] if wanted.statuses else None,
-        "head": PAYLOAD_HEAD,
-        **limits,
+        "head": PAYLOAD_HEAD, "most": most + 1,
     }  # fmt: skip
     with sql.transaction():
-        sql.run(sql.PREFER_ORDERED_INDEXES, {})
-        ids, end, is_cut = sql.run(statement, parameters, commits=True)[0]
+        sql.run(MERGE_BY_INDEXES, {})
+        rows = sql.run(statement, parameters, commits=True)
+    ids = [identifier for identifier, _, is_wanted in rows if is_wanted]
     if len(ids) > most:
         return Found(ids[:most], ids[most - 1])
-    return Found(ids, end, is_cut=True) if is_cut else Found(ids, None)
+    is_cut = bool(rows) and rows[-1][1] == read
+    return Found(ids, rows[-1][0] if is_cut else None, is_cut=is_cut)
 
 
-def _limits_of(wanted: LogFilter, log: Log, *, most: int, reads_payloads: bool, has_events: bool) -> dict[str, int]:
-    """Return how many rows a search reads, of ``each`` of the ``newest`` webhooks and of all; ``most`` are returned."""
-    is_narrowed = wanted.event_type or wanted.statuses or (wanted.state and wanted.state not in STATES_WITH_INDEX)
-    read = MAX_PAYLOADS if reads_payloads else MAX_READ
-    if log.webhooks is None or has_events:
-        return {"each": read, "read": read, "most": most + 1}
-    if not (is_narrowed or reads_payloads):
-        # All rows of a page may be of one webhook, or each of another.
-        return {"newest": most + 1, "each": most + 1, "read": most + 1, "most": most + 1}
-    # Of all webhooks: without some, a search would end at the newest row of the first of these, after few rows.
-    webhooks = max(1, len(log.webhooks))
-    return {"newest": webhooks, "each": max(most + 1, read // webhooks), "read": read, "most": most + 1}
+def _source_of(log: Log, *, events: Sequence[UUID]) -> str:
+    """Return the part of the statement that yields the rows to look at, in their order."""
+    if events:
+        return OF_EVENTS
+    if log.webhooks is None:
+        return OF_ORGANIZATION
+    places = next(size for size in SIZES if size >= len(log.webhooks))
+    branches = [OF_WEBHOOK.replace("{place}", str(place)) for place in range(1, places + 1)]
+    return f"SELECT * FROM ({' UNION ALL '.join(branches)}) AS merged ORDER BY id {{order}}"
 
 
-# Whether to newer ones: the order, from which end a webhook's rows were read, and the id to assume if all were read.
-DIRECTIONS = {
-    False: {"order": "DESC", "back": "ASC", "is_read": ">=", "all": FIRST_ID},
-    True: {"order": "ASC", "back": "DESC", "is_read": "<=", "all": LAST_ID},
-}
 STATES_WITH_INDEX = {state: f"AND state = '{state}'" for state in ("failed", "held")}
+COLUMNS = "id, event_id, webhook_id, state, event_type, last_status"
 
-# The newest row of each webhook, from the index delivery_log_of_webhook or that of the state, for those whose row is
-# among the newest.
-# By an array and in the order of the index's columns, which no other index has: for the rows of a single webhook in the
-# order of their ids alone, the planner would sometimes read those of all webhooks, hoping to meet some of these soon.
-HEADS = """
-heads AS MATERIALIZED (
-    SELECT w.id AS webhook, d.id FROM unnest(%(webhooks)s::bigint[]) AS w (id) CROSS JOIN LATERAL (
-        SELECT id FROM hookhub_delivery
-        WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
-        ORDER BY webhook_id {back}, id {order} LIMIT 1
-    ) AS d
-    ORDER BY d.id {order} LIMIT %(newest)s + 1
-),
+# Of a log of webhooks, for how many there are statements: each is prepared once, and what a log has fewer is null.
+SIZES = (1, 4, 16, 64, MAX_WEBHOOKS)
+
+# The rows of each webhook in the order of their ids come from an index, delivery_log_of_webhook or that of the state,
+# and are merged as they are read: a search that has enough, or has read all that it may, reads no further row of any
+# webhook. The plan is the same for any webhooks and any span: made anew for each search, that of 200 webhooks would
+# take longer than the search. It must neither sort nor read the primary key, among whose rows those of a quiet webhook
+# may be far apart. With statistics in which one webhook has everything, that would seem as good; hence the condition
+# that is there twice, the second time as a range, by which the planner expects few rows in the right index alone.
+MERGE_BY_INDEXES = """
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
+       set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),
+       set_config('seq_page_cost', '0', true), set_config('random_page_cost', '0', true)
 """
 
-# Rows count no further than to the newest one of a webhook that is not read.
-NEXT_HEAD = "UNION ALL (SELECT id FROM heads ORDER BY id {order} OFFSET %(newest)s)"
-
-# The newest rows of these webhooks, from the same index. Where only the first ``each`` rows of a webhook are read,
-# those of the others count no further than to the last of these.
-OF_WEBHOOKS = """
-SELECT d.* FROM (SELECT webhook FROM heads ORDER BY id {order} LIMIT %(newest)s) AS w (id) CROSS JOIN LATERAL (
-    SELECT id, event_id, webhook_id, webhook_id AS log, state, event_type, last_status FROM hookhub_delivery
-    WHERE webhook_id = ANY(ARRAY[w.id]) AND id BETWEEN %(first)s AND %(last)s {state}
-    ORDER BY webhook_id {back}, id {order} LIMIT %(each)s
-) AS d
+OF_WEBHOOK = """
+(SELECT {columns} FROM hookhub_delivery
+ WHERE webhook_id = (%(webhooks)s::bigint[])[{place}]
+   AND webhook_id BETWEEN (%(webhooks)s::bigint[])[{place}] AND (%(webhooks)s::bigint[])[{place}]
+   AND id BETWEEN %(first)s AND %(last)s {state}
+ ORDER BY id {order})
 """
 
 # The newest rows of the organization, from the index delivery_log.
 OF_ORGANIZATION = """
-SELECT id, event_id, webhook_id, 0::bigint AS log, state, event_type, last_status FROM hookhub_delivery
-WHERE organization_id = ANY(ARRAY[%(organization)s::bigint]) AND id BETWEEN %(first)s AND %(last)s
-ORDER BY organization_id {back}, id {order} LIMIT %(each)s
+SELECT {columns} FROM hookhub_delivery
+WHERE organization_id = %(organization)s AND organization_id BETWEEN %(organization)s AND %(organization)s
+  AND id BETWEEN %(first)s AND %(last)s
+ORDER BY id {order}
 """
 
 # All rows of some events, from the index on event and webhook. Not in order, so that no other index is of use.
 OF_EVENTS = """
 SELECT * FROM (
-    SELECT id, event_id, webhook_id, 0::bigint AS log, state, event_type, last_status FROM hookhub_delivery
-    WHERE event_id = ANY(%(events)s::uuid[]) LIMIT %(each)s
+    SELECT {columns} FROM hookhub_delivery WHERE event_id = ANY(%(events)s::uuid[]) LIMIT {read}
 ) AS d
-WHERE id BETWEEN %(first)s AND %(last)s
+WHERE id BETWEEN %(first)s AND %(last)s ORDER BY id {order}
 """
 
 IS_OF_WEBHOOKS = "webhook_id = ANY(%(webhooks)s::bigint[])"
@@ -238,25 +229,19 @@ webhook_id IN (SELECT id FROM hookhub_webhook WHERE organization_id = %(organiza
 
 IN_PAYLOAD = """
 AND position(%(text)s::bytea IN (SELECT substring(payload FOR %(head)s::int) FROM hookhub_event e
-                                 WHERE e.id = covered.event_id)) > 0
+                                 WHERE e.id = log.event_id)) > 0
 """
 
+# What is wanted, and the last row that may be read, whether it is wanted or not.
 FIND_DELIVERIES = """
-WITH {heads} log AS MATERIALIZED ({source}), ends AS (
-    SELECT (array_agg(id ORDER BY id {back}))[1] AS id FROM log GROUP BY log HAVING count(*) >= %(each)s {next_head}
-), covered AS MATERIALIZED (
-    SELECT * FROM log
-    WHERE id {is_read} coalesce((SELECT id FROM ends ORDER BY id {order} LIMIT 1), '{all}')
-    ORDER BY id {order} LIMIT %(read)s
-)
-SELECT ARRAY(
-           SELECT id FROM covered
-           WHERE {is_kept}
-             AND state = coalesce(%(state)s, state) AND event_type = coalesce(%(type)s, event_type)
-             AND (%(least_status)s::bigint IS NULL OR last_status BETWEEN %(least_status)s AND %(most_status)s)
-             {payload}
-           ORDER BY id {order} LIMIT %(most)s
-       ),
-       (SELECT id FROM covered ORDER BY id {back} LIMIT 1),
-       EXISTS (SELECT FROM ends) OR (SELECT count(*) FROM covered) >= %(read)s
+SELECT id, place, is_wanted FROM (
+    SELECT id, row_number() OVER (ORDER BY id {order}) AS place,
+           coalesce({is_kept}
+                    AND state = coalesce(%(state)s, state) AND event_type = coalesce(%(type)s, event_type)
+                    AND (%(least_status)s::bigint IS NULL OR last_status BETWEEN %(least_status)s AND %(most_status)s)
+                    {payload}, false) AS is_wanted
+    FROM ({source} LIMIT {read}) AS log
+) AS covered
+WHERE is_wanted OR place = {read}
+ORDER BY id {order} LIMIT %(most)s
 """

@@ -1,18 +1,20 @@
 """Searching the delivery log: what is found, in which order, where a search stops, and which index it reads."""
 
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from deliveries import log_search, pipeline
 from deliveries.db import sql
 from deliveries.log_search import Found, Log, LogFilter, ids_beginning_with, search
 from deliveries.models import Delivery, Event, Webhook
+from tests.integration.test_logs_of_quiet_webhooks import FILL
 from tests.story import Forge, forget_statistics
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +113,68 @@ def test_a_search_of_many_webhooks_reads_as_many_rows_as_it_may(
     ids = fill(forge, 3, now=now)
 
     assert search(LogFilter(event_type="none"), log_of(*webhooks), most=1) == Found([], ids[4], is_cut=True)
+
+
+def full_search(
+    rows: Sequence[Delivery], wanted: LogFilter, log: Log, *, most: int, start: UUID | None, to_newer: bool
+) -> Found:
+    """Return what a search is to find: it goes through the log row by row, up to its limit."""
+    own = [row for row in rows if log.webhooks is None or row.webhook_id in log.webhooks]
+    in_order = sorted(own, key=lambda row: row.id, reverse=not to_newer)
+    if start is not None:
+        in_order = [row for row in in_order if (row.id > start if to_newer else row.id < start)]
+    if wanted.state in log_search.STATES_WITH_INDEX and log.webhooks is not None:
+        in_order = [row for row in in_order if row.state == wanted.state]
+    covered, found = in_order[: log_search.MAX_READ], list[UUID]()
+    for row in covered:
+        has_status = wanted.statuses is None or (
+            row.last_status is not None and wanted.statuses[0] <= row.last_status <= wanted.statuses[1]
+        )
+        if has_status and wanted.state in {"", row.state} and wanted.event_type in {"", row.event_type}:
+            found.append(row.id)
+    if len(found) > most:
+        return Found(found[:most], found[most - 1])
+    is_cut = len(covered) == log_search.MAX_READ
+    return Found(found, covered[-1].id if is_cut else None, is_cut=is_cut)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_search_of_any_webhooks_finds_what_a_full_one_would(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    webhooks = [forge.webhook(now=now, events=[f"kind.{n}"]) for n in range(7)]
+    # Some are busy, and some have nothing.
+    weights = [chance.choice([0, 1, 2, 20]) for _ in webhooks]
+    weights[0] += 1
+    for n in range(60):
+        kind = chance.choices(range(len(webhooks)), weights)[0]
+        pipeline.accept([forge.event(now=now + n * SECOND, event_type=f"kind.{kind}")], now=now + n * SECOND)
+    while pipeline.fan_out(now=now + 60 * SECOND).events:
+        pass
+    finished = {"finish_reason": "exhausted", "finished_at": now, "due_at": None}
+    for row in Delivery.objects.all():
+        state = chance.choice([{}, {"state": "failed", **finished}, {"state": "held"}])
+        status = {"last_status": chance.choice([None, 200, 404, 500])}
+        Delivery.objects.filter(pk=row.pk).update(**state, **status)
+    rows = list(Delivery.objects.all())
+
+    for _ in range(150):
+        monkeypatch.setattr(log_search, "MAX_READ", chance.choice([1, 2, 5, 20, 60, 5000]))
+        chosen = chance.sample(webhooks, chance.randint(1, len(webhooks)))
+        wanted = LogFilter(
+            state=chance.choice(["", "", "failed", "held", "pending"]),
+            event_type=chance.choice(["", "", "kind.0", "kind.3"]),
+            statuses=chance.choice([None, None, (404, 404), (400, 599)]),
+        )
+        log = chance.choice([log_of(*chosen), log_of(*chosen), whole(forge)])
+        where: dict[str, Any] = {
+            "most": chance.choice([1, 2, 10]),
+            "start": chance.choice([None, chance.choice(rows).id]),
+            "to_newer": chance.choice([False, True]),
+        }
+
+        assert search(wanted, log, **where) == full_search(rows, wanted, log, **where), (wanted, log, where)
 
 
 def test_a_search_stops_after_so_many_rows_and_says_so(
@@ -222,6 +286,7 @@ def test_the_beginning_of_an_id_is_a_span_of_ids(text: str, first: str | None, l
         (LogFilter(text="019cb8b8"), False, {"delivery_log_of_webhook"}),
     ],
 )
+@pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_search_reads_an_index(
     forge: Forge,
     now: datetime,
@@ -229,9 +294,16 @@ def test_a_search_reads_an_index(
     wanted: LogFilter,
     is_whole: bool,
     indexes: set[str],
+    is_analyzed: bool,
 ) -> None:
     webhook = forge.webhook(now=now)
     fill(forge, 1, now=now)
+    if is_analyzed:
+        # All is of one webhook: with such statistics, any index that has the ids in order seems as good.
+        rows = {"webhook": webhook.pk, "organization": forge.organization.pk, "now": now, "state": "failed"}
+        with connection.cursor() as cursor:
+            cursor.execute(FILL, {**rows, "from": 1, "count": 5000})
+            cursor.execute(FILL, {**rows, "from": 10_000, "count": 5000, "state": "held"})
     Event.objects.update(idempotency_key="key", fingerprint=b"x")
     asked: dict[str, Mapping[str, object]] = {}
     run = sql.run
@@ -247,12 +319,11 @@ def test_a_search_reads_an_index(
 
     plans = ""
     with transaction.atomic():
-        forget_statistics()
-        sql.run(sql.PREFER_ORDERED_INDEXES, {})
-        # Among few rows, to sort all of them costs as little as anything else.
-        sql.run("SELECT set_config('enable_sort', 'off', true)", {})
+        sql.run("ANALYZE hookhub_delivery", {}) if is_analyzed else forget_statistics()
+        sql.run(log_search.MERGE_BY_INDEXES, {})
         for statement, parameters in asked.items():
             plans += "\n".join(line for (line,) in sql.run(f"EXPLAIN (COSTS OFF) {statement}", parameters))
         transaction.set_rollback(True)
     assert "Seq Scan" not in plans
+    assert "hookhub_delivery_pkey" not in plans
     assert all(name in plans for name in indexes), plans
