@@ -200,11 +200,14 @@ def era_statement(
 
 
 def count_hours(instance: Instance) -> None:
-    """Count the attempts of each hour as maintenance does; the latencies are spread over all buckets."""
+    """Count the attempts of each hour as maintenance does, as if the last of them had ended in this one.
+
+    The latencies are spread over all buckets.
+    """
     values = {
         "organization_id": "coalesce(organization_id, 0)",
-        "webhook_id": "coalesce(a.webhook_id, 0)",
-        "hour": "hour",
+        "webhook_id": "coalesce(a.webhook_id, -repository_id, 0)",
+        "hour": "hour + (date_trunc('hour', now()) - max(max(hour)) OVER ())",
         "delivered": "count(*)",
         "latencies": f"array_fill((count(*) / {BUCKETS} + 1)::int, ARRAY[{BUCKETS}])",
     }
@@ -216,7 +219,8 @@ def count_hours(instance: Instance) -> None:
             f" SELECT {', '.join(values.get(name, '0') for name in names)}"
             " FROM (SELECT webhook_id, date_trunc('hour', started_at) AS hour FROM hookhub_attempt) AS a"
             " JOIN hookhub_webhook w ON w.id = a.webhook_id"
-            " GROUP BY GROUPING SETS ((organization_id, a.webhook_id, hour), (organization_id, hour), (hour))".encode()
+            " GROUP BY GROUPING SETS ((organization_id, a.webhook_id, hour), (organization_id, repository_id, hour),"
+            " (organization_id, hour), (hour))".encode()
         )
         connection.execute(
             "INSERT INTO hookhub_stats_progress (id, next_attempt) VALUES (1, hookhub_uuid7(now()))"

@@ -51,6 +51,7 @@ class Group(NamedTuple):
 
     organization_id: int | None
     webhook_id: int
+    repository_id: int | None
     outcome: str
     status: int | None
     cause: str | None
@@ -135,16 +136,16 @@ def count_next(until: datetime) -> int | None:
 
 
 def to_rows(groups: Sequence[Group], *, hour: datetime) -> list[dict[str, object]]:
-    """Return the rows to add to HourlyStats: one per webhook, per organization, and for all."""
+    """Return the rows to add to HourlyStats: one per webhook, per repository, per organization, and for all."""
     counts: defaultdict[tuple[int, int], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTERS, 0))
     latencies: defaultdict[tuple[int, int], list[int]] = defaultdict(lambda: [0] * BUCKETS)
     for group in groups:
         if group.organization_id is None:  # The row of its webhook was deleted by hand.
             continue
+        of_repository = () if group.repository_id is None else (HourlyStats.all_of_repository(group.repository_id),)
         kind = kind_of(group.outcome, status=group.status, cause=group.cause)
         for key in (
-            (group.organization_id, group.webhook_id),
-            (group.organization_id, HourlyStats.ALL_WEBHOOKS),
+            *((group.organization_id, key) for key in (group.webhook_id, *of_repository, HourlyStats.ALL_WEBHOOKS)),
             (HourlyStats.ALL_ORGANIZATIONS, HourlyStats.ALL_WEBHOOKS),
         ):
             counts[key][kind] += group.attempts
@@ -193,12 +194,12 @@ WITH batch AS MATERIALIZED (
     SELECT id, webhook_id, outcome, status, cause, extract(epoch FROM duration)::float8 * 1000 AS milliseconds
     FROM hookhub_attempt WHERE id >= %(first)s AND id < %(end)s ORDER BY id LIMIT %(limit)s
 )
-SELECT w.organization_id, b.webhook_id, b.outcome, b.status, b.cause,
+SELECT w.organization_id, b.webhook_id, w.repository_id, b.outcome, b.status, b.cause,
        CASE WHEN b.status IS NULL THEN NULL WHEN b.milliseconds <= 1 THEN 0
             ELSE least(ceil(%(per_doubling)s * ln(b.milliseconds) / ln(2.0)), %(last_bucket)s)::int END AS bucket,
        count(*), max(b.id::text)::uuid
 FROM batch b LEFT JOIN hookhub_webhook w ON w.id = b.webhook_id
-GROUP BY 1, 2, 3, 4, 5, 6
+GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 
 # Two histograms are added bucket by bucket.

@@ -7,7 +7,7 @@ from django.db import models
 
 
 class HourlyStats(models.Model):
-    """What became of the attempts that ended in one hour, of one webhook or of all of an organization, or of all.
+    """What became of the attempts that ended in an hour: of a webhook, of a repository, of an organization, or of all.
 
     ``latencies`` is the histogram of ``policy.latencies``, of the attempts with a response.
     """
@@ -15,7 +15,7 @@ class HourlyStats(models.Model):
     ALL_WEBHOOKS = ALL_ORGANIZATIONS = 0
 
     pk = models.CompositePrimaryKey("organization_id", "webhook_id", "hour")
-    # 0 is the row of all.
+    # 0 is the row of all. ``webhook_id`` is negative in the row of all webhooks of a repository.
     organization_id = models.BigIntegerField()
     webhook_id = models.BigIntegerField()
     hour = models.DateTimeField()
@@ -38,6 +38,11 @@ class HourlyStats(models.Model):
 
     def __str__(self) -> str:
         return f"{self.webhook_id or 'all webhooks'} at {self.hour:%Y-%m-%dT%H}"
+
+    @staticmethod
+    def all_of_repository(repository_id: int) -> int:
+        """Return the ``webhook_id`` of the rows of all webhooks of a repository."""
+        return -repository_id
 
 
 class StatsProgress(models.Model):

@@ -23,8 +23,8 @@ from hookhub.portal.replay_pages import SINCE
 from hookhub.portal.showing import attempt_shown, consumer_row, delivery_row, webhook_row
 
 WEBHOOKS_SHOWN = 50
-# The chart of a repository, or of a list of webhooks, is about this many of them at most.
-WEBHOOKS_IN_CHART = 200
+# The chart of a list of webhooks is about this many of them at most.
+WEBHOOKS_IN_CHART = 50
 DAY = timedelta(days=1)
 MAX_DIGITS = 6
 ATTEMPTS_SHOWN = 50
@@ -42,6 +42,8 @@ def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
     shown = found[:WEBHOOKS_SHOWN]
     if session.repository_id is None and session.webhooks is None:
         series: charts.Series = partial(timeseries.of_organizations, [session.organization_id])
+    elif session.repository is not None:
+        series = partial(timeseries.of_repository, session.repository)
     else:
         series = partial(timeseries.of_webhooks, list(webhooks.only("organization_id")[:WEBHOOKS_IN_CHART]))
     counts = timeseries.hourly_counts(shown, after=now - DAY, before=now)
