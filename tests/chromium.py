@@ -61,8 +61,8 @@ def look() -> str | None:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Provide a headless Chromium; without one, skip the test, or fail on a build server."""
+def browser(*flags: str) -> Iterator[Browser]:
+    """Provide a headless Chromium with more flags; without one, skip the test, or fail on a build server."""
     path = find()
     if path is None:
         if os.environ.get("CI") == "true":
@@ -71,7 +71,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
         # Playwright keeps an event loop in this thread, so Django would refuse the tests' own queries.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         try:
             yield started
         finally:
