@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from testbed.instance import Instance
@@ -144,7 +144,7 @@ def test_a_member_gets_in_by_its_login(web: Web) -> None:
     user = web.instance.ask(
         "INSERT INTO auth_user (username, password, email, first_name, last_name, is_superuser, is_staff, is_active,"
         " date_joined) VALUES ('olga', %s, '', '', '', false, false, true, now()) RETURNING id",
-        make_password(PASSWORD),
+        PBKDF2PasswordHasher().encode(PASSWORD, "salt"),
     )
     web.instance.ask(
         "INSERT INTO hookhub_membership (user_id, organization_id, role)"
