@@ -100,7 +100,8 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
         """Show one channel, with a button that sends a test."""
         found = self.get_object(request, object_id)
         may_act = found is not None and self.has_act_permission(request, found)
-        context = {"may_test": may_act, "may_rotate": may_act and found.type == AlertChannel.Type.WEBHOOK}
+        is_signed = found is not None and found.type == AlertChannel.Type.WEBHOOK
+        context = {"may_test": may_act, "may_rotate": may_act and is_signed}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @admin.action(description="Send a test alert to selected alert channels", permissions=["act"])

@@ -111,7 +111,6 @@ class RotateChannelSecretView(AlertChannelView):
     Alerts are also signed with the previous secrets for `overlap` seconds, one day by default.
     """
 
-    serializer_class = ChannelRotationSerializer
     http_method_names = ("post", "options")
 
     @extend_schema(request=ChannelRotationSerializer, responses={200: NewlyCreatedAlertChannelSerializer})
