@@ -45,7 +45,10 @@ def members(request: HttpRequest) -> HttpResponse:
                 each for each in memberships.order_by("organization__slug") if portal_sessions.role_of(each)
             ]
             context = {"memberships": open_to_them, "theme": "auto"}
-            return protected(render(request, "hookhub/portal/members.html", context), Brand())
+            answer = protected(render(request, "hookhub/portal/members.html", context), Brand())
+            # Without a referrer, a browser does not name the origin of the form either, by which Django judges it.
+            answer.headers["Referrer-Policy"] = "same-origin"
+            return answer
     member = memberships.filter(organization__slug=request.POST.get("organization", "")).first()
     lasts = timedelta(seconds=settings.SESSION_COOKIE_AGE)
     opened = None if member is None else portal_sessions.open_for(member, now=timezone.now(), lasts=lasts)
