@@ -286,6 +286,7 @@ def test_the_beginning_of_an_id_is_a_span_of_ids(text: str, first: str | None, l
         (LogFilter(text="019cb8b8"), False, {"delivery_log_of_webhook"}),
     ],
 )
+@pytest.mark.parametrize("webhooks", [1, 2])
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_search_reads_an_index(
     forge: Forge,
@@ -295,8 +296,12 @@ def test_a_search_reads_an_index(
     is_whole: bool,
     indexes: set[str],
     is_analyzed: bool,
+    webhooks: int,
 ) -> None:
+    if webhooks == 2 and (is_whole or not is_analyzed):
+        return
     webhook = forge.webhook(now=now)
+    log = whole(forge) if is_whole else Log(forge.organization.pk, [webhook.pk, webhook.pk + 1][:webhooks])
     fill(forge, 1, now=now)
     if is_analyzed:
         # All is of one webhook: with such statistics, any index that has the ids in order seems as good.
@@ -313,8 +318,8 @@ def test_a_search_reads_an_index(
         return run(statement, parameters, commits=commits)
 
     monkeypatch.setattr(sql, "run", noting)
-    search(wanted, whole(forge) if is_whole else log_of(webhook), most=50)
-    search(wanted, whole(forge) if is_whole else log_of(webhook), most=50, to_newer=True)
+    search(wanted, log, most=50)
+    search(wanted, log, most=50, to_newer=True)
     monkeypatch.undo()
 
     plans = ""
