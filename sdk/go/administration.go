@@ -175,6 +175,11 @@ func (r AlertChannels) Delete(ctx context.Context, channel string) error {
 	return remove(ctx, r.c, "alert-channels", channel)
 }
 
+// RotateSecret replaces the secret, which is in this response only; the old one signs as well until the overlap ends.
+func (r AlertChannels) RotateSecret(ctx context.Context, channel string, rotation NewChannelRotation) (*NewlyCreatedAlertChannel, error) {
+	return post[NewlyCreatedAlertChannel](ctx, r.c, rotation, "alert-channels", channel, "rotate-secret")
+}
+
 // Test sends a test alert through the channel.
 func (r AlertChannels) Test(ctx context.Context, channel string) (*Alert, error) {
 	return post[Alert](ctx, r.c, nil, "alert-channels", channel, "test")

@@ -202,6 +202,12 @@ type ChangedWebhook struct {
 	Secret string `json:"secret"`
 }
 
+// NewChannelRotation is an object of the API.
+type NewChannelRotation struct {
+	// Seconds for which the previous secrets keep signing; 0 stops them immediately.
+	Overlap Optional[int] `json:"overlap,omitzero"`
+}
+
 // ChannelType is a string of the API; a newer HookHub may have more of them.
 type ChannelType string
 

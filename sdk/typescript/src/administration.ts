@@ -143,6 +143,11 @@ export class AlertChannels extends Resource {
         await this.transport.call("DELETE", pathOf("alert-channels", channel), { doneStatus: 404 });
     }
 
+    /** Replace the secret, which is in this response only; the old one signs as well until the overlap ends. */
+    rotateSecret(channel: string, rotation: t.ChannelRotation = {}): Promise<t.NewlyCreatedAlertChannel> {
+        return this.transport.json("POST", pathOf("alert-channels", channel, "rotate-secret"), { body: rotation });
+    }
+
     /** Send a test alert through the channel. */
     test(channel: string): Promise<t.Alert> {
         return this.transport.json("POST", pathOf("alert-channels", channel, "test"));

@@ -60,6 +60,28 @@ export interface paths {
         patch: operations["alert_channels_partial_update"];
         trace?: never;
     };
+    "/v1/alert-channels/{uid}/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate an alert channel's secret
+         * @description Rotate the secret of a channel of type `webhook`. The response has the new one, which is shown only once.
+         *
+         *     Alerts are also signed with the previous secrets for `overlap` seconds, one day by default.
+         */
+        post: operations["alert_channels_rotate_secret_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alert-channels/{uid}/test": {
         parameters: {
             query?: never;
@@ -1572,6 +1594,10 @@ export interface components {
             readonly created_at: string;
             /** Format: date-time */
             readonly updated_at: string;
+        };
+        ChannelRotationRequest: {
+            /** @description Seconds for which the previous secrets keep signing; 0 stops them immediately. */
+            overlap?: number | null;
         };
         /**
          * @description * `owners` - e-mail to the owners
@@ -3614,6 +3640,32 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertChannel"];
+                };
+            };
+        };
+    };
+    alert_channels_rotate_secret_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ChannelRotationRequest"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewlyCreatedAlertChannel"];
                 };
             };
         };

@@ -37,6 +37,7 @@ export type Alert = Schemas["Alert"];
 export type AlertChannel = Schemas["AlertChannel"];
 export type NewlyCreatedAlertChannel = Schemas["NewlyCreatedAlertChannel"];
 export type NewAlertChannel = Schemas["NewAlertChannelRequest"];
+export type ChannelRotation = Schemas["ChannelRotationRequest"];
 export type AlertChannelChanges = Schemas["PatchedAlertChannelChangesRequest"];
 export type ApiKey = Schemas["ApiKey"];
 export type ApiKeyWithText = Schemas["ApiKeyWithText"];
