@@ -11,7 +11,7 @@ from datetime import timedelta
 from billiard import pool
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # missing in its stubs
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_before_create_process, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries.db.sql import prefer_indexes
@@ -26,7 +26,8 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
 TRANSPORT_ALIASES["sentinel"] = "deliveries.worker.kombu_transport:SentinelTransport"
 
-# A worker ends sooner if the interpreter does not search all that was loaded for garbage.
+# A worker starts and ends sooner if the interpreter does not search all that was loaded for garbage.
+gc.set_threshold(100_000, 10, 10)
 atexit.register(gc.freeze)
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
@@ -54,6 +55,12 @@ def leave_logging_to_django(**_: object) -> None:
     Without a receiver of this signal, Celery sets the level of the root logger to that of its command line, even if it
     must not hijack that logger, and the attempt log is not written.
     """
+
+
+@worker_before_create_process.connect
+def spare_what_is_loaded(**_: object) -> None:
+    """Let Celery, which collects garbage before it forks each pool child, not search all that was loaded."""
+    gc.freeze()
 
 
 @worker_process_init.connect

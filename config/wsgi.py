@@ -1,6 +1,10 @@
 """The WSGI entry point, for servers other than the Procfile's, such as `gunicorn config.wsgi:application`."""
 
+import gc
 import os
+
+# What is loaded here is needed until the end; the garbage collector would search it again and again meanwhile.
+gc.set_threshold(20_000, 10, 10)
 
 from django.core.wsgi import get_wsgi_application
 
