@@ -29,9 +29,14 @@ MANY = 3000
 MAX_ROWS = 300
 
 
-@pytest.fixture
-def small(receiver: Receiver, now: datetime) -> Forge:
+@pytest.fixture(scope="module")
+def small(rows_of_the_module: None, now: datetime) -> Iterator[Forge]:
     """Create an organization with one webhook and few rows, next to one with thousands of rows."""
+    with Receiver() as receiver:
+        yield fill(receiver, now=now)
+
+
+def fill(receiver: Receiver, *, now: datetime) -> Forge:
     small, huge = Forge.make(receiver, "small"), Forge.make(receiver, "huge")
     for forge, count in ((small, 3), (huge, MANY)):
         forge.webhook(now=now)
@@ -43,14 +48,14 @@ def small(receiver: Receiver, now: datetime) -> Forge:
     for forge in (small, huge):
         deliveries = Delivery.objects.filter(organization=forge.organization)
         ids = list(deliveries.order_by("id").values_list("id", flat=True))
-        third = len(ids) // 3
+        third, [webhook] = len(ids) // 3, deliveries.values_list("webhook", flat=True).distinct()
         deliveries.filter(id__in=ids[:third]).update(
             state="failed", finish_reason="exhausted", finished_at=now, due_at=None, readiness=0
         )
         deliveries.filter(id__in=ids[third : 2 * third]).update(state="held", due_at=None, readiness=0)
         Attempt.objects.bulk_create(
             Attempt(
-                delivery_id=pk, webhook_id=deliveries.values_list("webhook", flat=True)[0], number=1, started_at=now,
+                delivery_id=pk, webhook_id=webhook, number=1, started_at=now,
                 url="", request_headers="", outcome="no_response", response_headers="", response_body=b"", error="",
             )
             for pk in (ids[:1] if forge is small else ids)
