@@ -1,7 +1,6 @@
 """What staff can access in the admin: only rows of their own organizations, and no columns through lookups."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -186,15 +185,19 @@ def test_odd_values_are_never_an_error_of_the_server(model: type[Model], superus
     page = admin.site._registry[model]
     names = [*page.allowed_lookups(None), "q", "o", "p", "all", "older", "newer", "_facets", "nonsense"]
     user = User.objects.get(username="op")
+    # One for all queries, which change nothing; one for each would be most of the statements.
+    before = transaction.savepoint()
 
     for name in names:
         for value in ODDER_VALUES if name in {"q", "p", "older"} else ODD_VALUES:
             request = RequestFactory().get("/", {name: value})
             request.user, request.session = user, SessionStore()
             request._messages = SealedSessionStorage(request)
-            # Django answers these with 400 or with the unfiltered list; any other exception would be a 500.
-            with suppress(SuspiciousOperation, IncorrectLookupParameters), transaction.atomic():
+            try:
                 list(page.get_changelist_instance(request).result_list)
+            except (SuspiciousOperation, IncorrectLookupParameters):
+                # Django answers these with 400 or with the unfiltered list; any other exception would be a 500.
+                transaction.savepoint_rollback(before)
     for value, expected in (("\0", {422}), ("x", {200, 302, 400}), ("9" * 30, {200, 302, 400})):
         answer = superuser.get(path_of(model), {"q": value, "id__exact": value})
         assert answer.status_code in expected, value
