@@ -1,24 +1,13 @@
 """PyPI's mcp 2.3, unmodified, as the client of `/mcp`; and the same calls to a published server of MCP Events."""
 
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import anyio
-import httpx2
 import pytest
-import uvicorn
 from django.utils import timezone
-from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
-from mcp.server import MCPServer
-from mcp_types import Request, RequestParams
-from mcp_webhook_events import EventDefinition, McpEvents, SafeHttp
-from pydantic import ConfigDict
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -40,46 +29,21 @@ PROPERTIES = {"environment": {"type": "string"}, "attempt": {"type": "integer"}}
 Call = tuple[str, dict[str, Any]]
 
 
-class AnyParams(RequestParams):
-    model_config = ConfigDict(extra="allow")
+def package() -> Any:
+    """Import PyPI's mcp, which takes a second, only in the process that runs these tests."""
+    from tests.partners import mcp_package
+
+    return mcp_package
 
 
-async def _talk(url: str, key: str, mode: str, use: Callable[[Client], Any]) -> Any:
-    headers = {"Authorization": f"Bearer {key}"}
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=30) as http,
-        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
-    ):
-        return await use(client)
-
-
-def talk(url: str, key: str, use: Callable[[Client], Any], *, mode: str = "auto") -> Any:
+def talk(url: str, key: str, use: Callable[[Any], Any], *, mode: str = "auto") -> Any:
     """Connect a client, and return what ``use`` returns for it."""
-    return anyio.run(_talk, url, key, mode, use)
-
-
-async def raw(client: Client, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a method that the client does not know, or its error."""
-    # A name of the method for each, because the client's own requests have one.
-    request = Request[AnyParams, str](method=method, params=AnyParams(**params))
-    try:
-        found = await client.session.send_request(request, AnyResult)
-    except MCPError as error:
-        return {"error": {"code": error.error.code, "data": error.error.data}}
-    return found.model_dump(mode="json", by_alias=True)
-
-
-class AnyResult(RequestParams):
-    model_config = ConfigDict(extra="allow")
+    return package().talk(url, key, use, mode=mode)
 
 
 def calls_of(url: str, key: str, *calls: Call, mode: str = "auto") -> list[dict[str, Any]]:
     """Make some calls in one session, and return the result or the error of each."""
-
-    async def use(client: Client) -> list[dict[str, Any]]:
-        return [await raw(client, method, params) for method, params in calls]
-
-    found: list[dict[str, Any]] = talk(url, key, use, mode=mode)
+    found: list[dict[str, Any]] = package().calls_of(url, key, *calls, mode=mode)
     return found
 
 
@@ -122,7 +86,7 @@ def wanted(chatgpt: ChatGPT, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
 def test_the_client_connects_lists_and_calls_tools(live: Live, key: str, mode: str) -> None:
-    async def use(client: Client) -> tuple[Any, ...]:
+    async def use(client: Any) -> tuple[Any, ...]:
         tools = await client.list_tools()
         called = await client.call_tool("list_event_types", {})
         return client.protocol_version, client.server_info, tools, called
@@ -151,7 +115,7 @@ def test_the_client_subscribes_gets_events_and_unsubscribes(live: Live, key: str
     assert chatgpt.headers[-1]["x-mcp-subscription-id"] == made["id"]
     assert chatgpt.unsigned == 0
 
-    async def look(client: Client) -> Any:
+    async def look(client: Any) -> Any:
         return await client.call_tool("get_recent_events", {"limit": 1})
 
     recent = talk(url, key, look, mode=mode).structured_content["events"]
@@ -190,39 +154,11 @@ def test_a_request_without_the_header_of_its_method_is_refused(live: Live, key: 
 # The same calls to a published server --------------------------------------------------------------------------------
 
 
-class Loopback(SafeHttp):
-    """Requires https as in production, and allows this machine."""
-
-    def _public_address(self, host: str, port: int) -> str:
-        return socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)[0][4][0]  # type: ignore[return-value]
-
-
 @pytest.fixture
-def published(chatgpt: ChatGPT, tmp_path: Path) -> Iterator[tuple[str, McpEvents]]:
-    """Run the server of mcp-webhook-events with the same event; yield its address, and what publishes."""
-    server = MCPServer("Published")
-    events = McpEvents(
-        server,
-        store=str(tmp_path / "events.sqlite3"),
-        definitions=[
-            EventDefinition(
-                NAME,
-                "An app was deployed.",
-                {"type": "object", "properties": PROPERTIES, "additionalProperties": False},
-                {"type": "object", "properties": PROPERTIES},
-            )
-        ],
-        http=Loopback(),
-    )
-    events.install()
-    app = server.streamable_http_app(stateless_http=True, json_response=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", events
-        running.should_exit = True
-        thread.join(30)
+def published(chatgpt: ChatGPT, tmp_path: Path) -> Iterator[tuple[str, Any]]:
+    """Run a published server with the same event; yield its address, and what publishes."""
+    with package().published_server(NAME, PROPERTIES, folder=tmp_path) as running:
+        yield running
 
 
 def told(found: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +179,7 @@ def told(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_both_servers_answer_the_same_calls_alike(
-    live: Live, key: str, chatgpt: ChatGPT, published: tuple[str, McpEvents]
+    live: Live, key: str, chatgpt: ChatGPT, published: tuple[str, Any]
 ) -> None:
     bad = "whsec_c2hvcnQ="
     http = {**chatgpt.delivery(), "url": chatgpt.url().replace("https", "http")}
@@ -294,7 +230,7 @@ def test_both_servers_answer_the_same_calls_alike(
 
 
 def test_both_servers_send_the_same_requests(
-    live: Live, key: str, chatgpt: ChatGPT, published: tuple[str, McpEvents]
+    live: Live, key: str, chatgpt: ChatGPT, published: tuple[str, Any]
 ) -> None:
     url, events = published
     data = [{"environment": "staging", "attempt": 1}, {"environment": "production", "attempt": 2}]
