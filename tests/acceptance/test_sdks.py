@@ -7,16 +7,35 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser, Route
 
 from tests.acceptance.instances import running_instance
 from tests.partners import node
-from tests.sdk import stories, tools
+from tests.sdk import stories, tools, vectors
 from tests.sdk.throttling import throttling
 
 pytestmark = pytest.mark.acceptance
 
+# Returns the names of the cases of which something else is said than in the vectors.
+IN_A_BROWSER = """
+async ({ format, cases }) => {
+  const { verify, VerificationFailed } = await import("/verify.js");
+  const wrong = [];
+  for (const { name, body, headers, secrets, now, tolerance = 300, max_event_age: maxEventAge, ...expected } of cases) {
+    const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+    const options = { format, secrets, tolerance, maxEventAge, now: new Date(now * 1000) };
+    const outcome = await verify(bytes, headers, options).then(
+      ({ type, id, timestamp: at, data }) => ({ event: { type, id, timestamp: at && at.toISOString(), data } }),
+      (error) => ({ error: error instanceof VerificationFailed ? error.code : String(error) }),
+    );
+    if (JSON.stringify(outcome) !== JSON.stringify(expected)) wrong.push([name, outcome]);
+  }
+  return wrong;
+}
+"""
 STORIES = Path(stories.__file__).parent
 
 
@@ -49,6 +68,23 @@ def test_the_same_story_in_every_language(tmp_path: Path) -> None:
     assert {name: (len(bodies), len(set(bodies))) for name, bodies in front.bodies.items()} == dict.fromkeys(
         told, (2, 1)
     )
+
+
+@pytest.mark.browser
+def test_the_vectors_pass_in_a_browser(chrome: Browser) -> None:
+    files = {f"/{path.name}": path.read_text() for path in (tools.typescript() / "dist").glob("*.js")}
+    page = chrome.new_page()
+
+    def serve(route: Route) -> None:
+        path = urlsplit(route.request.url).path
+        kind = "text/javascript" if path in files else "text/html"
+        route.fulfill(body=files.get(path, "<!doctype html>"), content_type=kind)
+
+    page.route("**/*", serve)
+    page.goto("https://receiver.example/")
+    for slug in vectors.SIGNATURES:
+        assert page.evaluate(IN_A_BROWSER, {"format": slug, "cases": vectors.load(slug)}) == []
+    page.close()
 
 
 def happened(story: str) -> dict[str, object]:

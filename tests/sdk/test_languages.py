@@ -17,6 +17,13 @@ def test_typescript_compiles_and_passes_its_tests_and_all_vectors() -> None:
     assert re.findall(r"^# (?:skipped|todo) (\d+)", said, re.MULTILINE) == ["0", "0"]
 
 
+def test_the_vectors_pass_where_the_web_crypto_api_is_only_in_a_module_as_in_node_18() -> None:
+    tools.typescript()
+    without = "data:text/javascript,delete globalThis.crypto"
+
+    run(node.node(), "--import", without, "--test", TYPESCRIPT / "test" / "vectors.test.mjs", cwd=TYPESCRIPT)
+
+
 def test_go_is_vetted_and_passes_its_tests_and_all_vectors() -> None:
     run(tools.go(), "vet", "./...", cwd=GO, **GO_ENVIRONMENT)
     said = run(tools.go(), "test", "-count=1", "-v", "./...", cwd=GO, **GO_ENVIRONMENT)

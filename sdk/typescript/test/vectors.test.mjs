@@ -65,3 +65,32 @@ test("a mistake of the caller is a TypeError for every request", async () => {
     for (const options of mistakes) await assert.rejects(verify("{}", {}, options), TypeError);
     await assert.rejects(verify({ type: "push" }, {}, { secrets: "x", format: "github" }), TypeError);
 });
+
+test("whatever a stranger sends, verify rejects with VerificationFailed", async () => {
+    const pieces = [
+        "sha256=",
+        "sha1=",
+        "v1,",
+        "t=1,",
+        "t=9999999999999,sha256=",
+        "payload=",
+        "%7",
+        "&",
+        "{",
+        "\0",
+        "ü",
+        "\ud800",
+    ];
+    const names = ["webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256", "x-pierre-signature"];
+    // A generator of numbers that is the same in every run.
+    let seed = 1;
+    const next = (below) => (seed = (seed * 48271) % 2147483647) % below;
+    const text = () => Array.from({ length: next(4) }, () => pieces[next(pieces.length)]).join("");
+    for (let n = 0; n < 2000; n++) {
+        const format = FORMATS[next(FORMATS.length)];
+        const headers = Array.from({ length: next(6) }, () => [names[next(names.length)], text()]);
+        headers.push([["x-coregit-signature", "x-sigmagit-signature", "x-codmir-signature"][next(3)], text()]);
+        const call = verify(text(), headers, { secrets: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", format });
+        await assert.rejects(call, VerificationFailed);
+    }
+});

@@ -83,9 +83,9 @@ func main() {
 	check(err)
 	told["throttled"] = receipt.Type
 
-	queue, err := client.Webhooks.Create(ctx, hookhub.NewWebhook{Kind: "poll", Events: []string{paid}})
+	queue, err := client.Webhooks.Create(ctx, hookhub.NewWebhook{Kind: "poll", Events: []string{story + ".polled"}})
 	check(err)
-	_, err = client.Publish(ctx, hookhub.NewEvent{Type: paid, Data: map[string]int{"id": 43}})
+	_, err = client.Publish(ctx, hookhub.NewEvent{Type: story + ".polled", Data: map[string]int{"id": 43}})
 	check(err)
 	page, err := client.Webhooks.Poll(ctx, queue.ID, hookhub.WebhooksPollFilter{Consumer: "story", Wait: 20})
 	check(err)

@@ -51,8 +51,8 @@ told.error = [error.status, error.code, error.fields[0].field];
 
 told.throttled = (await hookhub.publish(paid, { throttle: story })).type;
 
-const queue = await hookhub.webhooks.create({ kind: "poll", events: [paid] });
-await hookhub.publish(paid, { id: 43 });
+const queue = await hookhub.webhooks.create({ kind: "poll", events: [`${story}.polled`] });
+await hookhub.publish(`${story}.polled`, { id: 43 });
 const page = await hookhub.webhooks.poll(queue.id, { consumer: "story", wait: 20 });
 const polled = await verify(page.events[0].body, page.events[0].headers, { secrets: queue.secret });
 await hookhub.webhooks.commit(queue.id, "story", page.cursor);

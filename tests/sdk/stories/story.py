@@ -11,7 +11,7 @@ from threading import Thread
 from hookhub_client import Client, Event, HookHubError, verify
 
 STORY = os.environ["STORY"]
-PAID = f"{STORY}.paid"
+PAID, POLLED = f"{STORY}.paid", f"{STORY}.polled"
 got: "Queue[tuple[bytes, object]]" = Queue()
 
 
@@ -54,8 +54,8 @@ with Client(os.environ["HOOKHUB_URL"], os.environ["HOOKHUB_API_KEY"]) as hookhub
 
     told["throttled"] = hookhub.publish(PAID, {"throttle": STORY}).type
 
-    queue = hookhub.webhooks.create(events=[PAID], settings={"kind": "poll"})
-    hookhub.publish(PAID, {"id": 43})
+    queue = hookhub.webhooks.create(events=[POLLED], settings={"kind": "poll"})
+    hookhub.publish(POLLED, {"id": 43})
     page = hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
     polled = page["events"][0]
     event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from hookhub_client import AsyncClient, Event, HookHubError, verify
 
 STORY = os.environ["STORY"]
-PAID = f"{STORY}.paid"
+PAID, POLLED = f"{STORY}.paid", f"{STORY}.polled"
 
 
 async def main() -> None:
@@ -52,8 +52,8 @@ async def main() -> None:
 
         told["throttled"] = (await hookhub.publish(PAID, {"throttle": STORY})).type
 
-        queue = await hookhub.webhooks.create(events=[PAID], settings={"kind": "poll"})
-        await hookhub.publish(PAID, {"id": 43})
+        queue = await hookhub.webhooks.create(events=[POLLED], settings={"kind": "poll"})
+        await hookhub.publish(POLLED, {"id": 43})
         page = await hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
         polled = page["events"][0]
         event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")
