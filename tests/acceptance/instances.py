@@ -3,11 +3,15 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from io import StringIO
 from pathlib import Path
 
 import psutil
 import psycopg
+from django.core.management import CommandError, call_command
+from django.db import DEFAULT_DB_ALIAS, connections
 
+from config.connections import database
 from testbed.instance import Instance
 from testbed.processes import wait_for
 from testbed.servers import Servers
@@ -28,13 +32,44 @@ NOTIFY hookhub_changes, 'everything';
 """
 
 
+class CheckedHere(Instance):
+    """Runs ``check_ledger`` in this process, because to start another one takes longer than the check."""
+
+    def check_ledger(self, *options: str) -> None:
+        """Run it when everything has settled; raise AssertionError with the report when it finds a violation."""
+        out = StringIO()
+        try:
+            with connected_to(self.database_url):
+                call_command("check_ledger", "--settling", "0", *options, stdout=out, no_color=True)
+        except CommandError as error:
+            raise AssertionError(out.getvalue()) from error
+        assert "All invariants hold." in out.getvalue()
+
+
+@contextmanager
+def connected_to(url: str) -> Iterator[None]:
+    """Let Django use another database in this thread."""
+    ordinary = connections[DEFAULT_DB_ALIAS]
+    other = ordinary.copy()
+    other.settings_dict |= database(url, statement_timeout=30_000)
+    # pytest-django forbids connections to tests that do not ask for its database, which this is not.
+    other.ensure_connection = lambda: None
+    other.connect()
+    connections[DEFAULT_DB_ALIAS] = other
+    try:
+        yield
+    finally:
+        connections[DEFAULT_DB_ALIAS] = ordinary
+        other.close()
+
+
 @contextmanager
 def running_instance(*, asgi: str = "config.asgi", **settings: str) -> Iterator[Instance]:
     """Run a HookHub; ``asgi`` is the module of its web server."""
     with (
         prepared_home("hookhub-test-", with_key=True) as home,
         Servers(home) as running,
-        closing(Instance(running, logs=home, WEB_WORKERS="1", **settings)) as instance,
+        closing(CheckedHere(running, logs=home, WEB_WORKERS="1", **settings)) as instance,
     ):
         instance.commands["web"] = instance.commands["web"].replace("config.asgi", asgi)
         instance.start("web")
