@@ -1,7 +1,6 @@
 """Each accepted exception from the OpenAPI document is about an existing operation, and covers nothing more."""
 
 import pytest
-from schemathesis.checks import CHECKS, load_all_checks
 
 from tests.documents import Document
 from tests.fuzzing import meant
@@ -15,6 +14,8 @@ STATE = b'{"field": "state", "message": "must be one or more of: pending"}'
 
 @pytest.mark.django_db
 def test_every_exception_names_operations_and_a_check_that_there_are() -> None:
+    from schemathesis.checks import CHECKS, load_all_checks
+
     operations = {f"{operation.method} {operation.path}" for operation, _ in Document().operations()}
     load_all_checks()
     checks = set(CHECKS.get_all_names())
