@@ -22,7 +22,7 @@ SINGLE_EVENTS = 10
 # Before each event, so that it meets idle workers.
 PAUSE_SECONDS = 0.1
 # Published at once, so that every worker process has done some work and has filled its caches.
-WARM_UP = 1000
+WARM_UP, WARM_UP_IF_SHORT = 1000, 100
 ALL, ONE = "/ok/all", "/ok/one"
 
 
@@ -42,7 +42,7 @@ class Round:
 def run(seconds: float, log: Log) -> dict[str, object]:
     """one event to 1,000 and to 10,000 webhooks, repeatedly."""
     sizes = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
-    least = MIN_REPETITIONS if seconds >= SHORT_SECONDS else 1
+    least, warm_up = (MIN_REPETITIONS, WARM_UP) if seconds >= SHORT_SECONDS else (1, WARM_UP_IF_SHORT)
     found: dict[str, object] = {}
     with fresh_instance() as instance, ReceiverProcess() as receiver, instance.started("web"):
         instance.client.webhooks.create(receiver.url(ONE), events=["single"])
@@ -52,7 +52,8 @@ def run(seconds: float, log: Log) -> dict[str, object]:
             log(f"Creating {webhooks:,} webhooks …")
             copy_webhooks(instance, webhooks - made, first=made)
             made = webhooks
-            rounds, before = repeat(instance, receiver, webhooks, least=least, seconds=seconds / len(sizes), log=log)
+            share = seconds / len(sizes)
+            rounds, before = repeat(instance, receiver, webhooks, warm_up=warm_up, least=least, seconds=share, log=log)
             own = figures(rounds, webhooks=webhooks, before=before)
             found |= {f"{name}{suffix}": value for name, value in own.items()}
         instance.check_ledger()
@@ -60,11 +61,18 @@ def run(seconds: float, log: Log) -> dict[str, object]:
 
 
 def repeat(
-    instance: Instance, receiver: ReceiverProcess, webhooks: int, *, least: int, seconds: float, log: Log
+    instance: Instance,
+    receiver: ReceiverProcess,
+    webhooks: int,
+    *,
+    warm_up: int,
+    least: int,
+    seconds: float,
+    log: Log,
 ) -> tuple[list[Round], Memory]:
     """Run rounds on a new worker for some seconds; return them, and the memory of the worker before."""
     with instance.started("worker"):
-        instance.client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
+        instance.client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(warm_up))
         instance.wait_until_settled()
         before = instance.memory("worker")
         # The first event for all fills the worker's caches.

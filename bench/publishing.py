@@ -27,9 +27,9 @@ def running_instance() -> Iterator[tuple[Instance, ReceiverProcess]]:
         instance.check_ledger()
 
 
-def warm_up(instance: Instance) -> None:
+def warm_up(instance: Instance, *, events: int = WARM_UP_EVENTS) -> None:
     """Publish some events, so that every process has its connections and has prepared its statements."""
-    publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+    publish(api_of(instance), rate=200, seconds=30, most=events, kinds=load.ENDPOINTS)
     instance.wait_until_settled()
 
 
