@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv sdk lock sbom partners partners-generated partners-github demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -75,6 +75,11 @@ partners-github: venv ## test with go-github, hub4j, octocrab and gh, which it b
 	@echo "Building and installing GitHub's clients into .hookhub/github (a few minutes the first time) …"
 	@$(BIN)/python -m tests.partners.github_clients
 	@$(BIN)/python -m pytest -q -m github tests/partners/test_github_clients.py tests/partners/test_gh.py
+
+partners-deployment: venv ## check the Helm chart and the Caddyfile with Helm, Kubernetes' schemas and Caddy, which it builds; needs Go
+	@echo "Building and installing the programs into .hookhub/deployment (some minutes the first time) …"
+	@$(BIN)/python -m tests.partners.deployment_tools
+	@$(BIN)/python -m pytest -q -m deployment tests/partners/test_deployment.py
 
 demo: venv ## push to a real git repository and show its events arrive, signed, retried and recorded; KEEP=1 leaves it up
 	@$(BIN)/python manage.py demo $(if $(KEEP),--keep)

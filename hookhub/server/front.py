@@ -267,7 +267,8 @@ def _make(application: Wsgi, environ: dict[str, Any]) -> Answer:
     if is_whole and close is not None:
         close()
     status = int(started[0][:3])
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in started[1]]
+    # Django's cookies begin with a space, which some servers refuse.
+    headers = [(name.lower().encode("latin-1"), value.strip().encode("latin-1")) for name, value in started[1]]
     return Answer(status, headers, content) if is_whole else Answer(status, headers, content, pieces, close)
 
 
