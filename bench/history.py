@@ -220,7 +220,9 @@ def count_hours(instance: Instance) -> None:
             " FROM (SELECT webhook_id, date_trunc('hour', started_at) AS hour FROM hookhub_attempt) AS a"
             " JOIN hookhub_webhook w ON w.id = a.webhook_id"
             " GROUP BY GROUPING SETS ((organization_id, a.webhook_id, hour), (organization_id, repository_id, hour),"
-            " (organization_id, hour), (hour))".encode()
+            " (organization_id, hour), (hour))"
+            # A webhook may be of no repository.
+            " HAVING grouping(repository_id) = 1 OR repository_id IS NOT NULL".encode()
         )
         connection.execute(
             "INSERT INTO hookhub_stats_progress (id, next_attempt) VALUES (1, hookhub_uuid7(now()))"

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import Sum
 from django.utils import timezone
 from psycopg import conninfo
 
 from bench import history
 from deliveries import pipeline
 from deliveries.maintenance import invariants
-from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.models import Attempt, Delivery, Event, HourlyStats, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from testbed.instance import Instance
@@ -20,7 +21,7 @@ from testbed.servers import ORGANIZATION, Servers
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due
 
-SIX_HOURS = timedelta(hours=6)
+HOUR, SIX_HOURS = timedelta(hours=1), timedelta(hours=6)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -44,6 +45,7 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
         history.add_crowd(bench, 8)
         history.write_era(bench, history.FINISHED, deliveries=80, webhooks=8, log=said.append)
         history.write_era(bench, history.RETRIES, deliveries=40, webhooks=8, log=said.append)
+        history.count_hours(bench)
         history.vacuum(bench)
     finally:
         with connection.cursor() as cursor:
@@ -64,3 +66,6 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     assert later.count() == 41
     assert claiming.promote_due(now=timezone.now()) == 0
     assert pipeline.claim(100, now=timezone.now()) == []
+    # Each is in the rows of its webhook, its repository if it has one, its organization and of all.
+    assert HourlyStats.objects.aggregate(counted=Sum("delivered"))["counted"] == 4 * 120 + 3 * 2
+    assert HourlyStats.objects.latest("hour").hour + HOUR > now
