@@ -14,6 +14,7 @@ from django.utils import timezone
 from deliveries import formats, proofs, vault
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization, Repository
+from deliveries.policy import filters
 
 
 class Host(Func):
@@ -118,7 +119,7 @@ class Webhook(models.Model):
     # a proof of its ``callback`` is remembered, and the address below which ``events`` can be read.
     subscription = models.JSONField(null=True, blank=True, editable=False)
 
-    # What fields at the top level of an event's data must equal for the webhook to get it; null means all events.
+    # What an event's data must have for the webhook to get it, as in ``policy.filters``; null means all events.
     payload_filter = models.JSONField(null=True, blank=True, editable=False)
 
     # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
@@ -303,6 +304,11 @@ class Webhook(models.Model):
     def is_polled(self) -> bool:
         """Return whether its receiver fetches the events, so that it has no URL and no deliveries."""
         return self.kind == self.Kind.POLL
+
+    @property
+    def own_filter(self) -> dict[str, object] | None:
+        """Return the filter that its owner has set; None without one, and for what a subscriber has asked for."""
+        return filters.of_owner(self.payload_filter)
 
     @property
     def active(self) -> bool:

@@ -227,6 +227,8 @@ def _require_allowed(webhook: Webhook, cleaned: Fields, *, wire_format: Format) 
             organization=webhook.organization,
             repository=webhook.repository,
         )
+    if "payload_filter" in cleaned and webhook.subscription is not None:
+        raise InvalidFields({"filter": "cannot be set: its subscriber has said which events it wants"})
     if cleaned.keys() & DEPEND_ON_FORMAT and "format" not in cleaned:
         require_known_format(webhook.format)
     if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in cleaned:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.utils.dateparse import parse_datetime
@@ -10,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
-from deliveries.policy import hops
+from deliveries.policy import filters, hops
 from deliveries.proofs import OWNERS as PROOFS
 from deliveries.proofs.handshake import ORIGIN_HEADER
 from deliveries.sending import url
@@ -53,7 +54,8 @@ def validate(fields: Mapping[str, object], *, current_format: str | None = None)
     """Validate a webhook's fields and return them as they are stored. Raise InvalidFields with every invalid field.
 
     ``current_format`` is the format of the webhook being changed; a ``format`` in ``fields`` takes precedence. The
-    result has the keys of ``fields``. Numbers of seconds are converted to timedeltas, and the URL is normalized.
+    result has the keys of ``fields``, or the columns of those in COLUMNS. Numbers of seconds are converted to
+    timedeltas, and the URL is normalized.
     """
     cleaned: Fields = {}
     errors: dict[str, str] = {}
@@ -64,7 +66,7 @@ def validate(fields: Mapping[str, object], *, current_format: str | None = None)
             errors[name] = f"is not a known field; known fields: {', '.join(VALIDATORS)}"
             continue
         try:
-            cleaned[name] = validator(value, slug if isinstance(slug, str) else "")
+            cleaned[COLUMNS.get(name, name)] = validator(value, slug if isinstance(slug, str) else "")
         except ValueError as error:
             errors[name] = str(error)
     if errors:
@@ -254,6 +256,12 @@ def _expires_at(value: object, _slug: str) -> datetime | None:
     return moment
 
 
+def _filter(value: object, _slug: str) -> dict[str, Any] | None:
+    return None if value is None else filters.stored(filters.check(value))
+
+
+# The columns of fields that are called otherwise.
+COLUMNS = {"filter": "payload_filter"}
 VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "url": _url,
     "events": _events,
@@ -269,4 +277,5 @@ VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "name": _name,
     "verify": _verify,
     "expires_at": _expires_at,
+    "filter": _filter,
 }

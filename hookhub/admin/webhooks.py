@@ -129,10 +129,12 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
         """Return the sections of the form; a user who may not change the webhook gets no URL to edit."""
         if obj is None:
             where: tuple[str, ...] = ("organization", "repository", "name")
-            what: tuple[str, ...] = ("url", "events", "format", "content_type", "headers", "secret")
+            what: tuple[str, ...] = ("url", "events", "filter", "format", "content_type", "headers", "secret")
         elif self.has_change_permission(request, obj):
             where = ("organization", "repository", "name")
-            what = ("url", "events", "format", "content_type", "headers", "drop_headers")
+            # What a subscriber has asked for is not its owner's to change.
+            filters = () if obj.subscription is not None else ("filter",)
+            what = ("url", "events", *filters, "format", "content_type", "headers", "drop_headers")
         else:
             where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         may_edit = obj is None or self.has_change_permission(request, obj)

@@ -1,5 +1,6 @@
 """The form of a webhook, for a new one and for the settings of one; the engine's rules say what is valid."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, cast
@@ -77,6 +78,15 @@ class WebhookForm(forms.Form):
             "One per line. A family such as “issues” stands for “issues.opened”, “issues.closed” and so on."
         ),
     )
+    filter = forms.CharField(
+        required=False,
+        max_length=8000,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
+        label=gettext_lazy("Filter"),
+        help_text=gettext_lazy(
+            'Only events with such data, as JSON: {"data": {"action": "opened"}}. Leave it empty for all.'
+        ),
+    )
     format = forms.ChoiceField(required=False, label=gettext_lazy("Format"))
     content_type = forms.ChoiceField(required=False, choices=CONTENT_TYPES, label=gettext_lazy("Body"))
     retries = forms.ChoiceField(
@@ -135,6 +145,8 @@ class WebhookForm(forms.Form):
             for name in ("repository", "secret", "unsigned"):
                 del self.fields[name]
             self._choose("content_type", list(CONTENT_TYPES[1:]))
+            if webhook.subscription is not None:
+                del self.fields["filter"]
             if webhook.proof not in {None, *proofs.OWNERS}:
                 # Subscribers prove themselves as their protocol says.
                 del self.fields["verify"]
@@ -195,6 +207,8 @@ class WebhookForm(forms.Form):
             fields["expires_at"] = None if moment is None else moment.replace(tzinfo=UTC)
         if "verify" in cleaned:
             fields["verify"] = cleaned["verify"] or None
+        if "filter" in cleaned:
+            fields["filter"] = self._read_filter(cleaned["filter"])
         before = self._stored()
         changed = {name: value for name, value in fields.items() if value != before.get(name)}
         if self.webhook is not None and set(events_in(cleaned)) == set(self.webhook.events):
@@ -212,7 +226,7 @@ class WebhookForm(forms.Form):
     def _stored(self) -> dict[str, object]:
         """Return the values that need not be sent: what is stored, or the defaults of a new webhook."""
         if self.webhook is None:
-            return {"name": "", "verify_ssl": True, "auto_disable": True, "verify": None}
+            return {"name": "", "verify_ssl": True, "auto_disable": True, "verify": None, "filter": None}
         webhook = self.webhook
         schedule = webhook.retry_schedule
         ends = webhook.expires_at
@@ -225,7 +239,17 @@ class WebhookForm(forms.Form):
             # To the minute, as the form shows it.
             "expires_at": None if ends is None else ends.replace(second=0, microsecond=0),
             "verify": webhook.proof,
+            "filter": webhook.own_filter,
         }
+
+    def _read_filter(self, text: str) -> object:
+        if not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            self.add_error("filter", gettext("This is not JSON: %(error)s") % {"error": error})
+            return None
 
     def _read_waits(self, cleaned: Mapping[str, Any]) -> list[float] | None:
         if cleaned.get("retries") == NONE:

@@ -1,5 +1,6 @@
 """A webhook's values as its form begins with them, and the version that a form carries."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +49,7 @@ def initial_of(webhook: Webhook) -> dict[str, object]:
         "auto_disable": webhook.auto_disable,
         "verify_ssl": webhook.verify_ssl,
         "verify": webhook.proof or "",
+        "filter": "" if webhook.own_filter is None else json.dumps(webhook.own_filter, ensure_ascii=False, indent=2),
         # Without a time zone, so that it is shown as it is: in UTC, as the label says.
         "expires_at": None if webhook.expires_at is None else webhook.expires_at.replace(tzinfo=None),
     }

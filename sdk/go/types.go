@@ -670,6 +670,8 @@ type WebhookChanges struct {
 	URL Optional[string] `json:"url,omitzero"`
 	// Event types or families to subscribe to, or ["*"] for all.
 	Events Optional[[]string] `json:"events,omitzero"`
+	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
+	Filter Optional[map[string]any] `json:"filter,omitzero"`
 	// Wire format; the organization's default if absent.
 	Format Optional[Format] `json:"format,omitzero"`
 	// Encoding of the body: JSON, or a form with the JSON in one field.
@@ -1082,6 +1084,8 @@ type Webhook struct {
 	URL *string `json:"url"`
 	// Event types or families to subscribe to, or ["*"] for all.
 	Events []string `json:"events"`
+	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
+	Filter map[string]any `json:"filter"`
 	// Wire format; the organization's default if absent.
 	Format Format `json:"format"`
 	// Encoding of the body: JSON, or a form with the JSON in one field.
@@ -1153,6 +1157,8 @@ type NewWebhook struct {
 	URL string `json:"url,omitzero"`
 	// Event types or families to subscribe to, or ["*"] for all.
 	Events []string `json:"events"`
+	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
+	Filter map[string]any `json:"filter,omitzero"`
 	// Wire format; the organization's default if absent.
 	Format Format `json:"format,omitzero"`
 	// Encoding of the body: JSON, or a form with the JSON in one field.

@@ -1,5 +1,6 @@
 """The form of a webhook, which validates with the same rules as the API."""
 
+import json
 from typing import Any, ClassVar
 
 from django import forms
@@ -25,6 +26,11 @@ class WebhookForm(ModelForm):
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 3}), help_text="Event types, one per line, or * for all."
+    )
+    filter = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text='Only events with such data, as JSON: {"data": {"action": "opened"}}. Leave blank for all.',
     )
     format = forms.ChoiceField(required=False, help_text="The default is the organization's format.")
     content_type = forms.ChoiceField(required=False, help_text="The default is the format's content type.")
@@ -140,19 +146,26 @@ class WebhookForm(ModelForm):
                 fields[name] = value
         if "events" in fields:
             fields["events"] = str(fields["events"]).replace(",", " ").split()
-        if "timeout" in changed:
-            fields["timeout"] = cleaned["timeout"]
+        fields |= {name: cleaned[name] for name in ("timeout", "expires_at") if name in changed}
         if "verify" in changed:
             fields["verify"] = cleaned["verify"] or None
-        if "expires_at" in changed:
-            fields["expires_at"] = cleaned["expires_at"]
-        if "retry_schedule" in changed:
-            fields["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
+        for name, read in (("filter", self._read_filter), ("retry_schedule", self._read_schedule)):
+            if name in changed:
+                fields[name] = read(cleaned[name])
         if cleaned.get("headers") and (self.is_new or "headers" in changed):
             fields["headers"] = self._read_headers(cleaned["headers"])
         elif cleaned.get("drop_headers"):
             fields["headers"] = {}
         return fields
+
+    def _read_filter(self, text: str) -> object:
+        if not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            self.add_error("filter", f"Enter valid JSON: {error}")
+            return None
 
     def _read_schedule(self, text: str) -> list[float] | None:
         if not text.strip():
@@ -198,6 +211,7 @@ def initial_values(webhook: Webhook) -> dict[str, object]:
         "content_type": webhook.content_type,
         "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
         "max_in_flight": webhook.max_in_flight,
+        "filter": "" if webhook.own_filter is None else json.dumps(webhook.own_filter, ensure_ascii=False, indent=2),
         "verify": webhook.proof or "",
         "expires_at": webhook.expires_at,
         "retry_schedule": ""

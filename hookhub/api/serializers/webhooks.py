@@ -51,6 +51,11 @@ class Timeout(Seconds):
     """Seconds that an attempt may take."""
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True, "nullable": True})
+class Filter(serializers.JSONField):
+    """The filter of a webhook; the engine validates it."""
+
+
 class WebhookHeaders(serializers.DictField):
     """A webhook's custom headers by name, with each value masked."""
 
@@ -151,6 +156,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         child=serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH),
         min_length=1, max_length=MAX_EVENTS,
         help_text='Event types or families to subscribe to, or ["*"] for all.',
+    )  # fmt: skip
+    filter = Filter(
+        source="own_filter", required=False, allow_null=True,
+        help_text="Conditions on an event's data, such as `{\"data\": {\"action\": \"opened\"}}`; null for all events.",
     )  # fmt: skip
     format = serializers.ChoiceField(
         formats.choices(), required=False, help_text="Wire format; the organization's default if absent."

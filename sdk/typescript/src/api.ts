@@ -1455,6 +1455,10 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -1741,6 +1745,10 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -1909,6 +1917,10 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -2652,6 +2664,10 @@ export interface components {
             url?: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events?: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -3132,6 +3148,10 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -3297,6 +3317,10 @@ export interface components {
             url?: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
@@ -3377,6 +3401,10 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * @description Wire format; the organization's default if absent.
              *
