@@ -130,7 +130,7 @@ func (r APIKeys) Update(ctx context.Context, id string, changes APIKeyChanges) (
 }
 
 // Roll replaces a key's text; the old one works until the overlap ends. Not repeated after a timeout.
-func (r APIKeys) Roll(ctx context.Context, id string, how Roll) (*APIKeyWithText, error) {
+func (r APIKeys) Roll(ctx context.Context, id string, how APIKeyRoll) (*APIKeyWithText, error) {
 	return post[APIKeyWithText](ctx, r.c, how, "api-keys", id, "roll")
 }
 
@@ -151,8 +151,8 @@ func (r AuditLog) List(ctx context.Context, filter AuditFilter) iter.Seq2[*Audit
 type AlertChannels struct{ c *Client }
 
 // Create creates a channel.
-func (r AlertChannels) Create(ctx context.Context, channel NewAlertChannel) (*NewlyCreatedAlertChannel, error) {
-	return post[NewlyCreatedAlertChannel](ctx, r.c, channel, "alert-channels")
+func (r AlertChannels) Create(ctx context.Context, channel NewAlertChannel) (*AlertChannelWithSecret, error) {
+	return post[AlertChannelWithSecret](ctx, r.c, channel, "alert-channels")
 }
 
 // List yields the channels.
@@ -176,8 +176,8 @@ func (r AlertChannels) Delete(ctx context.Context, channel string) error {
 }
 
 // RotateSecret replaces the secret, which is in this response only; the old one signs as well until the overlap ends.
-func (r AlertChannels) RotateSecret(ctx context.Context, channel string, rotation NewChannelRotation) (*NewlyCreatedAlertChannel, error) {
-	return post[NewlyCreatedAlertChannel](ctx, r.c, rotation, "alert-channels", channel, "rotate-secret")
+func (r AlertChannels) RotateSecret(ctx context.Context, channel string, rotation AlertChannelRotation) (*AlertChannelWithSecret, error) {
+	return post[AlertChannelWithSecret](ctx, r.c, rotation, "alert-channels", channel, "rotate-secret")
 }
 
 // Test sends a test alert through the channel.

@@ -39,13 +39,14 @@ type Client struct {
 	Repositories   Repositories
 	Webhooks       Webhooks
 
-	base     string
-	apiKey   string
-	timeout  time.Duration
-	retries  int
-	deadline time.Duration
-	http     *http.Client
-	sleep    func(context.Context, time.Duration) error
+	base         string
+	apiKey       string
+	timeout      time.Duration
+	retries      int
+	deadline     time.Duration
+	organization string
+	http         *http.Client
+	sleep        func(context.Context, time.Duration) error
 }
 
 // Option changes a default of a Client.
@@ -59,6 +60,11 @@ func WithRetries(retries int) Option { return func(c *Client) { c.retries = retr
 
 // WithDeadline sets the time after which no further attempt begins. The default is 2 minutes.
 func WithDeadline(deadline time.Duration) Option { return func(c *Client) { c.deadline = deadline } }
+
+// WithOrganization sets the organization (a slug) that all requests are about. Only operators' keys need it.
+func WithOrganization(organization string) Option {
+	return func(c *Client) { c.organization = organization }
+}
 
 // WithTransport sets what sends the requests, in place of http.DefaultTransport.
 func WithTransport(transport http.RoundTripper) Option {

@@ -245,6 +245,31 @@ func TestPagesAreFetchedAsTheyAreNeeded(t *testing.T) {
 	}
 }
 
+func TestTheOrganizationOfAnOperatorsKeyIsNamedOnce(t *testing.T) {
+	hub, client := start(t, WithOrganization("acme"))
+	hub.replies = []reply{
+		{200, `{"results":[],"next":"http://a/v1/webhooks?cursor=a&organization=acme"}`, nil},
+		{200, `{"results":[]}`, nil},
+		{200, `{"slug":"acme"}`, nil},
+	}
+	for _, err := range client.Webhooks.List(t.Context(), WebhooksFilter{Status: "active"}) {
+		t.Fatal(err)
+	}
+	if _, err := client.Organizations.Get(t.Context(), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	var uris []string
+	for _, each := range hub.asked {
+		uris = append(uris, each.uri)
+	}
+	want := []string{
+		"/v1/webhooks?organization=acme&status=active", "/v1/webhooks?cursor=a&organization=acme", "/v1/organizations/acme",
+	}
+	if !slices.Equal(uris, want) {
+		t.Fatal(uris)
+	}
+}
+
 func TestAListThatLeadsToItselfEnds(t *testing.T) {
 	hub, client := start(t)
 	hub.replies = slices.Repeat([]reply{{200, `{"results":[],"next":"http://a/v1/webhooks?cursor=a"}`, nil}}, 3)

@@ -98,8 +98,8 @@ func (c *Client) send(
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	address := c.base + "/" + asked.path
-	if len(asked.query) > 0 {
-		address += "?" + asked.query.Encode()
+	if query := c.query(asked); len(query) > 0 {
+		address += "?" + query.Encode()
 	}
 	request, err := http.NewRequestWithContext(ctx, asked.method, address, bytes.NewReader(content))
 	if err != nil {
@@ -123,6 +123,19 @@ func (c *Client) send(
 		return nil, err
 	}
 	return &answer{response, body}, nil
+}
+
+// query returns the query of a request, which names the client's organization unless the path does.
+func (c *Client) query(asked call) url.Values {
+	isNamed := strings.HasPrefix(asked.path, "organizations") || asked.path == "meta"
+	if c.organization == "" || isNamed {
+		return asked.query
+	}
+	query := url.Values{"organization": {c.organization}}
+	for name, values := range asked.query {
+		query[name] = values
+	}
+	return query
 }
 
 func (asked call) content() (content []byte, contentType string, err error) {

@@ -202,8 +202,8 @@ type ChangedWebhook struct {
 	Secret string `json:"secret"`
 }
 
-// NewChannelRotation is an object of the API.
-type NewChannelRotation struct {
+// AlertChannelRotation is an object of the API.
+type AlertChannelRotation struct {
 	// Seconds for which the previous secrets keep signing; 0 stops them immediately.
 	Overlap Optional[int] `json:"overlap,omitzero"`
 }
@@ -294,8 +294,8 @@ type DisabledWebhook struct {
 	Held int `json:"held"`
 }
 
-// Enabling is an object of the API.
-type Enabling struct {
+// WebhookEnabling is an object of the API.
+type WebhookEnabling struct {
 	// Also send the deliveries held while the webhook was disabled.
 	ReleaseHeld Optional[bool] `json:"release_held,omitzero"`
 }
@@ -459,8 +459,8 @@ type NewAlertChannel struct {
 	Enabled Optional[bool] `json:"enabled,omitzero"`
 }
 
-// MissingReplay is an object of the API.
-type MissingReplay struct {
+// NewMissingReplay is an object of the API.
+type NewMissingReplay struct {
 	// Only events accepted at or after this time.
 	After time.Time `json:"after"`
 	// Only events accepted before this time; now if absent or null.
@@ -504,9 +504,9 @@ type NewReplay struct {
 	Before time.Time `json:"before,omitzero"`
 }
 
-// NewlyCreatedAlertChannel: A new channel; one of type “webhook“ with the secret that signs, which is shown
-// only once.
-type NewlyCreatedAlertChannel struct {
+// AlertChannelWithSecret: A new channel; one of type “webhook“ with the secret that signs, which is shown only
+// once.
+type AlertChannelWithSecret struct {
 	AlertChannel
 	Secret *string `json:"secret"`
 }
@@ -736,8 +736,8 @@ type PollConsumer struct {
 	CreatedAt   time.Time `json:"created_at"`
 }
 
-// NewPollConsumer: A program that reads a polling webhook, and how far it has come.
-type NewPollConsumer struct {
+// PollConsumerChanges: A program that reads a polling webhook, and how far it has come.
+type PollConsumerChanges struct {
 	// The position up to which it has processed the events.
 	Cursor string `json:"cursor"`
 }
@@ -876,16 +876,16 @@ const (
 	RoleManage Role = "manage"
 )
 
-// Roll: The options of rolling an API key.
-type Roll struct {
+// APIKeyRoll: The options of rolling an API key.
+type APIKeyRoll struct {
 	// Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.
 	OverlapSeconds Optional[int] `json:"overlap_seconds,omitzero"`
 	// New expiry; unchanged by default.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Rotation is an object of the API.
-type Rotation struct {
+// SecretRotation is an object of the API.
+type SecretRotation struct {
 	// New secret; generated if absent.
 	Secret Optional[string] `json:"secret,omitzero"`
 	// Seconds for which the previous secrets keep signing; 0 stops them immediately.
@@ -899,8 +899,8 @@ type Sent struct {
 	Headers string `json:"headers"`
 }
 
-// Stats is an object of the API.
-type Stats struct {
+// WebhookStats is an object of the API.
+type WebhookStats struct {
 	Since time.Time `json:"since"`
 	// Number of deliveries by state.
 	Deliveries map[string]int `json:"deliveries"`
@@ -997,16 +997,16 @@ const (
 	VerificationOutcomeUnknown    VerificationOutcome = "unknown"
 )
 
-// VerificationRequest: One request of a verification.
-type VerificationRequest struct {
+// VerificationAttempt: One request of a verification.
+type VerificationAttempt struct {
 	Number    int       `json:"number"`
 	StartedAt time.Time `json:"started_at"`
 	// In seconds; null if unknown.
-	Duration float64 `json:"duration"`
+	Duration *float64 `json:"duration"`
 	// `unknown` if the worker ended before it was recorded.
 	Outcome VerificationOutcome `json:"outcome"`
 	// HTTP status of the response, if any.
-	Status int `json:"status"`
+	Status *int `json:"status"`
 	// The beginning of its body.
 	Excerpt string `json:"excerpt"`
 	// Why it was no proof.
@@ -1044,7 +1044,7 @@ type WebhookVerification struct {
 	// Why it was no proof.
 	Error string `json:"error"`
 	// The latest requests, oldest first; at most 10.
-	Requests   []VerificationRequest `json:"requests"`
+	Requests   []VerificationAttempt `json:"requests"`
 	CreatedAt  time.Time             `json:"created_at"`
 	FinishedAt *time.Time            `json:"finished_at"`
 }
@@ -1258,8 +1258,6 @@ type AuditFilter struct {
 	Actor string
 	// Number of results to return per page.
 	Limit int
-	// For operators: only entries of this organization.
-	Organization string
 	// Recorded at or after this time.
 	Since time.Time
 	// Only changes of the object with this id.
@@ -1273,7 +1271,6 @@ func (f AuditFilter) values() url.Values {
 	addTo(values, "action", f.Action)
 	addTo(values, "actor", f.Actor)
 	addTo(values, "limit", f.Limit)
-	addTo(values, "organization", f.Organization)
 	addTo(values, "since", f.Since)
 	addTo(values, "target", f.Target)
 	addTo(values, "until", f.Until)

@@ -41,7 +41,7 @@ func (r Webhooks) Delete(ctx context.Context, webhook string) error {
 }
 
 // Enable enables a disabled webhook, and sends the deliveries held meanwhile if asked to.
-func (r Webhooks) Enable(ctx context.Context, webhook string, how Enabling) (*EnabledWebhook, error) {
+func (r Webhooks) Enable(ctx context.Context, webhook string, how WebhookEnabling) (*EnabledWebhook, error) {
 	return postAgain[EnabledWebhook](ctx, r.c, how, "webhooks", webhook, "enable")
 }
 
@@ -51,7 +51,7 @@ func (r Webhooks) Disable(ctx context.Context, webhook string) (*DisabledWebhook
 }
 
 // RotateSecret replaces the secret, which is in this response only; the old one signs as well until the overlap ends.
-func (r Webhooks) RotateSecret(ctx context.Context, webhook string, rotation Rotation) (*WebhookWithSecret, error) {
+func (r Webhooks) RotateSecret(ctx context.Context, webhook string, rotation SecretRotation) (*WebhookWithSecret, error) {
 	return post[WebhookWithSecret](ctx, r.c, rotation, "webhooks", webhook, "rotate-secret")
 }
 
@@ -71,8 +71,8 @@ func (r Webhooks) Test(ctx context.Context, webhook string, event TestEvent) (*D
 }
 
 // Stats returns deliveries by state, success rate and latencies, of the last day by default.
-func (r Webhooks) Stats(ctx context.Context, webhook string, query WebhooksStatsFilter) (*Stats, error) {
-	return get[Stats](ctx, r.c, query.values(), "webhooks", webhook, "stats")
+func (r Webhooks) Stats(ctx context.Context, webhook string, query WebhooksStatsFilter) (*WebhookStats, error) {
+	return get[WebhookStats](ctx, r.c, query.values(), "webhooks", webhook, "stats")
 }
 
 // Timeseries returns the statistics by hour or day.
@@ -86,7 +86,7 @@ func (r Webhooks) CountMissing(ctx context.Context, webhook string, query Webhoo
 }
 
 // ReplayMissing delivers the events of a period that the webhook matches and never got.
-func (r Webhooks) ReplayMissing(ctx context.Context, webhook string, period MissingReplay) (*Replay, error) {
+func (r Webhooks) ReplayMissing(ctx context.Context, webhook string, period NewMissingReplay) (*Replay, error) {
 	return post[Replay](ctx, r.c, period, "webhooks", webhook, "replay-missing")
 }
 
@@ -102,7 +102,7 @@ func (r Webhooks) Poll(ctx context.Context, webhook string, query WebhooksPollFi
 
 // Commit records that a consumer has processed the events of a polling webhook up to a cursor.
 func (r Webhooks) Commit(ctx context.Context, webhook, consumer, cursor string) (*PollConsumer, error) {
-	position := NewPollConsumer{Cursor: cursor}
+	position := PollConsumerChanges{Cursor: cursor}
 	asked := call{method: http.MethodPut, path: path("webhooks", webhook, "consumers", consumer), body: position}
 	return one[PollConsumer](ctx, r.c, asked)
 }

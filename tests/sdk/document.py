@@ -8,6 +8,8 @@ from hookhub.procfile import ROOT
 
 PATH = ROOT / "sdk" / "openapi.json"
 PREFIX = "/v1/"
+# Documents for tools, which need no method.
+NOT_IN_SDKS = {"/v1/asyncapi.json", "/v1/schemas.json", "/v1/event-types/{name}/schema"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -41,16 +43,10 @@ def native(document: Any) -> Any:
     paths = {
         path: {name: _successful(said) for name, said in methods.items()}
         for path, methods in document["paths"].items()
-        if path.startswith(PREFIX)
+        if path.startswith(PREFIX) and path not in NOT_IN_SDKS
     }
     schemas = document["components"]["schemas"]
-    needed: set[str] = set()
-    waiting = list(_references(paths))
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting += _references(schemas[name])
+    needed = needed_by(paths, schemas)
     return {
         "openapi": document["openapi"],
         "info": {"title": document["info"]["title"], "version": document["info"]["version"]},
@@ -59,13 +55,30 @@ def native(document: Any) -> Any:
     }
 
 
+def needed_by(node: Any, schemas: Any) -> set[str]:
+    """Return the names of the schemas that a part of a document refers to, directly or through others."""
+    needed: set[str] = set()
+    waiting = list(_references(node))
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += _references(schemas[name])
+    return needed
+
+
 def _successful(said: Any) -> Any:
-    """Return an operation without its errors, which every SDK knows, and without the headers that every SDK sets."""
+    """Return an operation without its errors, which every SDK knows, and without the parameters that every SDK sets."""
     if not isinstance(said, dict):
         return said
     kept = {name: value for name, value in said.items() if name not in {"responses", "parameters", "security"}}
     kept["responses"] = {status: what for status, what in said["responses"].items() if status.startswith("2")}
-    kept["parameters"] = [one for one in said.get("parameters", []) if one.get("in") != "header"]
+    set_by_itself = {("query", "organization")}
+    kept["parameters"] = [
+        one
+        for one in said.get("parameters", [])
+        if one["in"] != "header" and (one["in"], one["name"]) not in set_by_itself
+    ]
     return kept
 
 

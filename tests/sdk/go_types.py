@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from hookhub.procfile import ROOT
 from tests.sdk import document
+from tests.sdk.names import BY_HAND, camel, go_name
 
 PATH = ROOT / "sdk" / "go" / "types.go"
 OPENING = """// Code generated from ../openapi.json by `make sdk`; DO NOT EDIT.
@@ -23,23 +24,6 @@ import (
 \t"time"
 )
 """
-# The SDK has its own for these: events.go, errors.go, and the lists.
-BY_HAND = re.compile(
-    r"(NewEventRequest|PublishedRequest|Receipts?|ReceiptBatch|Error.*|Paginated.*List|EventTypeList)$"
-)
-INITIALISMS = {"id": "ID", "ids": "IDs", "url": "URL", "api": "API", "ssl": "SSL", "ip": "IP", "http": "HTTP"}
-RENAMED = {
-    "ApiKey": "APIKey",
-    "ApiKeyWithText": "APIKeyWithText",
-    "EnableRequest": "Enabling",
-    "RollRequest": "Roll",
-    "RotationRequest": "Rotation",
-    "TestRequest": "TestEvent",
-    "NewMissingReplayRequest": "MissingReplay",
-    "ApiKeyRequest": "NewAPIKey",
-    "PatchedApiKeyChangesRequest": "APIKeyChanges",
-    "PatchedHeaderChangesRequest": "HeaderChanges",
-}
 SCALARS = {"string": "string", "integer": "int", "number": "float64", "boolean": "bool"}
 
 
@@ -56,6 +40,8 @@ class Writer:
     def __init__(self, described: Any) -> None:
         self.schemas: Mapping[str, Any] = described["components"]["schemas"]
         self.operations = list(document.operations(described))
+        bodies = [operation.get("requestBody") for _, _, operation in self.operations]
+        self.requests = document.needed_by(bodies, self.schemas)
         self.parts: list[str] = [OPENING]
 
     def write(self) -> str:
@@ -66,7 +52,7 @@ class Writer:
             if "enum" in schema:
                 self._enum(name, schema)
             else:
-                self._struct(go_name(name), schema, is_request=name.endswith("Request"), source=name)
+                self._struct(go_name(name), schema, is_request=name in self.requests, source=name)
         # Reading one event type takes what listing them takes.
         filters = {
             filter_name(operation["operationId"]): parameters
@@ -125,7 +111,7 @@ class Writer:
             other
             for other, schema in self.schemas.items()
             if other != name
-            and not other.endswith("Request")
+            and other not in self.requests
             and len(schema.get("properties", {})) >= 5
             and schema["properties"].items() <= properties.items()
         ]
@@ -194,28 +180,9 @@ def text() -> str:
     return Writer(document.load()).write()
 
 
-def go_name(schema: str) -> str:
-    """Return the Go name of a schema."""
-    if schema in RENAMED:
-        return RENAMED[schema]
-    name = schema.removesuffix("Request") if schema != "VerificationRequest" else schema
-    if name.startswith("Patched"):
-        name = name.removeprefix("Patched").removesuffix("Changes") + "Changes"
-    elif schema.endswith("Request") and schema != "VerificationRequest" and not name.startswith("New"):
-        name = f"New{name}"
-    return name.removesuffix("Enum") if name.endswith("Enum") else name
-
-
 def filter_name(operation: str) -> str:
     """Return the name of an operation's filter: ``DeliveriesFilter`` of ``deliveries_list``."""
     return camel(re.sub(r"_(list|retrieve|create)$", "", operation)) + "Filter"
-
-
-def camel(name: str) -> str:
-    """Return a name in Go's spelling."""
-    return "".join(
-        INITIALISMS.get(word.lower(), word[:1].upper() + word[1:]) for word in re.split(r"[^A-Za-z0-9]+", name)
-    )
 
 
 def comment(description: str, *, indent: str, name: str = "") -> list[str]:

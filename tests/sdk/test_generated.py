@@ -39,6 +39,7 @@ def test_the_document_is_that_of_todays_api() -> None:
 
 def test_the_types_of_typescript_are_those_of_the_document(tmp_path: Path) -> None:
     assert types.typescript(tmp_path / "api.ts") == (tools.TYPESCRIPT / "src" / "api.ts").read_text(), STALE
+    assert types.schemas() == (tools.TYPESCRIPT / "src" / "schemas.ts").read_text(), STALE
 
 
 def test_the_types_of_go_are_those_of_the_document() -> None:

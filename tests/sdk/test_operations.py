@@ -9,7 +9,7 @@ from hookhub_client import Client
 
 from tests.partners import node
 from tests.sdk import document, tools
-from tests.sdk.go_types import camel
+from tests.sdk.names import camel
 from tests.sdk.operations import OPERATIONS
 
 # The synchronous client has a method of its own for this.

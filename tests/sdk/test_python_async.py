@@ -119,6 +119,33 @@ def test_pages_are_fetched_as_they_are_needed_and_a_webhook_is_managed(fake: Fak
     assert json.loads(fake.asked[2].body) == {"url": "https://a.example/", "events": ["push"]}
 
 
+def test_the_organization_of_an_operators_key_is_named_once(fake: FakeHookHub) -> None:
+    pages = [
+        Answer(200, {"results": [], "next": "http://a/v1/webhooks?cursor=a&organization=acme"}),
+        Answer(200, {"results": []}),
+        Answer(200, {"slug": "acme"}),
+    ]
+
+    async def story() -> None:
+        async with AsyncClient(fake.url, "hh_1", organization="acme") as hookhub:
+            assert [row async for row in hookhub.webhooks.list(status="active")] == []
+            await hookhub.organizations.get("acme")
+
+    fake.answers = list(pages)
+    asyncio.run(story())
+    fake.answers = list(pages)
+    with Client(fake.url, "hh_1", organization="acme") as hookhub:
+        assert list(hookhub.webhooks.list(status="active")) == []
+        hookhub.organizations.get("acme")
+
+    paths = [
+        "/v1/webhooks?status=active&organization=acme",
+        "/v1/webhooks?cursor=a&organization=acme",
+        "/v1/organizations/acme",
+    ]
+    assert [asked.path for asked in fake.asked] == paths * 2
+
+
 def test_what_may_have_had_an_effect_is_not_repeated(fake: FakeHookHub, pauses: list[float]) -> None:
     fake.answers = [Answer(hang_up=True)]
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from tests.partners import node
 from tests.sdk import document, go_types, tools
+from tests.sdk.names import BY_HAND, type_name
 
 
 def write() -> None:
     """Write both."""
     path = tools.TYPESCRIPT / "src" / "api.ts"
     path.write_text(typescript(path))
+    (path.parent / "schemas.ts").write_text(schemas())
     go_types.PATH.write_text(go())
 
 
@@ -20,6 +22,15 @@ def typescript(path: Path) -> str:
     # A field with a default may be left out of a request.
     tools.run(node.node(), program, document.PATH, "--default-non-nullable", "false", "-o", path, cwd=path.parent)
     return path.read_text()
+
+
+def schemas() -> str:
+    """Return the names under which TypeScript's types are exported."""
+    lines = ['import type { components } from "./api.js";', "", 'type Schemas = components["schemas"];', ""]
+    named = sorted(
+        (type_name(name), name) for name in document.load()["components"]["schemas"] if not BY_HAND.match(name)
+    )
+    return "\n".join([*lines, *(f'export type {name} = Schemas["{schema}"];' for name, schema in named), ""])
 
 
 def go() -> str:

@@ -104,7 +104,7 @@ export class ApiKeys extends Resource {
     }
 
     /** Replace a key's text; the old one works until the overlap ends. Not repeated after a timeout. */
-    roll(apiKey: string, roll: t.Roll = {}): Promise<t.ApiKeyWithText> {
+    roll(apiKey: string, roll: t.ApiKeyRoll = {}): Promise<t.ApiKeyWithText> {
         return this.transport.json("POST", pathOf("api-keys", apiKey, "roll"), { body: roll });
     }
 
@@ -123,7 +123,7 @@ export class AuditLog extends Resource {
 
 /** `hookhub.alertChannels`: where alerts are sent. */
 export class AlertChannels extends Resource {
-    create(channel: t.NewAlertChannel): Promise<t.NewlyCreatedAlertChannel> {
+    create(channel: t.NewAlertChannel): Promise<t.AlertChannelWithSecret> {
         return this.transport.json("POST", "alert-channels", { body: channel });
     }
 
@@ -144,7 +144,7 @@ export class AlertChannels extends Resource {
     }
 
     /** Replace the secret, which is in this response only; the old one signs as well until the overlap ends. */
-    rotateSecret(channel: string, rotation: t.ChannelRotation = {}): Promise<t.NewlyCreatedAlertChannel> {
+    rotateSecret(channel: string, rotation: t.AlertChannelRotation = {}): Promise<t.AlertChannelWithSecret> {
         return this.transport.json("POST", pathOf("alert-channels", channel, "rotate-secret"), { body: rotation });
     }
 

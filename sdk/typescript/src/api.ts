@@ -3927,8 +3927,6 @@ export interface operations {
                 cursor?: string;
                 /** @description Number of results to return per page. */
                 limit?: number;
-                /** @description For operators: only entries of this organization. */
-                organization?: string;
                 /** @description Recorded at or after this time. */
                 since?: string;
                 /** @description Only changes of the object with this id. */

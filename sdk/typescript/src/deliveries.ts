@@ -46,7 +46,7 @@ export class Webhooks extends Resource {
     }
 
     /** Replace the secret, which is in this response only; the old one signs as well until the overlap ends. */
-    rotateSecret(webhook: string, rotation: t.Rotation = {}): Promise<t.WebhookWithSecret> {
+    rotateSecret(webhook: string, rotation: t.SecretRotation = {}): Promise<t.WebhookWithSecret> {
         return this.transport.json("POST", pathOf("webhooks", webhook, "rotate-secret"), { body: rotation });
     }
 
@@ -66,7 +66,7 @@ export class Webhooks extends Resource {
     }
 
     /** Return deliveries by state, success rate and latencies, of the last day by default. */
-    stats(webhook: string, query: t.Query<"webhooks_stats_retrieve"> = {}): Promise<t.Stats> {
+    stats(webhook: string, query: t.Query<"webhooks_stats_retrieve"> = {}): Promise<t.WebhookStats> {
         return this.transport.json("GET", pathOf("webhooks", webhook, "stats"), { query });
     }
 
@@ -80,7 +80,7 @@ export class Webhooks extends Resource {
     }
 
     /** Deliver the events of a period that the webhook matches and never got. */
-    replayMissing(webhook: string, period: t.MissingReplay): Promise<t.Replay> {
+    replayMissing(webhook: string, period: t.NewMissingReplay): Promise<t.Replay> {
         return this.transport.json("POST", pathOf("webhooks", webhook, "replay-missing"), { body: period });
     }
 

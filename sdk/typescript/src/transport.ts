@@ -10,6 +10,8 @@ export interface Options {
     retries?: number;
     /** Milliseconds after which no further attempt begins. Default: 120,000. */
     deadline?: number;
+    /** The slug of the organization that all requests are about; only operators' keys need it. */
+    organization?: string;
     /** Used instead of the global `fetch`. */
     fetch?: typeof fetch;
 }
@@ -46,9 +48,10 @@ export class Transport {
     readonly #timeout: number;
     readonly #retries: number;
     readonly #deadline: number;
+    readonly #organization: string | undefined;
     readonly #fetch: typeof fetch;
 
-    constructor({ url, apiKey, timeout = 10_000, retries = 4, deadline = 120_000, fetch: own }: Options) {
+    constructor({ url, apiKey, timeout = 10_000, retries = 4, deadline = 120_000, organization, fetch: own }: Options) {
         // The message does not quote the value: it may hold a password, or be the key if the two were swapped.
         if (!isBaseUrl(url)) {
             throw new TypeError("url must look like https://hooks.example.org, without credentials, query or fragment");
@@ -62,6 +65,7 @@ export class Transport {
         this.#timeout = timeout;
         this.#retries = retries;
         this.#deadline = deadline;
+        this.#organization = organization;
         this.#fetch = own ?? ((...args) => fetch(...args));
     }
 
@@ -134,6 +138,14 @@ export class Transport {
         }
     }
 
+    #address(path: string, query: Readonly<Record<string, unknown>> = {}): string {
+        const url = new URL(`${this.#base}/${path}${searchOf(query)}`);
+        // The path may name one, or the query of a further page.
+        const isNamed = /^(organizations|meta)\b/.test(path) || url.searchParams.has("organization");
+        if (this.#organization && !isNamed) url.searchParams.set("organization", this.#organization);
+        return url.href;
+    }
+
     async #send(method: string, path: string, call: Call, timeout: number): Promise<Answer> {
         const content = call.lines
             ? { type: "application/x-ndjson", text: call.lines.map((line) => `${line}\n`).join("") }
@@ -149,7 +161,7 @@ export class Transport {
         call.signal?.addEventListener("abort", abort);
         try {
             call.signal?.throwIfAborted();
-            const response = await this.#fetch(`${this.#base}/${path}${searchOf(call.query ?? {})}`, {
+            const response = await this.#fetch(this.#address(path, call.query), {
                 method,
                 headers: {
                     Accept: "application/json",

@@ -184,6 +184,27 @@ describe("the client", { concurrency: true }, () => {
         );
     });
 
+    test("the organization of an operator's key is named once", async () => {
+        const hub = await fake([
+            { status: 200, body: { results: [], next: "http://a/v1/webhooks?cursor=a&organization=acme" } },
+            { status: 200, body: { results: [] } },
+            { status: 200, body: { slug: "acme" } },
+        ]);
+        const hookhub = hub.connect({ organization: "acme" });
+
+        await hookhub.webhooks.list({ status: "active" }).next();
+        await hookhub.organizations.get("acme");
+
+        assert.deepEqual(
+            hub.asked.map(({ url }) => url),
+            [
+                "/v1/webhooks?status=active&organization=acme",
+                "/v1/webhooks?cursor=a&organization=acme",
+                "/v1/organizations/acme",
+            ],
+        );
+    });
+
     test("a list that leads to itself ends, and no state at all is not every state", async () => {
         const page = { status: 200, body: { results: [], next: "http://a/v1/webhooks?cursor=a" } };
         const hub = await fake([page, page, page]);

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from hookhub_client.client.attempts import Attempts
-from hookhub_client.client.connection import HEADERS, base_of, clean_key, may_use_proxy
+from hookhub_client.client.connection import HEADERS, base_of, clean_key, may_use_proxy, with_organization
 from hookhub_client.client.encoding import Json, encode, query_of
 from hookhub_client.client.responses import json_object, page_of
 
@@ -31,11 +31,21 @@ class _Bearer(httpx.Auth):
 class AsyncTransport:
     """Sends requests to one HookHub, retries those that are safe to repeat, and raises HookHubError for any failure."""
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int, deadline: timedelta) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout: timedelta,
+        retries: int,
+        deadline: timedelta,
+        organization: str | None = None,
+    ) -> None:
         self._base = base_of(base_url)
         self._timeout = timeout
         self._retries = retries
         self._deadline = deadline
+        self._organization = organization
         self._session = httpx.AsyncClient(
             auth=_Bearer(clean_key(api_key)), headers=HEADERS, trust_env=may_use_proxy(self._base)
         )
@@ -112,7 +122,7 @@ class AsyncTransport:
                 response = await self._session.request(
                     method,
                     f"{self._base}/{path}",
-                    params=list(query),
+                    params=tuple(with_organization(query, path=path, organization=self._organization)),
                     content=content,
                     headers={"Content-Type": content_type} if content is not None else None,
                     timeout=attempts.limit(self._timeout + waits),

@@ -36,6 +36,7 @@ class Client:
     wait for a connection and the wait for each chunk of a response, not the whole request. ``retries`` is the maximum
     number of retries after the first attempt, and ``deadline`` the time after which no further one begins. Proxies and
     CA certificates come from the environment, unless the host is ``localhost``, ``127.0.0.1`` or ``::1``.
+    ``organization`` is the slug of the one that all requests are about; only operators' keys need it.
 
     Raise ValueError for an invalid ``base_url`` or ``api_key``; the message contains neither.
     """
@@ -48,8 +49,11 @@ class Client:
         timeout: timedelta = timedelta(seconds=10),
         retries: int = 4,
         deadline: timedelta = timedelta(minutes=2),
+        organization: str | None = None,
     ) -> None:
-        self._transport = Transport(base_url, api_key, timeout=timeout, retries=retries, deadline=deadline)
+        self._transport = Transport(
+            base_url, api_key, timeout=timeout, retries=retries, deadline=deadline, organization=organization
+        )
         self.alert_channels = AlertChannels(self._transport)
         self.alerts = Alerts(self._transport)
         self.api_keys = ApiKeys(self._transport)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 VERSION = "0.1.0"
@@ -38,6 +38,14 @@ def clean_key(api_key: str) -> str:
     if not KEY.fullmatch(key):
         raise ValueError("api_key is empty, too long or contains invalid characters; copy it again")
     return key
+
+
+def with_organization(
+    query: Sequence[tuple[str, str]], *, path: str, organization: str | None
+) -> list[tuple[str, str]]:
+    """Return a query for an organization, which it names unless the path does, or the query of a further page."""
+    is_named = organization is None or path.startswith(("organizations", "meta")) or "organization" in dict(query)
+    return [*query, *([] if is_named else [("organization", str(organization))])]
 
 
 def may_use_proxy(base: str) -> bool:

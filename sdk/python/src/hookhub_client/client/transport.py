@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from .attempts import Attempts
-from .connection import HEADERS, base_of, clean_key, may_use_proxy
+from .connection import HEADERS, base_of, clean_key, may_use_proxy, with_organization
 from .encoding import Json, encode, query_of
 from .responses import json_object, page_of
 
@@ -45,12 +45,22 @@ class _Session(requests.Session):
 class Transport:
     """Sends requests to one HookHub, retries those that are safe to repeat, and raises HookHubError for any failure."""
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int, deadline: timedelta) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeout: timedelta,
+        retries: int,
+        deadline: timedelta,
+        organization: str | None = None,
+    ) -> None:
         self._base = base_of(base_url)
         api_key = clean_key(api_key)
         self._timeout = timeout
         self._retries = retries
         self._deadline = deadline
+        self._organization = organization
         self._session = _Session()
         self._session.trust_env = may_use_proxy(self._base)
         self._session.auth = _Bearer(api_key)
@@ -127,7 +137,7 @@ class Transport:
                 response = self._session.request(
                     method,
                     f"{self._base}/{path}",
-                    params=list(query),
+                    params=with_organization(query, path=path, organization=self._organization),
                     data=content,
                     headers={"Content-Type": content_type} if content is not None else None,
                     timeout=attempts.limit(self._timeout + waits),
