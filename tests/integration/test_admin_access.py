@@ -1,6 +1,8 @@
 """What staff can access in the admin: only rows of their own organizations, and no columns through lookups."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +19,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from deliveries.models import Attempt, AuditEntry, Delivery, Event, Organization, OutboxEntry, Repository, Webhook
-from deliveries.sending.sender import Sender
+from deliveries.sending.sender import Sender, make_sender
 from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.sealed_messages import SealedSessionStorage
 from hookhub.alerts import channels
@@ -39,6 +41,9 @@ ODD_VALUES = (
     "\ud83d".encode("utf-8", "surrogatepass"), "2026-13-45", "9999-12-31T23:59", "0001-01-01T00:00", "~", "a~b",
 )  # fmt: skip
 ODDER_VALUES = (*ODD_VALUES, "\0", "%00", "0", "null", "true", "\u202e", "~~~", "../..", "{}", "[]", ",")
+
+
+Tenants = tuple[dict[type[Model], Any], dict[type[Model], Any]]
 
 
 def path_of(model: type[Model]) -> str:
@@ -86,10 +91,17 @@ def tenant(slug: str, receiver: Receiver, sender: Sender, *, now: datetime) -> d
     }  # fmt: skip
 
 
-@pytest.fixture
-def tenants(db: None, receiver: Receiver, sender: Sender) -> tuple[dict[type[Model], Any], dict[type[Model], Any]]:
+@pytest.fixture(scope="module")
+def made(rows_of_the_module: None) -> Iterator[Tenants]:
     now = timezone.now()
-    return tenant("acme", receiver, sender, now=now), tenant("rival", receiver, sender, now=now)
+    with Receiver() as receiver, closing(make_sender(slots=64)) as sender:
+        yield tenant("acme", receiver, sender, now=now), tenant("rival", receiver, sender, now=now)
+
+
+@pytest.fixture
+def tenants(db: None, made: Tenants) -> Tenants:
+    """Return two organizations with a row of every model each, which all tests of the module have."""
+    return deepcopy(made)
 
 
 # Columns --------------------------------------------------------------------------------------------------------------
@@ -389,6 +401,7 @@ def test_staff_cannot_issue_an_operators_key_by_leaving_the_organization_empty(t
 
 
 def test_a_superuser_issues_an_operators_key_by_a_tick_and_not_by_mistake(superuser: Client) -> None:
+    ApiKey.objects.all().delete()
     mistaken = superuser.post(f"{path_of(ApiKey)}add/", {"scope": "master"})
     assert "or check “Access to all organizations”" in mistaken.content.decode()
     assert not ApiKey.objects.exists()
