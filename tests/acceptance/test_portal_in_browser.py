@@ -163,7 +163,8 @@ def test_axe_finds_nothing_serious_on_any_page(
             page.locator("form.edit button.main").click()
             expect(page.get_by_role("alert")).to_be_visible()
         page.add_script_tag(path=AXE)
-        report = page.evaluate("axe.run()")
+        # Of what passes, one example is enough, and nothing is needed to find it again.
+        report = page.evaluate("axe.run({resultTypes: ['violations'], selectors: false})")
         assert report["passes"], address
         found[address] = [
             (each["id"], [spot["html"] for spot in each["nodes"]])
