@@ -3,7 +3,7 @@
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE}
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=config.settings HOST=0.0.0.0 PORT=8000
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DJANGO_SETTINGS_MODULE=hookhub.service.settings HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 
 # Further lists, separated by spaces: requirements-observability.txt has what metrics and traces need.

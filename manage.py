@@ -1,42 +1,7 @@
 #!/usr/bin/env python
-"""HookHub's command line."""
+"""HookHub's command line in a checkout."""
 
-import atexit
-import gc
-import os
-import sys
-from contextlib import AbstractContextManager, nullcontext
-
-from hookhub import secret_arguments
-
-# These touch neither the database nor Redis, or look after the servers themselves.
-NEED_NO_SERVERS = {
-    None, "help", "--help", "-h", "version", "--version", "up", "run", "listen", "post_receive", "send_event",
-    "spectacular", "check", "findstatic", "collectstatic",
-}  # fmt: skip
-
-
-def main() -> None:
-    if place := secret_arguments.misplaced(sys.argv[1:]):
-        sys.exit(secret_arguments.refusal(place))
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    # What is loaded is needed until the end. The garbage collector would search it again and again meanwhile, and once
-    # more at the end, which takes a third of the time of a short command.
-    gc.set_threshold(20_000, 10, 10)
-    atexit.register(gc.freeze)
-    from django.conf import settings
-    from django.core.management import execute_from_command_line
-
-    from hookhub.embedded import servers
-
-    command = sys.argv[1] if len(sys.argv) > 1 else None
-    if command in NEED_NO_SERVERS or not (settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS):
-        running: AbstractContextManager[None] = nullcontext()
-    else:
-        running = servers.running(servers.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS)
-    with running:
-        execute_from_command_line(sys.argv)
-
+from hookhub.service.command import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ import requests
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
 django.setup()
 
 from django.conf import settings

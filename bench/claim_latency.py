@@ -12,7 +12,7 @@ import time
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
 django.setup()
 
 from django.conf import settings

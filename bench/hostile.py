@@ -93,7 +93,7 @@ def measure(seconds: float) -> dict[str, Any]:
     """Return the figures of one run, with ``faults``, which is empty when all requirements were met."""
     with fresh_instance(**WITHOUT_LIMITS) as instance, ReceiverProcess() as receiver, ExitStack() as stack:
         # The same web server, with host names that no nameserver answers.
-        instance.commands["web"] = instance.commands["web"].replace("config.asgi", "bench.silent_names")
+        instance.commands["web"] = instance.commands["web"].replace("hookhub.service.asgi", "bench.silent_names")
         stack.enter_context(instance.started("web"))
         stack.enter_context(instance.started("worker"))
         keys = {name: create_key(name, environment=instance.environment) for name in TENANTS}

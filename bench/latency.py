@@ -68,7 +68,7 @@ def bare_endpoint(instance: Instance, receiver: ReceiverProcess) -> Iterator[str
     with psycopg.connect(instance.database_url, autocommit=True) as connection:
         connection.execute(yardstick.TABLE.encode())
     port = str(free_port())
-    instance.commands["yardstick"] = instance.commands["web"].replace("config.asgi", "bench.yardstick")
+    instance.commands["yardstick"] = instance.commands["web"].replace("hookhub.service.asgi", "bench.yardstick")
     with instance.started("yardstick", PORT=port, RECEIVER_URL=receiver.url(YARDSTICK_PATH)):
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: is_ready(url), "the bare endpoint")

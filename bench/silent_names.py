@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from bench.attackers import SUFFIX
-from config.asgi import application
+from hookhub.service.asgi import application
 
 # The time after which the C library gives up when its nameservers do not answer.
 SILENT_SECONDS = 30.0

@@ -100,7 +100,9 @@ def rewritten(command: str) -> str:
 
     Raises ValueError when the command contains no entry point that they replace.
     """
-    changed = command.replace("config.celery", "chaos.mutations.celery").replace("config.asgi", "chaos.mutations.asgi")
+    changed = command.replace("hookhub.service.celery", "chaos.mutations.celery").replace(
+        "hookhub.service.asgi", "chaos.mutations.asgi"
+    )
     if changed == command:
         raise ValueError(f"no mutation can be applied to the command {command!r}")
     return changed

@@ -249,7 +249,7 @@ def counters() -> Counters:
     """Return this process's counters."""
     global _counters  # noqa: PLW0603 - one per process, created anew after a fork
     if _counters is None:
-        _counters = Counters(_Link(), prefix=settings.HOOKHUB_QUEUE)
+        _counters = Counters(_Link(), prefix=settings.HOOKHUB_QUEUE, in_background=bool(settings.REDIS_URL))
     return _counters
 
 

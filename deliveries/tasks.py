@@ -1,33 +1,30 @@
 """The Celery task that runs the worker loop."""
 
-import logging
-from datetime import timedelta
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError, connection
 
-from deliveries.failpoints import hit
-from deliveries.worker import orphans
-from deliveries.worker.loop import run_until_idle
-
-log = logging.getLogger("hookhub.drain")
-
-# So long that few events find the loop between two runs, short enough that Celery regains control every minute.
-TIME_SLICE = timedelta(minutes=1)
-# How long the loop listens after the last event: the next one then does not take the way through Celery.
-STAY = timedelta(seconds=5)
+from deliveries.worker import draining
 
 
 @shared_task(name="deliveries.drain")
 def drain() -> None:
-    """Run the worker loop; the message itself carries no data.
+    """Run the worker loop; the message itself carries no data."""
+    with _sigterm_ignored():
+        draining.drain()
 
-    If the database is unavailable, log one line and return: the worker's scheduler sends a wake-up once it is back.
-    """
-    hit("woken")
-    with orphans.drain_lock:
-        try:
-            run_until_idle(TIME_SLICE, stay=STAY)
-        except (OperationalError, InterfaceError) as error:
-            log.warning("The database is unavailable; nothing is sent until it is back: %s", error)
-            connection.close()
+
+@contextmanager
+def _sigterm_ignored() -> Iterator[None]:
+    """Survive a SIGTERM that a service manager sends to all processes of a worker: its parent requests shutdown."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)

@@ -249,7 +249,8 @@ def _own_notifier() -> Notifier:
 
 def notify(work: Work = Work.ANY) -> None:
     """Request a wake-up for a worker without blocking; a lost one costs a second of latency and nothing else."""
-    _own_notifier().request(work)
+    if settings.REDIS_URL:
+        _own_notifier().request(work)
 
 
 def notify_now() -> bool:
@@ -257,12 +258,13 @@ def notify_now() -> bool:
 
     Blocks for a few times TIMEOUT in the worst case.
     """
-    return _own_notifier().try_to_notify()
+    return bool(settings.REDIS_URL) and _own_notifier().try_to_notify()
 
 
 def notify_idle_process() -> None:
     """Request that an idle worker process be woken through Celery, whether or not a worker loop listens."""
-    _own_notifier().request(Work.ANY, Route.PROCESS)
+    if settings.REDIS_URL:
+        _own_notifier().request(Work.ANY, Route.PROCESS)
 
 
 def _notify_before_exit() -> None:

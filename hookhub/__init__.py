@@ -1,6 +1,7 @@
 """HookHub's APIs, admin, web server and commands, around the engine in ``deliveries``. This is their map, from the top.
 
 ======================  ===============================================================================================
+``service``             HookHub as a service of its own: settings, URLs, entry points, the command `hookhub`, its look
 ``server``              the web server's front: reads each request, within limits, before a thread of Django handles it
 ``middleware``          health checks, served hosts, the publishing fast path, limits by address, loop detection
 ``management``          the commands
@@ -23,9 +24,38 @@
 ``key_text``            the text of an API key: id, secret and checksum
 ``embedded``            the PostgreSQL and Valkey that HookHub starts by itself, and the processes of a running HookHub
 ``postgresql``          the database backend: which errors are transient
+``people``              the people with logins, of whatever user model
 ``procfile``            the processes that the Procfile lists; ``secret_arguments``: secrets given as arguments
 ``client``              the Python client; ``stream_client``: publishing through Redis
 ``receiving``           verification of deliveries, for receivers
 ``git``                 the post-receive hook, for git hosts
 ======================  ===============================================================================================
+
+A Django project publishes with ``from hookhub import publish``; what that and its siblings need is loaded when one is
+first asked for, because most of this package runs without Django.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hookhub.outbox import (
+        IdempotencyKeyReused,
+        InvalidEvent,
+        UnknownOrganization,
+        apublish,
+        apublish_batch,
+        publish,
+        publish_batch,
+    )
+
+__all__ = [
+    "IdempotencyKeyReused", "InvalidEvent", "UnknownOrganization", "apublish", "apublish_batch", "publish",
+    "publish_batch",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("hookhub.outbox"), name)

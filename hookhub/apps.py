@@ -6,3 +6,4 @@ from django.apps import AppConfig
 class HookhubConfig(AppConfig):
     name = "hookhub"
     verbose_name = "Access"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -4,12 +4,13 @@ import json
 from datetime import datetime, timedelta
 
 from django.db.models import Model, QuerySet
-from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
+
+from deliveries import timezone
 
 # Counting stops here, so that a number never costs more than its page.
 MAX_COUNTED = 10_000

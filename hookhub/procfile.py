@@ -5,15 +5,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from honcho.environ import parse_procfile
-
+# Of the checkout; where the package is installed, the folder that it is installed in.
 ROOT = Path(__file__).resolve().parent.parent
+FILE = ROOT / "hookhub" / "service" / "Procfile"
+_MANAGE = ROOT / "manage.py"
+# The program that runs management commands.
+PROGRAM = (sys.executable, str(_MANAGE)) if _MANAGE.exists() else (sys.executable, "-m", "hookhub")
 
 
 def commands() -> dict[str, str]:
     """Return each process's shell command by name, with ``exec``, so that signals reach the program and not a shell."""
-    found = parse_procfile((ROOT / "Procfile").read_text()).processes
-    return {name: f"exec {command}" for name, command in found.items()}
+    found = (line.partition(":") for line in FILE.read_text().splitlines())
+    return {name: f"exec {command.strip()}" for name, _, command in found}
 
 
 def environment(**more: str) -> Mapping[str, str]:
@@ -21,7 +24,7 @@ def environment(**more: str) -> Mapping[str, str]:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DJANGO_SETTINGS_MODULE": "hookhub.service.settings",
         "PYTHONUNBUFFERED": "1",
         "PATH": programs,
         **more,

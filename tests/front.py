@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import connection
 
-from config.wsgi import django
 from deliveries.events import Batch
 from hookhub.publishing.publish import GroupStore
 from hookhub.server.body import Budget
@@ -20,6 +19,7 @@ from hookhub.server.health import Readiness
 from hookhub.server.intake import EventIntake
 from hookhub.server.limits import Limits
 from hookhub.server.pool import Pool, Turn
+from hookhub.service.wsgi import django
 
 LIVE = (200, {"status": "ok"})
 

@@ -14,7 +14,7 @@ from hookhub.embedded import servers
 from hookhub.procfile import ROOT
 
 # What the databases are made with.
-SOURCES = ("config", "deliveries", "hookhub", "testbed")
+SOURCES = ("deliveries", "hookhub", "testbed")
 TEMPLATE = "hookhub_template_"
 
 

@@ -183,5 +183,5 @@ if __name__ == "__main__":
     import os
 
     sys.path.insert(0, str(ROOT))
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
     main()

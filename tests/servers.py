@@ -12,7 +12,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 # Set before anything imports the settings: a run must not touch the data of a `make up` in the same checkout.
 os.environ.setdefault("HOOKHUB_HOME", str(Path(__file__).resolve().parent.parent / ".hookhub" / "tests"))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
 
 # All tests come from one address.
 os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")

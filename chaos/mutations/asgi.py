@@ -1,7 +1,7 @@
 """The web server's entry point with a mutation applied: `granian chaos.mutations.asgi:application`."""
 
 from chaos.mutations import patches
-from config.asgi import application
+from hookhub.service.asgi import application
 
 patches.apply()
 

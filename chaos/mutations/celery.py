@@ -11,7 +11,7 @@ faulthandler.register(signal.SIGUSR2)
 
 import django
 
-from config.celery import app
+from hookhub.service.celery import app
 
 django.setup()
 clock.prove_clock_wrong()

@@ -8,13 +8,13 @@ import deliveries.plain_text
 import deliveries.proofs
 import deliveries.systems
 import django.contrib.postgres.fields
-import django.contrib.postgres.indexes
+import deliveries.models.arrays
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.fields.json
 import django.db.models.functions.comparison
 import django.db.models.functions.text
-import django.utils.timezone
+import deliveries.timezone
 from django.db import migrations, models
 
 # A UUIDv7 (RFC 9562) from the given time and the random bits of a UUIDv4: PostgreSQL 15 to 17 have no uuidv7().
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ('create_repositories', models.BooleanField(db_default=False, default=False)),
                 ('verify_webhooks', models.BooleanField(db_default=False, default=False)),
                 ('limits', models.JSONField(blank=True, null=True, validators=[deliveries.limits.validate])),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
             ],
             options={
                 'db_table': 'hookhub_organization',
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9._-]{1,100}\\Z', 'Use 1 to 100 letters, digits, dots, hyphens and underscores.'), deliveries.plain_text.validate])),
                 ('private', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='repositories', to='deliveries.organization')),
             ],
             options={
@@ -229,8 +229,8 @@ class Migration(migrations.Migration):
                 ('ended_at', models.DateTimeField(editable=False, null=True)),
                 ('expiry_warning_at', models.DateTimeField(editable=False, null=True)),
                 ('expiry_mail_at', models.DateTimeField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
+                ('changed_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('deleted_at', models.DateTimeField(editable=False, null=True)),
                 ('disabled_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('enabled_at', models.DateTimeField(editable=False, null=True)),
@@ -279,7 +279,7 @@ class Migration(migrations.Migration):
                 ('due_at', models.DateTimeField(null=True)),
                 ('lease', models.UUIDField(null=True)),
                 ('leased_until', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('kept_for', models.DurationField()),
                 ('forget_at', models.DateTimeField(null=True)),
@@ -314,7 +314,7 @@ class Migration(migrations.Migration):
                 ('lease', models.UUIDField(null=True)),
                 ('leased_at', models.DateTimeField(null=True)),
                 ('leased_until', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='deliveries', to='deliveries.event')),
                 ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),
@@ -430,7 +430,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
         migrations.AddIndex(
             model_name='webhook',
-            index=django.contrib.postgres.indexes.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
+            index=deliveries.models.arrays.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
         ),
         migrations.AddIndex(
             model_name='webhook',
@@ -657,7 +657,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100)),
                 ('position', models.BigIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('committed_at', models.DateTimeField(editable=False)),
             ],
             options={

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from deliveries import timezone
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization
 
@@ -12,7 +13,7 @@ class AuditEntry(models.Model):
     """One recorded change and its actor. A trigger rejects every update, and every deletion except retention's."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    recorded_at = models.DateTimeField()
+    recorded_at = timezone.DateTimeField()
     # An object and a verb, such as webhook.updated.
     action = models.CharField(max_length=60)
     actor_kind = models.CharField(max_length=10)

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.models.events import Event
 from deliveries.models.ids import new_id
 from deliveries.models.logs import LogQuerySet
@@ -74,14 +74,14 @@ class Delivery(models.Model):
     failures = models.PositiveIntegerField(default=0)
     lease_losses = models.PositiveSmallIntegerField(default=0)
     redeliveries = models.PositiveIntegerField(default=0)
-    first_attempt_at = models.DateTimeField(null=True)
+    first_attempt_at = timezone.DateTimeField(null=True)
     last_status = models.PositiveSmallIntegerField(null=True)
-    due_at = models.DateTimeField(null=True)
+    due_at = timezone.DateTimeField(null=True)
     lease = models.UUIDField(null=True)
-    leased_at = models.DateTimeField(null=True)
-    leased_until = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    leased_at = timezone.DateTimeField(null=True)
+    leased_until = timezone.DateTimeField(null=True)
+    created_at = timezone.DateTimeField(default=timezone.now)
+    finished_at = timezone.DateTimeField(null=True)
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -139,6 +139,10 @@ class Delivery(models.Model):
         return str(self.id)
 
 
+class AttemptQuerySet(LogQuerySet["Attempt"]):
+    """Attempts."""
+
+
 class Attempt(models.Model):
     """One HTTP request made for one delivery. Once the outcome is known, the row never changes."""
 
@@ -155,7 +159,7 @@ class Attempt(models.Model):
     )
     webhook = models.ForeignKey(Webhook, models.DO_NOTHING, db_constraint=False, db_index=False)
     number = models.PositiveIntegerField()
-    started_at = models.DateTimeField()
+    started_at = timezone.DateTimeField()
     duration = models.DurationField(null=True)
     url = models.TextField()
     # "Name: value" lines; the values of the webhook's custom headers are masked. Response headers are as received.
@@ -173,7 +177,7 @@ class Attempt(models.Model):
     tls_us = models.IntegerField(null=True)
     first_byte_us = models.IntegerField(null=True)
 
-    objects = LogQuerySet["Attempt"].as_manager()
+    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         db_table = "hookhub_attempt"

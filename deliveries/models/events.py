@@ -2,11 +2,12 @@
 
 from typing import ClassVar
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Coalesce
 
+from deliveries import timezone
+from deliveries.models.arrays import ArrayField
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization, Repository
 from deliveries.models.webhooks import Webhook
@@ -36,8 +37,8 @@ class Event(models.Model):
     fingerprint = models.BinaryField(null=True)
     # The HookHub-Hops header of the request that published it; null unless a delivery caused that request.
     hops = models.TextField(null=True)
-    occurred_at = models.DateTimeField()
-    accepted_at = models.DateTimeField()
+    occurred_at = timezone.DateTimeField()
+    accepted_at = timezone.DateTimeField()
 
     class Meta:
         db_table = "hookhub_event"

@@ -1,7 +1,6 @@
 """The default for ids of rows that are created outside the pipeline."""
 
-from django.utils import timezone
-
+from deliveries import timezone
 from deliveries.db.ids import uuid7
 
 

@@ -6,9 +6,8 @@ from typing import ClassVar
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
-from django.utils import timezone
 
-from deliveries import formats, limits, plain_text, systems
+from deliveries import formats, limits, plain_text, systems, timezone
 
 NAME = RegexValidator(r"^[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 letters, digits, dots, hyphens and underscores.")
 
@@ -42,7 +41,7 @@ class Organization(Named):
     verify_webhooks = models.BooleanField(default=False, db_default=False)
     # Per-organization overrides of the deployment's limits, keyed by the names in limits.LIMITS; 0 means unlimited.
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         db_table = "hookhub_organization"
@@ -66,7 +65,7 @@ class Repository(Named):
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="repositories")
     name = models.CharField(max_length=100, validators=[NAME, plain_text.validate])
     private = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         db_table = "hookhub_repository"

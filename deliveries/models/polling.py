@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.models.events import Event
 from deliveries.models.ids import new_id
 from deliveries.models.webhooks import Webhook
@@ -65,8 +65,8 @@ class PollConsumer(models.Model):
     )
     name = models.CharField(max_length=100)
     position = models.BigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    committed_at = models.DateTimeField(editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    committed_at = timezone.DateTimeField(editable=False)
 
     class Meta:
         db_table = "hookhub_poll_consumer"

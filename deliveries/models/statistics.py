@@ -2,8 +2,10 @@
 
 from typing import ClassVar
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from deliveries import timezone
+from deliveries.models.arrays import ArrayField
 
 
 class HourlyStats(models.Model):
@@ -18,7 +20,7 @@ class HourlyStats(models.Model):
     # 0 is the row of all. ``webhook_id`` is negative in the row of all webhooks of a repository.
     organization_id = models.BigIntegerField()
     webhook_id = models.BigIntegerField()
-    hour = models.DateTimeField()
+    hour = timezone.DateTimeField()
     delivered = models.BigIntegerField()
     redirects = models.BigIntegerField()
     client_errors = models.BigIntegerField()

@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
-from deliveries import proofs
+from deliveries import proofs, timezone
 from deliveries.models.ids import new_id
 from deliveries.models.webhooks import Webhook
 
@@ -73,19 +72,19 @@ class Verification(models.Model):
     attempts_made = models.PositiveSmallIntegerField(default=0)
     # Steps of the schedule used. A request whose outcome is unknown uses none.
     failures = models.PositiveSmallIntegerField(default=0)
-    due_at = models.DateTimeField(null=True)
+    due_at = timezone.DateTimeField(null=True)
     lease = models.UUIDField(null=True)
-    leased_until = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    leased_until = timezone.DateTimeField(null=True)
+    created_at = timezone.DateTimeField(default=timezone.now)
+    finished_at = timezone.DateTimeField(null=True)
     # How long after it has failed a webhook that was never verified is deleted, and when that is due.
     kept_for = models.DurationField()
-    forget_at = models.DateTimeField(null=True)
+    forget_at = timezone.DateTimeField(null=True)
 
     # Its latest requests, oldest first, as ``verification_log`` writes them; at most MAX_KEPT.
     requests = models.JSONField(default=list)
     # The last request whose outcome is known.
-    last_started_at = models.DateTimeField(null=True)
+    last_started_at = timezone.DateTimeField(null=True)
     last_duration = models.DurationField(null=True)
     last_status = models.PositiveSmallIntegerField(null=True)
     last_excerpt = models.TextField(blank=True)

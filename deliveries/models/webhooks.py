@@ -3,15 +3,13 @@
 from datetime import datetime
 from typing import ClassVar
 
-from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Collate
-from django.utils import timezone
 
-from deliveries import formats, proofs, vault
+from deliveries import formats, proofs, timezone, vault
+from deliveries.models.arrays import ArrayField, GinIndex
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization, Repository
 from deliveries.policy import filters
@@ -124,50 +122,50 @@ class Webhook(models.Model):
 
     # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
     proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
-    verified_at = models.DateTimeField(null=True, editable=False)
+    verified_at = timezone.DateTimeField(null=True, editable=False)
     # What its receiver has granted by a handshake: the name by which it knows HookHub, and how many requests a minute.
     # Null if there was no handshake, or no limit. With a limit, nothing is claimed before ``next_request_at``.
     request_origin = models.CharField(max_length=255, null=True, editable=False)
     allowed_rate = models.PositiveIntegerField(null=True, editable=False)
-    next_request_at = models.DateTimeField(null=True, editable=False)
+    next_request_at = timezone.DateTimeField(null=True, editable=False)
     # The end of its lease, exact by the database's clock; null means never. ``ended_at`` follows, once the maintenance
     # tasks have cancelled the last of its deliveries.
-    expires_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, editable=False)
+    expires_at = timezone.DateTimeField(null=True, blank=True)
+    ended_at = timezone.DateTimeField(null=True, editable=False)
     # When the owner is told that the lease ends: first by an event, then by an e-mail. Null means told, or not at all.
-    expiry_warning_at = models.DateTimeField(null=True, editable=False)
-    expiry_mail_at = models.DateTimeField(null=True, editable=False)
+    expiry_warning_at = timezone.DateTimeField(null=True, editable=False)
+    expiry_mail_at = timezone.DateTimeField(null=True, editable=False)
 
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
     # When its configuration last changed; changes of its health do not count.
-    changed_at = models.DateTimeField(default=timezone.now, editable=False)
-    deleted_at = models.DateTimeField(null=True, editable=False)
-    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    enabled_at = models.DateTimeField(null=True, editable=False)
+    changed_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = timezone.DateTimeField(null=True, editable=False)
+    disabled_at = timezone.DateTimeField(null=True, blank=True, editable=False)
+    enabled_at = timezone.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
     # When the owner was notified that the webhook was disabled. Null on a disabled webhook means the e-mail is due.
-    owner_notified_at = models.DateTimeField(null=True, editable=False)
+    owner_notified_at = timezone.DateTimeField(null=True, editable=False)
 
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     timeouts_in_a_row = models.PositiveIntegerField(default=0, editable=False)
-    last_delivery_at = models.DateTimeField(null=True, editable=False)
+    last_delivery_at = timezone.DateTimeField(null=True, editable=False)
     last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
-    last_success_at = models.DateTimeField(null=True, editable=False)
+    last_success_at = timezone.DateTimeField(null=True, editable=False)
     # Moving average of its recent response times; slow webhooks share a bounded part of a worker's slots.
     latency_ewma = models.DurationField(null=True, editable=False)
     # Backoff: nothing is sent before this, because the receiver sent Retry-After or keeps timing out.
-    backoff_until = models.DateTimeField(null=True, editable=False)
+    backoff_until = timezone.DateTimeField(null=True, editable=False)
     # Set when more deliveries were held than one statement releases; the maintenance tasks release the rest.
-    releasing_since = models.DateTimeField(null=True, editable=False)
+    releasing_since = timezone.DateTimeField(null=True, editable=False)
     # The latest first-attempt time among deliveries that gave up since the last review, which clears it.
-    review_since = models.DateTimeField(null=True, editable=False)
-    gone_at = models.DateTimeField(null=True, editable=False)
+    review_since = timezone.DateTimeField(null=True, editable=False)
+    gone_at = timezone.DateTimeField(null=True, editable=False)
     # When it first failed since the maintenance tasks last found it healthy; they reset it.
-    failing_since = models.DateTimeField(null=True, editable=False)
+    failing_since = timezone.DateTimeField(null=True, editable=False)
     # What was last announced of the incident, and when: a percentage of what disables it, 100 once it is disabled, and
     # 0 after it has been enabled again. Null if there is nothing to recover from.
     announced_percent = models.PositiveSmallIntegerField(null=True, editable=False)
-    announced_at = models.DateTimeField(null=True, editable=False)
+    announced_at = timezone.DateTimeField(null=True, editable=False)
 
     objects = WebhookQuerySet.as_manager()
 

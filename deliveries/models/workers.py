@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from deliveries import timezone
+
 
 class Worker(models.Model):
     """The heartbeat of one worker process. Only ``deliveries.workers`` writes this table."""
@@ -10,10 +12,10 @@ class Worker(models.Model):
     id = models.CharField(primary_key=True, max_length=16)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
+    started_at = timezone.DateTimeField()
+    seen_at = timezone.DateTimeField()
     # Set on a clean shutdown.
-    stopped_at = models.DateTimeField(null=True)
+    stopped_at = timezone.DateTimeField(null=True)
 
     class Meta:
         db_table = "hookhub_worker"
@@ -27,7 +29,7 @@ class Leader(models.Model):
 
     work = models.CharField(primary_key=True, max_length=30)
     worker_id = models.CharField(max_length=16)
-    ends_at = models.DateTimeField()
+    ends_at = timezone.DateTimeField()
 
     class Meta:
         db_table = "hookhub_leader"

@@ -45,6 +45,8 @@ class Listener:
 
         With ``marks``, wake-ups are sent to listening loops only, until ``withdraw`` is called.
         """
+        if not settings.REDIS_URL:
+            return False
         now = time.monotonic()
         if self.is_armed and now < self._give_up_at:
             return True

@@ -1,7 +1,7 @@
 """Wake the worker's own processes without Redis, through a pipe that they inherit when forked.
 
-A worker that cannot reach Redis waits in Celery's connection loop and dispatches no task. Its processes are idle but
-ready: one byte in the pipe makes one of them run `deliveries.drain` on a second thread.
+A worker of Celery that cannot reach Redis waits in its connection loop and dispatches no task. Its processes are idle
+but ready: one byte in the pipe makes one of them run the worker loop on a second thread.
 """
 
 import fcntl
@@ -11,22 +11,15 @@ import select
 import struct
 import termios
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from datetime import timedelta
 
-from billiard import get_start_method
-from celery import current_app
-from celery.concurrency import prefork
-from celery.worker.consumer import Consumer
-
-from deliveries.wakeup import TASK
+from deliveries import shutdown
 from deliveries.worker import orphans
 
 log = logging.getLogger("hookhub.clock")
-
-# Celery's own retry interval grows to half a minute; that long a worker would not notice that Redis is back.
-RETRY_SECONDS = {"interval_start": 1, "interval_step": 1, "interval_max": 2}
 
 # The read and write ends of the pipe, shared by the worker and every process forked from it.
 _pipe: tuple[int, int] | None = None
@@ -71,19 +64,32 @@ def take(reader: int) -> bool | None:
         return False
 
 
+def wait(longest: timedelta) -> bool:
+    """Wait for a wake-up, at most this long and not beyond a request for shutdown; return whether there was one."""
+    if _pipe is None:
+        raise RuntimeError("the pipe is not open")
+    give_up_at = time.monotonic() + longest.total_seconds()
+    while not shutdown.is_requested() and (rest := give_up_at - time.monotonic()) > 0:
+        # In short steps, because a dead parent makes nothing readable.
+        select.select([_pipe[0], shutdown.fileno()], [], [], min(rest, orphans.CHECK_INTERVAL.total_seconds()))
+        if take(_pipe[0]):
+            return True
+    return False
+
+
 def reader() -> int | None:
     """Return the read end of the pipe, or None if no pipe is open."""
     return _pipe and _pipe[0]
 
 
-def listen() -> None:
-    """Start a thread that runs `deliveries.drain` at each wake-up received; do nothing if no pipe is open."""
+def listen(drain: Callable[[], object]) -> None:
+    """Start a thread that calls ``drain`` at each wake-up received; do nothing if no pipe is open."""
     if _pipe is not None:
         reader = os.dup(_pipe[0])
-        threading.Thread(target=_drain_when_woken, args=(reader,), name="wake-ups", daemon=True).start()
+        threading.Thread(target=_drain_when_woken, args=(reader, drain), name="wake-ups", daemon=True).start()
 
 
-def _drain_when_woken(reader: int) -> None:
+def _drain_when_woken(reader: int, drain: Callable[[], object]) -> None:
     is_taken: bool | None = False
     while is_taken is not None:
         select.select([reader], [], [])
@@ -91,37 +97,12 @@ def _drain_when_woken(reader: int) -> None:
         with orphans.drain_lock:
             is_taken = take(reader)
             if is_taken:
-                _drain()
+                _try(drain)
     os.close(reader)
 
 
-def _drain() -> None:
+def _try(drain: Callable[[], object]) -> None:
     try:
-        current_app.tasks[TASK]()
+        drain()
     except Exception:  # Without Redis, nothing but this thread runs the worker loop in this process.
         log.exception("A worker run without Redis failed; retrying at the next wake-up")
-
-
-def are_forked(pool: Any) -> bool:
-    """Return whether a worker's tasks run in processes forked from it, which inherit the pipe."""
-    return isinstance(pool, prefork.TaskPool) and get_start_method() == "fork"
-
-
-class PoolKeepingConsumer(Consumer):
-    """Celery's consumer, except that it replaces dead pool processes also while it waits for Redis.
-
-    Celery does so in its event loop, which does not run until Redis is connected.
-    """
-
-    def ensure_connected(self, conn: Any) -> Any:
-        """Connect, retrying forever; meanwhile, dead pool processes are replaced once a second."""
-        conn.ensure_connection = partial(self._connect, conn.ensure_connection)
-        return super().ensure_connected(conn)
-
-    def _connect(self, ensure_connection: Any, errback: Any, max_retries: Any, *, callback: Any) -> Any:
-        def wait() -> None:
-            callback()
-            if hasattr(self.pool, "maintain_pool"):
-                self.pool.maintain_pool()
-
-        return ensure_connection(errback, max_retries, callback=wait, **RETRY_SECONDS)

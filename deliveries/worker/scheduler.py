@@ -5,9 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
-from celery import bootsteps
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import import_string
@@ -27,34 +25,33 @@ TICK_SECONDS = 1.0
 MAX_UNHEARD_TICKS = 5
 
 
-class Scheduler(bootsteps.StartStopStep):
-    """A scheduler that ticks in the worker's parent process, with or without Redis, until the worker stops.
+class Scheduler:
+    """A scheduler that ticks until the worker stops, with or without Redis.
 
-    It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
-    until shutdown is requested. Wake-ups have a separate thread, so that no maintenance task can delay them.
-    Verifications and notices have others, because they wait for receivers and mail servers.
+    Wake-ups have a separate thread, so that no maintenance task can delay them. Verifications and notices have others,
+    because they wait for receivers and mail servers.
     """
 
-    requires = ("celery.worker.components:Pool",)
+    def __init__(self, *, processes: int = 1, needs_pipe: bool = False) -> None:
+        """Open what the worker's processes share; they are forked later and inherit it.
 
-    def __init__(self, worker: Any, **options: Any) -> None:
-        super().__init__(worker, **options)
+        ``processes`` is how many can be woken through the pipe, and ``needs_pipe`` says that nothing else wakes them.
+        """
+        self.processes = processes
+        # Whether this process itself runs the worker loop when it is woken through the pipe.
+        self.runs_loop_here = False
+        self._needs_pipe = needs_pipe
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._unheard_ticks = 0
         self._heartbeat = workers.Heartbeat(rescue.worker_id())
         self._maintenance = Leadership("maintenance", worker=rescue.worker_id())
         self._notices = Leadership("notices", worker=rescue.worker_id())
-        # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
-        self._processes = 1
-        self._runs_loop_here = False
-        # The pool's processes are forked later and inherit both.
         process_pool.open_pipe()
         residency.open_seat()
 
-    def start(self, worker: Any) -> None:
+    def start(self) -> None:
         """Start the threads that tick."""
-        self._configure_pool(worker)
         threads = (
             ("due-work", self._send_wakeups),
             ("maintenance", self._maintain),
@@ -66,32 +63,17 @@ class Scheduler(bootsteps.StartStopStep):
             thread.start()
             self._threads.append(thread)
 
-    def _configure_pool(self, worker: Any) -> None:
-        """Keep the pool alive and ready to be woken without Redis; without forked processes, run the loop here."""
-        if not process_pool.are_forked(worker.pool):
-            self._runs_loop_here = True
-            # A loop that stayed would keep the worker's only process from stopping.
-            residency.close_seat()
-            process_pool.listen()
-            return
-        self._processes = worker.pool.num_processes
-        # Replace a child that dies before the first connection to Redis like any other; Celery would exit the worker.
-        worker.pool.did_start_ok = lambda: True
-        if worker.hub is not None:
-            # Celery does this only after connecting to Redis; until then it could not replace a child.
-            worker.pool.register_with_event_loop(worker.hub)
-
-    def stop(self, worker: Any) -> None:
+    def stop(self) -> None:
         """Request shutdown, stop ticking, and wait until a worker loop of this process has settled its results.
 
-        The pool waits for its children itself.
+        A pool waits for its processes itself.
         """
-        self.terminate(worker)
+        self.terminate()
         # After that time the leases of the deliveries in flight here have expired.
-        if self._runs_loop_here and orphans.drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+        if self.runs_loop_here and orphans.drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
             orphans.drain_lock.release()
 
-    def terminate(self, worker: Any) -> None:
+    def terminate(self) -> None:
         """Request shutdown and stop ticking, without waiting for requests in flight."""
         shutdown.request()
         self._stopped.set()
@@ -147,8 +129,11 @@ class Scheduler(bootsteps.StartStopStep):
         is_work_due = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_work_due and not sql.run(IS_ANYTHING_SENDING, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
-        if is_work_due and (not wakeup.notify_now() or self._unheard_ticks >= MAX_UNHEARD_TICKS):
-            process_pool.wake(self._processes)
+        if not is_work_due:
+            return
+        is_heard = wakeup.notify_now() and self._unheard_ticks < MAX_UNHEARD_TICKS
+        if self._needs_pipe or not is_heard:
+            process_pool.wake(self.processes)
 
     def _run_tasks(self, now: datetime) -> None:
         """Run every maintenance task, unless another worker runs them."""

@@ -8,10 +8,10 @@ from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deliveries import timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters

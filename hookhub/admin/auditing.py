@@ -5,9 +5,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, timezone
 from hookhub.admin.base import OrganizationScoped
 from hookhub.audited import audited
 

@@ -44,6 +44,9 @@ class OrganizationScoped(ModelAdmin):
     # Links from other pages use these to find a row.
     key_lookups: ClassVar[Sequence[str]] = ("pk", "pk__exact", "id", "id__exact")
 
+    class Media:
+        css: ClassVar = {"all": ["hookhub/admin.css"]}
+
     # Rows ------------------------------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -8,10 +8,9 @@ from uuid import UUID
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from deliveries import stats, timeseries, workers
+from deliveries import stats, timeseries, timezone, workers
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhook
 from deliveries.workers import Workers

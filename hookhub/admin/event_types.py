@@ -5,8 +5,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.models import Organization
 from hookhub.admin.base import ShowsLateErrors
 from hookhub.admin.filters import OrganizationFilter

@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deliveries import timezone
 from deliveries.models import Delivery, Event, is_pending
 from deliveries.plain_text import printable
 from hookhub.admin import filters

@@ -10,10 +10,9 @@ from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.text import capfirst
 
-from deliveries import formats
+from deliveries import formats, timezone
 from deliveries.db.ids import first_id_at
 from deliveries.models import Attempt, Delivery, LogQuerySet, Webhook
 from hookhub.admin.tenancy import organizations_of

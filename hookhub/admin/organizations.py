@@ -6,9 +6,8 @@ from django.contrib import admin
 from django.db import IntegrityError
 from django.db.models import Model
 from django.http import HttpRequest
-from django.utils import timezone
 
-from deliveries import names
+from deliveries import names, timezone
 from deliveries.models import Organization, Repository
 from deliveries.webhooks import subscribing
 from hookhub import branding
@@ -50,7 +49,7 @@ class OrganizationAdmin(Audited, Named):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Allow only superusers to change an organization's limits."""
-        return ("created_at",) if request.user.is_superuser else ("created_at", "limits")
+        return ("created_at",) if is_unrestricted(request) else ("created_at", "limits")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow only superusers to create organizations, as the API allows only the operator."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deliveries import timezone
 from hookhub.admin import filters
 from hookhub.admin.logs import LogAdmin
 from hookhub.admin.presenters import WITH_ORGANIZATION

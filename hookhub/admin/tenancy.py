@@ -6,24 +6,25 @@ if their role allows the same change through the API. Without a membership they 
 
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from deliveries.models import Organization
+from hookhub import people
 from hookhub.models import INCLUDED, Membership, Scope
 
 
 def is_unrestricted(request: HttpRequest) -> bool:
     """Return whether the user sees the rows of every organization."""
-    return bool(request.user.is_active and request.user.is_superuser)
+    return people.is_superuser(request.user)
 
 
 def organizations_of(request: HttpRequest, *, scope: Scope = Scope.READ) -> QuerySet[Organization]:
     """Return the organizations in which the user has ``scope``; all of them for a superuser."""
     if is_unrestricted(request):
         return Organization.objects.all()
-    if not isinstance(request.user, User):
+    if not isinstance(request.user, AbstractBaseUser):
         return Organization.objects.none()
     roles = [role for role, held in Membership.SCOPES.items() if scope in INCLUDED[held]]
     memberships = Membership.objects.filter(user=request.user, role__in=roles)

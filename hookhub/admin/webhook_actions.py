@@ -5,10 +5,9 @@ from collections.abc import Callable
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html
 
-from deliveries import rates, redelivery, vault
+from deliveries import rates, redelivery, timezone, vault
 from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
 from deliveries.webhooks import fields, lifecycle, secrets, verifying

@@ -8,11 +8,10 @@ from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db.models import Case, F, Func, Model, QuerySet, TextField, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import polling, vault
+from deliveries import polling, timezone, vault
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, Webhook
 from deliveries.webhooks import changing, creating, lifecycle

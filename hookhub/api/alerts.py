@@ -5,14 +5,13 @@ from typing import Any
 
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.generics import GenericAPIView
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from deliveries import timezone
 from deliveries.models import Organization, Webhook
 from hookhub.alerts import channels
 from hookhub.api.organizations import refuse_unknown_fields
@@ -25,8 +24,10 @@ from hookhub.api.serializers.alerts import (
     NewAlertChannelSerializer,
     NewlyCreatedAlertChannelSerializer,
 )
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize_webhooks
 from hookhub.http.errors import invalid
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_id, read_uuid, require_known_parameters
 from hookhub.models import Alert, AlertChannel, AlertKind, Scope
 

@@ -6,15 +6,17 @@ from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize, is_operator, require
+from hookhub.http.fields import DateTimeField
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import TEXT, read_timestamp, require_known_parameters
 from hookhub.models import ApiKey, Scope
 
@@ -45,7 +47,7 @@ class AuditEntrySerializer(serializers.Serializer[Any]):
     """A change in the audit log."""
 
     id = serializers.UUIDField()
-    recorded_at = serializers.DateTimeField()
+    recorded_at = DateTimeField()
     action = serializers.CharField(help_text="Object and verb, such as webhook.updated.")
     organization = serializers.CharField(allow_null=True)
     actor = ActorSerializer()

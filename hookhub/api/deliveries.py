@@ -5,14 +5,12 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.generics import GenericAPIView
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import redelivery
+from deliveries import redelivery, timezone
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import BlockedReason, Selection, blocked_reason
 from hookhub import replays
@@ -24,9 +22,11 @@ from hookhub.api.serializers.deliveries import (
     NewReplaySerializer,
     ReplaySerializer,
 )
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
 from hookhub.http.links import path_of
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import TEXT, TIME_PARAMETERS, read_id, read_timestamp, read_uuid, require_known_parameters
 from hookhub.models import Replay, Scope
 

@@ -3,24 +3,25 @@
 from typing import Any
 
 from django.http import Http404
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import NotAuthenticated
-from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, SYSTEMS
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.event_types import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
+from hookhub.api.views import GenericAPIView
 from hookhub.event_types import registry
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
 from hookhub.models import ApiKey, CustomEventType, Scope
 

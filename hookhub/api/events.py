@@ -2,13 +2,12 @@
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
-from rest_framework.generics import GenericAPIView
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
+from deliveries import timezone
 from deliveries.db.ids import first_id_at
 from deliveries.models import Event, Organization
 from deliveries.policy.hops import HEADER as HOPS
@@ -21,7 +20,9 @@ from hookhub.api.serializers.events import (
     ReceiptSerializer,
     ValidatedSerializer,
 )
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize, require_scope
+from hookhub.http.openapi import extend_schema
 from hookhub.http.parsers import RawParser
 from hookhub.http.query import TEXT, TIME_PARAMETERS, between, read_uuid, require_known_parameters
 from hookhub.http.throttling import caller_of

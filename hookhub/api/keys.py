@@ -3,12 +3,10 @@
 from datetime import timedelta
 
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from hookhub import api_keys
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.request_fields import fields_of
@@ -18,8 +16,10 @@ from hookhub.api.serializers.api_keys import (
     ApiKeyWithTextSerializer,
     RollSerializer,
 )
+from hookhub.api.views import GenericAPIView
 from hookhub.http import authentication
 from hookhub.http.authorization import authorize
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
 from hookhub.models import ApiKey, Scope
 

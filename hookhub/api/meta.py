@@ -6,21 +6,24 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.settings import patched_settings
 from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
-from rest_framework.views import APIView
 
 from deliveries.formats import DEFAULT, FORMATS
 from deliveries.systems import SYSTEMS
 from deliveries.version import VERSION
+from hookhub import frameworks
 from hookhub.api.serializers.meta import MetaSerializer
+from hookhub.api.views import APIView
+from hookhub.http.links import path_of
 from hookhub.http.negotiation import OneFormat
+from hookhub.http.openapi import Generator, extend_schema
+from hookhub.http.views import Independent
 
 
 @extend_schema(exclude=True)
@@ -45,19 +48,23 @@ class RootView(APIView):
         return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
 
 
-class DocumentView(SpectacularJSONAPIView):
+class DocumentView(Independent, SpectacularJSONAPIView):
     """The OpenAPI document as JSON, for programs and browsers alike."""
 
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
     renderer_classes = [OpenApiJsonRenderer2]  # noqa: RUF012 - the type is the framework's
     content_negotiation_class = OneFormat
 
-    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the document, the same for every query: the framework would generate one per language and version."""
         headers = {"Content-Disposition": 'inline; filename="HookHub.json"'}
         return HttpResponse(document(), content_type="application/json", headers=headers)
 
 
+# The library reads these only when its own views are loaded.
+NOT_PATCHED = ("SERVE_", "DEFAULT_GENERATOR_CLASS")
 _making = Lock()
 
 
@@ -70,7 +77,10 @@ def document() -> bytes:
 
 @lru_cache(maxsize=1)
 def _made() -> bytes:
-    schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]  # drf-spectacular's own
+    # A project's own settings are about its own API.
+    found = frameworks.openapi_settings(settings.HOOKHUB_PUBLIC_URL or path_of("/"))
+    with patched_settings({name: value for name, value in found.items() if not name.startswith(NOT_PATCHED)}):
+        schema = Generator(urlconf="hookhub.patterns").get_schema(public=True)  # type: ignore[no-untyped-call]  # drf-spectacular's own
     rendered: bytes = OpenApiJsonRenderer2().render(schema, renderer_context={})
     return rendered
 

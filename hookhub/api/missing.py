@@ -3,23 +3,24 @@
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import missing
+from deliveries import missing, timezone
 from deliveries.models import Webhook
 from hookhub import replays
 from hookhub.api.presenters.view import PresentedView
 from hookhub.api.request_fields import fields_of, require_known_fields
 from hookhub.api.serializers.deliveries import ReplaySerializer
+from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http.errors import conflict, invalid
+from hookhub.http.fields import DateTimeField
 from hookhub.http.links import path_of
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_timestamp, require_known_parameters
 from hookhub.models import Replay, Scope
 
@@ -36,8 +37,8 @@ class MissingCountSerializer(serializers.Serializer[Any]):
 
 
 class NewMissingReplaySerializer(serializers.Serializer[Any]):
-    after = serializers.DateTimeField(help_text="Only events accepted at or after this time.")
-    before = serializers.DateTimeField(
+    after = DateTimeField(help_text="Only events accepted at or after this time.")
+    before = DateTimeField(
         required=False, allow_null=True, help_text="Only events accepted before this time; now if absent or null."
     )
 

@@ -6,23 +6,22 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from deliveries import audit, names
+from deliveries import audit, names, timezone
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle, subscribing
 from hookhub.alerts import channels
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
+from hookhub.api.views import GenericAPIView
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
 from hookhub.http.errors import conflict, invalid
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
 from hookhub.models import INCLUDED, ApiKey, Scope
 

@@ -11,23 +11,24 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import compact_json, polling
+from deliveries import compact_json, polling, timezone
 from deliveries.formats.base import stamp
 from deliveries.models import PollConsumer, Webhook
 from deliveries.polling import MAX_CONSUMERS, Page, Polled
 from hookhub.api.presenters.view import PresentedView
 from hookhub.api.request_fields import fields_of, require_known_fields
+from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http import long_polls
 from hookhub.http.errors import conflict, invalid
+from hookhub.http.fields import DateTimeField
 from hookhub.http.long_polls import Room, Wait
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters, whole_number
 from hookhub.models import Scope
 
@@ -50,7 +51,7 @@ class PolledEventSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(help_text="The id of the delivery: the same however often the event is fetched.")
     event = serializers.UUIDField(help_text="The id of the event.")
     type = serializers.CharField()
-    timestamp = serializers.DateTimeField(help_text="When it happened.")
+    timestamp = DateTimeField(help_text="When it happened.")
     cursor = serializers.CharField(help_text="The position after this event.")
     headers = serializers.DictField(
         child=serializers.CharField(),
@@ -78,8 +79,8 @@ class PollConsumerSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(read_only=True)
     cursor = serializers.CharField(help_text="The position up to which it has processed the events.")
     behind = serializers.IntegerField(read_only=True, help_text="How many events it has not processed yet.")
-    committed_at = serializers.DateTimeField(read_only=True, help_text="When it last committed its position.")
-    created_at = serializers.DateTimeField(read_only=True)
+    committed_at = DateTimeField(read_only=True, help_text="When it last committed its position.")
+    created_at = DateTimeField(read_only=True)
 
 
 class PollConsumersSerializer(serializers.Serializer[Any]):

@@ -6,22 +6,24 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 from zoneinfo import available_timezones
 
-from django.conf import settings
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from deliveries.models import Organization, Repository, Webhook
 from hookhub import portal_sessions as sessions
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.fields import StrictIntegerField
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize_webhooks
 from hookhub.http.errors import invalid
+from hookhub.http.fields import DateTimeField, ModelSerializer
+from hookhub.http.links import public_url
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_uuid, require_known_parameters
 from hookhub.models import PortalSession, Scope
 from hookhub.portal_sessions import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH, Wanted
@@ -85,7 +87,7 @@ class NewPortalSessionSerializer(serializers.Serializer[Any]):
         return value
 
 
-class PortalSessionSerializer(serializers.ModelSerializer[PortalSession]):
+class PortalSessionSerializer(ModelSerializer[PortalSession]):
     scope = serializers.SerializerMethodField()
 
     class Meta:
@@ -121,7 +123,7 @@ class PortalLinkSerializer(PortalSessionSerializer):
     """A new session with its link, which opens it once."""
 
     url = serializers.CharField(help_text="The link; it can be opened once, until `url_expires_at`.")
-    url_expires_at = serializers.DateTimeField()
+    url_expires_at = DateTimeField()
 
     class Meta(PortalSessionSerializer.Meta):
         fields = (*PortalSessionSerializer.Meta.fields, "url", "url_expires_at")  # type: ignore[assignment]
@@ -152,7 +154,7 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
         serializer.is_valid(raise_exception=True)
         wanted = wanted_of(serializer.validated_data, organization=organization)
         session, token = sessions.create(wanted, now=timezone.now())
-        link = f"{settings.HOOKHUB_PUBLIC_URL}/portal/enter?{urlencode({'token': token})}"
+        link = f"{public_url(request)}/portal/enter?{urlencode({'token': token})}"
         shown = {**PortalSessionSerializer(session).data, "url": link, "url_expires_at": session.token_expires_at}
         return Response(shown, status=201, headers={"Cache-Control": "no-store"})
 

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import plain_text
+from deliveries import plain_text, timezone
 from hookhub import branding
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.fields import OneLineField, StrictModelSerializer
+from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize
+from hookhub.http.openapi import extend_schema
 from hookhub.models import PortalSettings, Scope
 
 

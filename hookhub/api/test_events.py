@@ -1,21 +1,20 @@
 """`/v1/webhooks/{id}/ping` and `/test`: send a webhook an event that no other gets."""
 
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import redelivery
+from deliveries import redelivery, timezone
 from deliveries.models import Delivery, Webhook
 from hookhub.api.presenters.view import PresentedView
 from hookhub.api.request_fields import fields_of, require_known_fields
 from hookhub.api.serializers.deliveries import DeliverySerializer
 from hookhub.api.serializers.webhooks import TestSerializer
+from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.event_types import examples
 from hookhub.http import test_events
 from hookhub.http.errors import conflict
+from hookhub.http.openapi import extend_schema
 from hookhub.models import Scope
 
 

@@ -4,21 +4,22 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import timeseries
+from deliveries import timeseries, timezone
 from deliveries.models import Organization, Webhook
 from deliveries.timeseries import LENGTHS, Point, Step
 from hookhub.api.presenters.view import PresentedView
+from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import invalid
+from hookhub.http.fields import DateTimeField
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import between, require_known_parameters
 from hookhub.models import Scope
 
@@ -51,7 +52,7 @@ class FailuresSerializer(serializers.Serializer[Any]):
 
 
 class PointSerializer(serializers.Serializer[Any]):
-    at = serializers.DateTimeField(help_text="The beginning of the step.")
+    at = DateTimeField(help_text="The beginning of the step.")
     attempts = serializers.IntegerField()
     delivered = serializers.IntegerField()
     failed = FailuresSerializer()
@@ -64,7 +65,7 @@ class PointSerializer(serializers.Serializer[Any]):
 
 class TimeseriesSerializer(serializers.Serializer[Any]):
     step = serializers.ChoiceField(choices=list(LENGTHS))
-    counted_until = serializers.DateTimeField(
+    counted_until = DateTimeField(
         allow_null=True,
         help_text="Attempts that ended before this time are counted; it is about a minute ago. Null before the first.",
     )

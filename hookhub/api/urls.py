@@ -1,12 +1,12 @@
 """The URL patterns under /v1/."""
 
-from django.urls import include, path
-from drf_spectacular.views import SpectacularSwaggerSplitView
+from django.urls import path
 
 from hookhub.api import (
     alerts,
     audit,
     deliveries,
+    docs,
     event_types,
     events,
     keys,
@@ -20,23 +20,15 @@ from hookhub.api import (
     timeseries,
     webhooks,
 )
-from hookhub.http.negotiation import OneFormat
 
 urlpatterns = [
     path("", meta.RootView.as_view(), name="root"),
     path("meta", meta.MetaView.as_view(), name="meta"),
     path("event-types", event_types.EventTypesView.as_view(), name="event-types"),
     path("event-types/<str:name>", event_types.EventTypeView.as_view()),
-    # The login for the browsable API; the admin's own login is for staff.
-    path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
-    path(
-        "docs",
-        SpectacularSwaggerSplitView.as_view(
-            url_name="openapi", http_method_names=["get", "head"], content_negotiation_class=OneFormat
-        ),
-        name="docs",
-    ),
+    path("docs", docs.DocsView.as_view(), name="docs"),
+    path("docs/<str:name>", docs.DocsFileView.as_view(), name="docs-file"),
     path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),

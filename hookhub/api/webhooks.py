@@ -3,13 +3,11 @@
 from dataclasses import asdict
 
 from django.http import Http404
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.generics import GenericAPIView
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import stats
+from deliveries import stats, timezone
 from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
@@ -28,8 +26,10 @@ from hookhub.api.serializers.webhooks import (
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
+from hookhub.api.views import GenericAPIView
 from hookhub.http.errors import invalid
 from hookhub.http.links import path_of
+from hookhub.http.openapi import extend_schema
 from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_known_parameters
 from hookhub.models import Scope
 

@@ -11,10 +11,8 @@ from django.urls import URLPattern
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.dialects.authentication import CredentialsAuthentication
@@ -26,6 +24,7 @@ from hookhub.http.openapi import DescribedSchema
 from hookhub.http.parsers import StrictJSONParser
 from hookhub.http.problems import Problem, error_response, not_an_object
 from hookhub.http.query import whole_number
+from hookhub.http.views import APIView, Json
 from hookhub.models import ApiKey, Scope
 
 # Larger than any row's number will be, and still a bigint.
@@ -99,7 +98,7 @@ class DialectView(APIView):
     authentication_classes = (CredentialsAuthentication,)
     permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
     parser_classes: Sequence[type[BaseParser]] = (AnyJSONParser,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (Json,)
     # An empty Accept header, a vendor's media type, a version in it: all get the only format there is.
     content_negotiation_class = OneFormat
 

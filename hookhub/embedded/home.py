@@ -20,9 +20,14 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
 def home() -> Path:
-    """Return the directory of the embedded servers: HOOKHUB_HOME, or ``.hookhub`` in this checkout."""
-    chosen = os.environ.get("HOOKHUB_HOME")
-    return (Path(chosen) if chosen else Path(__file__).parents[2] / ".hookhub").resolve()
+    """Return the directory of the embedded servers: HOOKHUB_HOME, or ``.hookhub`` in this checkout.
+
+    Where the package is installed, it is ``.hookhub`` in the user's home: the next version of the package must find it.
+    """
+    if chosen := os.environ.get("HOOKHUB_HOME"):
+        return Path(chosen).resolve()
+    checkout = Path(__file__).parents[2]
+    return ((checkout if (checkout / "manage.py").exists() else Path.home()) / ".hookhub").resolve()
 
 
 def socket_directory(home: Path) -> Path:
@@ -81,6 +86,6 @@ def package_directory(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:
         raise EmbeddedServersError(
-            f"{name} is not installed: set DATABASE_URL and REDIS_URL, or pip install -r requirements-dev.txt"
+            f"{name} is not installed: set DATABASE_URL and REDIS_URL, or pip install 'hookhub[embedded]'"
         )
     return Path(found.origin).resolve().parent

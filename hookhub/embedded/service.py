@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import requests
 
-MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+from hookhub.procfile import PROGRAM
+
 STARTS_WITHIN = timedelta(seconds=90)
 STOPS_WITHIN = timedelta(seconds=60)
 
@@ -32,7 +32,7 @@ def running(*options: str, port: int, log: Path, environment: Mapping[str, str] 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(MANAGE), "up", "--port", str(port), *options],
+            [*PROGRAM, "up", "--port", str(port), *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -52,7 +52,7 @@ def running(*options: str, port: int, log: Path, environment: Mapping[str, str] 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run one management command and return its standard output; raise ServiceError if it fails."""
     done = subprocess.run(
-        [sys.executable, str(MANAGE), *arguments],
+        [*PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=False,

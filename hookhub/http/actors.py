@@ -1,9 +1,10 @@
 """Identifies the actor of a request for the audit log."""
 
-from django.contrib.auth.models import User
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 
 from deliveries.audit import Actor
+from hookhub import people
 from hookhub.http.client_address import address_of
 from hookhub.models import ApiKey
 
@@ -18,9 +19,11 @@ def actor_of_key(key: ApiKey, request: HttpRequest) -> Actor:
 def actor_of_session(request: HttpRequest) -> Actor:
     """Return the logged-in user as a request's actor, or the anonymous actor."""
     user = getattr(request, "user", None)
-    if not isinstance(user, User):
+    if not isinstance(user, AbstractBaseUser):
         return Actor("anonymous", "", "", address_of(request.META), request_id_of(request))
-    return Actor("person", user.get_username(), user.get_full_name(), address_of(request.META), request_id_of(request))
+    return Actor(
+        "person", user.get_username(), people.full_name_of(user), address_of(request.META), request_id_of(request)
+    )
 
 
 def request_id_of(request: HttpRequest) -> str:

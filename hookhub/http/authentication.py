@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.db.models import Q
-from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from deliveries import audit
+from deliveries import audit, timezone
 from hookhub.http.access_log import name_caller
 from hookhub.http.actors import actor_of_key
 from hookhub.http.client_address import address_of

@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from hookhub.http import documentation, readiness
+from hookhub.http import documentation, links, readiness
 
 WELL, WARNING, BAD = "well", "warning", "bad"
 
@@ -21,7 +21,8 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "verdict": verdict,
         "tone": tone,
-        "public_url": settings.HOOKHUB_PUBLIC_URL,
+        "public_url": links.public_url(request),
+        "admin_address": links.admin_page(),
         "has_documentation": (settings.DEBUG or settings.HOOKHUB_DEVELOPMENT) and documentation.SITE.is_dir(),
     }
     return render(request, "hookhub/home.html", context)

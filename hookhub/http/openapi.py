@@ -1,11 +1,17 @@
 """Describes operations in the OpenAPI document: summaries, media types and possible errors."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, TypeVar
 
+from drf_spectacular import utils
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
+from rest_framework.settings import api_settings
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 JSON = "application/json"
 Direction = Literal["request", "response"]
@@ -90,3 +96,36 @@ class DescribedSchema(AutoSchema):
         if status in self.never or (status == 409 and self.method == "GET"):
             return False
         return status not in WITH_A_BODY or self.method in {"POST", "PUT", "PATCH"}
+
+
+def extend_schema(**options: Any) -> Callable[[View], View]:
+    """Describe an operation as drf-spectacular's decorator does, whatever schema class the project's settings name."""
+    extend = utils.extend_schema(**options)
+
+    def decorate(view: View) -> View:
+        if not isinstance(view, type):
+            found: Any = view
+            found.kwargs = {"schema": DescribedSchema, **getattr(view, "kwargs", {})}
+        return extend(view)
+
+    return decorate
+
+
+class Generator(SchemaGenerator):
+    """Makes a document of HookHub's views, whatever schema class the project's settings name."""
+
+    def create_view(self, callback: Any, method: str, request: Any = None) -> Any:
+        """Return a view whose description combines that of its class and that of its method."""
+        with _as_default(DescribedSchema):
+            return super().create_view(callback, method, request)  # type: ignore[no-untyped-call]  # the library's
+
+
+@contextmanager
+def _as_default(schema_class: type[AutoSchema]) -> Iterator[None]:
+    """Let the library tell from this class what a method's description adds to it."""
+    before = api_settings.DEFAULT_SCHEMA_CLASS
+    api_settings.DEFAULT_SCHEMA_CLASS = schema_class  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        api_settings.DEFAULT_SCHEMA_CLASS = before

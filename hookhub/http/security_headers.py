@@ -59,7 +59,7 @@ def protect_pages(get_response: Handler) -> Handler:
         answered = get_response(request)
         answered.headers.setdefault("Content-Security-Policy", of_api if request.path_info.startswith(API) else usual)
         answered.headers.setdefault("Permissions-Policy", PERMISSIONS)
-        if not request.path_info.startswith(settings.STATIC_URL):
+        if not request.path_info.startswith(settings.STATIC_URL or "/static/"):
             answered.headers.setdefault("Cache-Control", "no-store")
         return answered
 

@@ -8,22 +8,20 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
-from deliveries import compact_json
+from deliveries import compact_json, timezone
 from deliveries.webhooks.mcp_subscribing import Asked
 from hookhub.http import long_polls
 from hookhub.http.authentication import KeyAuthentication
 from hookhub.http.authorization import authorize
 from hookhub.http.long_polls import Wait
 from hookhub.http.negotiation import OneFormat
+from hookhub.http.openapi import extend_schema
 from hookhub.http.parsers import RawParser
 from hookhub.http.problems import problem_of
+from hookhub.http.views import APIView, Json
 from hookhub.mcp import event_types, jsonrpc, protocol, subscriptions, tools, waiting
 from hookhub.mcp.context import Context
 from hookhub.mcp.jsonrpc import Call, RpcError
@@ -50,7 +48,7 @@ class McpView(APIView):
     authentication_classes = (KeyAuthentication,)
     permission_classes = ()
     parser_classes = (RawParser,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (Json,)
     content_negotiation_class = OneFormat
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -4,7 +4,7 @@ import deliveries.models.ids
 import deliveries.plain_text
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import django.utils.timezone
+import deliveries.timezone
 from django.conf import settings
 from django.db import migrations, models
 
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 ('previous_secret_hash', models.BinaryField(null=True)),
                 ('previous_secret_expires_at', models.DateTimeField(editable=False, null=True)),
                 ('allowed_networks', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, db_default=[], default=list, size=None)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('rolled_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('expiry_warned_at', models.DateTimeField(editable=False, null=True)),
@@ -83,8 +83,8 @@ class Migration(migrations.Migration):
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('schema', models.TextField(blank=True, null=True)),
                 ('example', models.TextField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
+                ('changed_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='event_types', to='deliveries.organization')),
             ],
             options={
@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('role', models.CharField(choices=[('owner', 'Owner'), ('manager', 'Manager'), ('reader', 'Reader')], default='owner', max_length=10)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='deliveries.organization')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('user', 'organization'), name='membership_once')],
@@ -118,8 +118,8 @@ class Migration(migrations.Migration):
                 ('redelivered', models.PositiveIntegerField(default=0)),
                 ('done_upto', models.UUIDField(null=True)),
                 ('upto', models.UUIDField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('touched_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
+                ('touched_at', models.DateTimeField(default=deliveries.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='replays', to='deliveries.organization')),
             ],
@@ -140,7 +140,7 @@ class Migration(migrations.Migration):
                 ('token_hash', models.BinaryField(null=True, unique=True)),
                 ('token_expires_at', models.DateTimeField()),
                 ('cookie_hash', models.BinaryField(null=True, unique=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('opened_at', models.DateTimeField(null=True)),
                 ('expires_at', models.DateTimeField()),
                 ('revoked_at', models.DateTimeField(null=True)),
@@ -168,8 +168,8 @@ class Migration(migrations.Migration):
                 ('sealed_url', models.BinaryField(null=True)),
                 ('sealed_secret', models.BinaryField(null=True)),
                 ('paused_at', models.DateTimeField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
+                ('changed_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('due_at', models.DateTimeField(editable=False, null=True)),
                 ('last_sent_at', models.DateTimeField(editable=False, null=True)),
                 ('failing_since', models.DateTimeField(editable=False, null=True)),
@@ -195,7 +195,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('failed', 'Failed'), ('superseded', 'Superseded')], default='pending', max_length=10)),
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('due_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=deliveries.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('error', models.CharField(blank=True, max_length=500)),
                 ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='deliveries.organization')),

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
-from django.utils import timezone
 
-from deliveries import audit, plain_text
+from deliveries import audit, plain_text, timezone
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Organization
+from deliveries.models.arrays import ArrayField
 from deliveries.webhooks import mcp_subscribing
 from hookhub import key_text
 
@@ -48,7 +47,8 @@ class Membership(models.Model):
 
     SCOPES: ClassVar = {Role.OWNER: Scope.MASTER, Role.MANAGER: Scope.MANAGE, Role.READER: Scope.READ}
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    # Nothing reads it from the user, and a project's own model may have another use for the name.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
 
@@ -83,16 +83,16 @@ class ApiKey(models.Model):
     secret_hash = models.BinaryField(editable=False)
     # The secret before the last roll, and until when it is accepted.
     previous_secret_hash = models.BinaryField(null=True, editable=False)
-    previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
+    previous_secret_expires_at = timezone.DateTimeField(null=True, editable=False)
     # Networks from which the key may be used; empty for any.
     allowed_networks = ArrayField(models.CharField(max_length=50), default=list, db_default=[], blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    rolled_at = models.DateTimeField(null=True, editable=False)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    rolled_at = timezone.DateTimeField(null=True, editable=False)
+    expires_at = timezone.DateTimeField(null=True, blank=True)
     # When the owners were e-mailed about the expiry.
-    expiry_warned_at = models.DateTimeField(null=True, editable=False)
-    last_used_at = models.DateTimeField(null=True, editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    expiry_warned_at = timezone.DateTimeField(null=True, editable=False)
+    last_used_at = timezone.DateTimeField(null=True, editable=False)
+    revoked_at = timezone.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "hookhub_api_key"
@@ -184,8 +184,8 @@ class CustomEventType(models.Model):
     # JSON as text, because jsonb cannot store all JSON, such as \u0000.
     schema = models.TextField(null=True, blank=True)
     example = models.TextField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    changed_at = timezone.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         db_table = "hookhub_custom_event_type"

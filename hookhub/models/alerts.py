@@ -2,13 +2,12 @@
 
 from typing import ClassVar
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
-from deliveries import audit, vault
+from deliveries import audit, timezone, vault
 from deliveries.models import Organization, Repository, Webhook, new_id
+from deliveries.models.arrays import ArrayField
 from deliveries.policy.incidents import LEVELS
 
 
@@ -50,14 +49,14 @@ class AlertChannel(models.Model):
     stored_url = models.CharField("URL", max_length=2048, blank=True)
     sealed_url = models.BinaryField(null=True, editable=False)
     sealed_secret = models.BinaryField(null=True, editable=False)
-    paused_at = models.DateTimeField(null=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    paused_at = timezone.DateTimeField(null=True, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    changed_at = timezone.DateTimeField(default=timezone.now, editable=False)
     # When its next alert is to be sent, or, while one is being sent, until when that may take; null if there is none.
-    due_at = models.DateTimeField(null=True, editable=False)
-    last_sent_at = models.DateTimeField(null=True, editable=False)
+    due_at = timezone.DateTimeField(null=True, editable=False)
+    last_sent_at = timezone.DateTimeField(null=True, editable=False)
     # Since when nothing could be sent, and why; null and empty after a success.
-    failing_since = models.DateTimeField(null=True, editable=False)
+    failing_since = timezone.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=500, blank=True, editable=False)
 
     class Meta:
@@ -111,15 +110,15 @@ class Alert(models.Model):
     kind = models.CharField(max_length=20, choices=AlertKind)
     percent = models.PositiveSmallIntegerField(null=True)
     # The beginning of the incident, the time of the disabling, or the end of the lease: it is told of each once.
-    about = models.DateTimeField(null=True)
+    about = timezone.DateTimeField(null=True)
     # The facts told, as in the system event.
     details = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0)
     # For e-mails to owners; a channel has a time of its own.
-    due_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    due_at = timezone.DateTimeField(null=True)
+    created_at = timezone.DateTimeField(default=timezone.now)
+    finished_at = timezone.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
 
     # The ``channel_type`` of an e-mail to the owners without a channel.

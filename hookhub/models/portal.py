@@ -3,13 +3,12 @@
 from typing import ClassVar
 
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, timezone
 from deliveries.models import Organization, Repository, new_id
+from deliveries.models.arrays import ArrayField
 
 
 class PortalSession(models.Model):
@@ -42,12 +41,12 @@ class PortalSession(models.Model):
     # The member that opened it by login; null for a session opened by a link.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
     token_hash = models.BinaryField(null=True, unique=True, editable=False)
-    token_expires_at = models.DateTimeField()
+    token_expires_at = timezone.DateTimeField()
     cookie_hash = models.BinaryField(null=True, unique=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-    opened_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(null=True)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
+    opened_at = timezone.DateTimeField(null=True)
+    expires_at = timezone.DateTimeField()
+    revoked_at = timezone.DateTimeField(null=True)
 
     # Whether it is that of a member that owns the organization, which a link never makes; ``portal_sessions`` sets it.
     is_owners = False

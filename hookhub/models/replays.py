@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.models import Organization, new_id
 
 
@@ -39,10 +39,10 @@ class Replay(models.Model):
     done_upto = models.UUIDField(null=True)
     # What was created after the replay is excluded, or it might never end.
     upto = models.UUIDField()
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = timezone.DateTimeField(default=timezone.now, editable=False)
     # Replays take turns, least recently touched first: one organization's million deliveries must not delay others.
-    touched_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    touched_at = timezone.DateTimeField(default=timezone.now)
+    finished_at = timezone.DateTimeField(null=True)
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["touched_at"], name="replay_running", condition=Q(state="running"))]

@@ -14,14 +14,15 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone, translation
+from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
-from deliveries import audit
+from deliveries import audit, timezone
 from deliveries.audit import Actor
 from deliveries.rates import TooMany
 from hookhub import portal_sessions
 from hookhub.branding import LOCAL, Brand, brand_of
+from hookhub.frameworks import LANGUAGES
 from hookhub.http import rate_limits
 from hookhub.http.actors import actor_of_session, request_id_of
 from hookhub.http.client_address import address_of
@@ -88,12 +89,18 @@ def actor_of(request: HttpRequest, session: PortalSession) -> Actor:
     return Actor("portal", str(session.pk), "", address_of(request.META), request_id_of(request))
 
 
+def preferred_language(request: HttpRequest) -> str:
+    """Return the language that the browser prefers, of those that the portal speaks."""
+    preferred = translation.get_language_from_request(request).partition("-")[0]
+    return preferred if preferred in dict(LANGUAGES) else "en"
+
+
 @contextmanager
 def speaking(request: HttpRequest, session: PortalSession | None) -> Iterator[None]:
     """Use the language and the time zone of a session, or the language that the browser prefers and UTC."""
     locale, zone = (session.locale, session.time_zone) if session else (None, None)
     with (
-        translation.override(locale or translation.get_language_from_request(request)),
+        translation.override(locale or preferred_language(request)),
         timezone.override(zone or "UTC"),
     ):
         yield

@@ -6,18 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
+from deliveries import timezone
 from deliveries.db import arrays, sql
 from deliveries.db.ids import time_of
 from deliveries.log_search import LAST_ID
 from deliveries.models import AuditEntry
 from deliveries.plain_text import printable
-from hookhub import portal_sessions
+from hookhub import people, portal_sessions
 from hookhub.alerts import history
 from hookhub.formatting import exact, relative
 from hookhub.models import Alert, ApiKey, Membership, PortalSession
@@ -178,8 +178,9 @@ class Names:
         actors = [entry.actor_id for entry in entries]
         keys = ApiKey.objects.filter(organization=session.organization_id, key_id__in=actors)
         self._keys = set(keys.values_list("key_id", flat=True))
-        members = Membership.objects.filter(organization=session.organization_id, user__username__in=actors)
-        self._members = set(members.values_list("user__username", flat=True))
+        name = f"user__{people.name_field()}"
+        members = Membership.objects.filter(organization=session.organization_id, **{f"{name}__in": actors})
+        self._members = set(members.values_list(name, flat=True))
 
     def of(self, entry: AuditEntry) -> str:
         """Return who made a change."""

@@ -9,11 +9,10 @@ from uuid import UUID
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from deliveries import vault
+from deliveries import timezone, vault
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.secrets import RotatedMeanwhile

@@ -8,13 +8,12 @@ from uuid import UUID
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from deliveries import log_search, redelivery
+from deliveries import log_search, redelivery, timezone
 from deliveries.db.ids import time_of
 from deliveries.log_search import MAX_WEBHOOKS, Found, Log
 from deliveries.models import Delivery

@@ -1,18 +1,18 @@
 """The ways into the portal and out of it: a link, a member's login, and leaving."""
 
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
+from deliveries import timezone
 from hookhub import portal_sessions
 from hookhub.branding import Brand
+from hookhub.http import links
 from hookhub.models import Membership, PortalSession
 from hookhub.portal.access import brand_of_session, ended, for_session, notice, protected, set_cookie, speaking
 
@@ -33,11 +33,12 @@ def enter(request: HttpRequest) -> HttpResponse:
     return _led_in(session, cookie)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def members(request: HttpRequest) -> HttpResponse:
     """Let a member that is logged in choose an organization, and open a session for it."""
-    mine = Membership.objects.filter(user=cast("User", request.user))
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path(), links.login_page())
+    mine = Membership.objects.filter(user_id=cast("Any", request.user.pk))
     memberships = mine.select_related("organization__portal_settings", "user")
     if request.method != "POST":
         with speaking(request, None):

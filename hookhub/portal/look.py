@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
+from deliveries import timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import branding
 from hookhub.models import PortalSession, PortalSettings

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from deliveries import missing
+from deliveries import missing, timezone
 from deliveries.db.ids import time_of
 from deliveries.models import Webhook
 from deliveries.redelivery import Selection

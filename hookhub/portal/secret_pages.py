@@ -5,11 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from deliveries import vault
+from deliveries import timezone, vault
 from deliveries.formats import format_of
 from deliveries.models import Verification, Webhook
 from deliveries.webhooks import changing, secrets, verifying

@@ -5,11 +5,10 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
-from deliveries import redelivery
+from deliveries import redelivery, timezone
 from deliveries.db import sql
 from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle

@@ -8,11 +8,10 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
-from deliveries import previews, redelivery
+from deliveries import previews, redelivery, timezone
 from deliveries.models import Webhook
 from deliveries.plain_text import printable
 from deliveries.rates import TooMany

@@ -5,12 +5,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from deliveries import previews, rates, vault
+from deliveries import previews, rates, timezone, vault
 from deliveries.models import Delivery, Webhook
 from deliveries.rates import Policy, TooMany
 from hookhub.models import PortalSession

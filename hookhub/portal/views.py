@@ -6,10 +6,9 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from deliveries import log_search, polling, redelivery, timeseries
+from deliveries import log_search, polling, redelivery, timeseries, timezone
 from deliveries.log_search import Log, LogFilter
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.webhooks import lifecycle

@@ -5,11 +5,10 @@ from uuid import UUID
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
-from deliveries import vault
+from deliveries import timezone, vault
 from deliveries.models import Repository, Webhook
 from deliveries.rates import TooMany
 from deliveries.webhooks import changing, creating

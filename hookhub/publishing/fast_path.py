@@ -14,9 +14,9 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from rest_framework.exceptions import APIException
 
+from deliveries import timezone
 from deliveries.events import Batch, NameSnapshot, StaleNames
 from deliveries.models import Organization
 from deliveries.rates import TooMany

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.utils import timezone
 
-from deliveries import pipeline
+from deliveries import pipeline, timezone
 from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt
 from deliveries.models import Organization
 from deliveries.pipeline import accepting

@@ -8,9 +8,9 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http import parse_cookie
-from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
+from deliveries import timezone
 from hookhub.http import authentication
 from hookhub.http.early_refusals import EarlyRefusal
 

@@ -14,8 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.pipeline.attempt_log import chunk
 from deliveries.rates import TooMany
 from hookhub.http import access_log, errors, rate_limits

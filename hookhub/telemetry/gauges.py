@@ -9,11 +9,10 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 from django.db import Error, connection
-from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
-from deliveries import backlog, workers
+from deliveries import backlog, timezone, workers
 from deliveries.backlog import Backlog
 from deliveries.db import sql
 from deliveries.version import VERSION

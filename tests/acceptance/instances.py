@@ -11,7 +11,7 @@ import psycopg
 from django.core.management import CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from config.connections import database
+from hookhub.service.connections import database
 from testbed.instance import Instance
 from testbed.processes import wait_for
 from testbed.servers import Servers
@@ -64,14 +64,14 @@ def connected_to(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_instance(*, asgi: str = "config.asgi", **settings: str) -> Iterator[Instance]:
+def running_instance(*, asgi: str = "hookhub.service.asgi", **settings: str) -> Iterator[Instance]:
     """Run a HookHub; ``asgi`` is the module of its web server."""
     with (
         prepared_home("hookhub-test-", with_key=True) as home,
         Servers(home) as running,
         closing(CheckedHere(running, logs=home, WEB_WORKERS="1", **settings)) as instance,
     ):
-        instance.commands["web"] = instance.commands["web"].replace("config.asgi", asgi)
+        instance.commands["web"] = instance.commands["web"].replace("hookhub.service.asgi", asgi)
         instance.start("web")
         instance.start("worker")
         instance.wait_until_ready()

@@ -213,8 +213,8 @@ def test_a_setting_that_is_missing_or_wrong_is_named_at_once(given: dict[str, st
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", "import config.settings"], cwd=ROOT, env=environment, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "-c", "import hookhub.service.settings"], cwd=ROOT, env=environment, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
 
     assert done.returncode == 1

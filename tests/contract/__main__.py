@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", required=True, help="write the golden files")
     parser.parse_args()
     os.environ.setdefault("HOOKHUB_HOME", ".hookhub/tests")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
     django.setup()
     from tests.contract.pages import write
 

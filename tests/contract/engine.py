@@ -12,7 +12,6 @@ from django.contrib import admin
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from config import celery
 from deliveries import vault
 from deliveries.event_types import catalogue
 from deliveries.formats import FORMATS
@@ -26,6 +25,7 @@ from hookhub.http import access_log
 from hookhub.models import ApiKey
 from hookhub.publishing import parse
 from hookhub.publishing.redis_stream import consumer, dead_letters, entries
+from hookhub.service import celery
 from tests.contract import source
 from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 

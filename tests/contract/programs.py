@@ -33,12 +33,12 @@ from hookhub.publishing.redis_stream.dead_letters import Counts
 from tests.contract import source
 from tests.contract.source import ROOT
 
-OURS = ("deliveries", "hookhub")
+OURS = ("deliveries", "hookhub", "hookhub.service")
 # The options that Django adds to every command.
 FROM_DJANGO = {
     "help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks",
 }  # fmt: skip
-SETTINGS = ROOT / "config" / "settings.py"
+SETTINGS = ROOT / "hookhub" / "service" / "settings.py"
 SHELLS = ("Procfile", "docker-compose.yml", "deploy/valkey.sh", "deploy/nginx.conf", "Dockerfile")
 
 

@@ -7,7 +7,7 @@ import re
 import socket
 from typing import Any
 
-from config.asgi import application
+from hookhub.service.asgi import application
 
 KNOWN = re.compile(r"localhost|.*\.localhost|[0-9.]+|.*:.*")
 

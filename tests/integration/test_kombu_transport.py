@@ -10,7 +10,6 @@ import redis
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
-from config.celery import app
 from deliveries.wakeup import TASK, new_wakeup_message
 from deliveries.worker.kombu_transport import (
     LOG_INTERVAL_SECONDS,
@@ -19,6 +18,7 @@ from deliveries.worker.kombu_transport import (
     Transport,
     is_wakeup_message,
 )
+from hookhub.service.celery import app
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from django.test import Client, RequestFactory
 from django.utils.translation import trans_real
 from drf_spectacular.generators import SchemaGenerator
 
-from config.wsgi import django as application
 from hookhub.api import meta
 from hookhub.server.limits import Limits
 from hookhub.server.wsgi import Limited
+from hookhub.service.wsgi import django as application
 from tests.api import Caller, faults
 from tests.receiver import Receiver
 

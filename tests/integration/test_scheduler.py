@@ -11,7 +11,6 @@ from celery.concurrency.prefork import TaskPool
 from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
-from config.celery import app
 from deliveries import pipeline, shutdown, wakeup
 from deliveries.db import sql
 from deliveries.maintenance.invariants import check_all
@@ -19,7 +18,7 @@ from deliveries.models import Delivery
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.stats import stats_of
-from deliveries.worker import orphans, process_pool
+from deliveries.worker import celery_steps, orphans, process_pool
 from deliveries.worker.leadership import Leadership
 from deliveries.worker.scheduler import MAX_UNHEARD_TICKS, Scheduler, run_task, run_tasks
 from tests.receiver import Answer
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def scheduler() -> Iterator[Scheduler]:
-    yield Scheduler(None)
+    yield Scheduler()
     shutdown.reset()
     process_pool.close_pipe()
 
@@ -103,13 +102,14 @@ def test_a_worker_without_forked_processes_runs_the_loop_itself_when_redis_is_aw
     is_forked: bool,
 ) -> None:
     drained = threading.Event()
-    monkeypatch.setattr(process_pool, "get_start_method", lambda: start_method)
-    monkeypatch.setitem(app.tasks, wakeup.TASK, drained.set)
+    monkeypatch.setattr(celery_steps, "get_start_method", lambda: start_method)
+    monkeypatch.setattr(celery_steps, "drain", drained.set)
     monkeypatch.setattr(wakeup, "notify_now", lambda: False)
-    scheduler._configure_pool(SimpleNamespace(pool=WithProcesses(), hub=None))
+    step = celery_steps.SchedulerStep(SimpleNamespace())
+    step.configure_pool(SimpleNamespace(pool=WithProcesses(), hub=None))
     pipeline.accept([forge.event(now=now)], now=now)
 
-    scheduler._notify_of_due_work(now)
+    step.scheduler._notify_of_due_work(now)
 
     if is_forked:
         # There is one wake-up for each process, and no thread of this process consumes any.
@@ -136,7 +136,7 @@ class WithProcesses(TaskPool):
 
 
 def test_a_worker_that_stops_waits_for_the_loop_of_its_own_process(scheduler: Scheduler) -> None:
-    scheduler._runs_loop_here = True
+    scheduler.runs_loop_here = True
     order: list[str] = []
 
     def drain() -> None:
@@ -150,7 +150,7 @@ def test_a_worker_that_stops_waits_for_the_loop_of_its_own_process(scheduler: Sc
     def stop() -> None:
         assert began.wait(60)
         threading.Timer(0.1, may_go_on.set).start()
-        scheduler.stop(None)
+        scheduler.stop()
         order.append("stopped")
 
     together(drain, stop)
@@ -299,11 +299,11 @@ def test_it_ticks_through_errors_until_it_is_stopped_and_then_requests_shutdown(
 
     monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
     monkeypatch.setattr(claiming, "is_anything_to_do", tick)
-    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
+    scheduler.start()
 
     assert ticked.wait(60)
     assert not shutdown.is_requested()
-    scheduler.stop(None)
+    scheduler.stop()
 
     assert shutdown.is_requested()
     assert not any(thread.is_alive() for thread in scheduler._threads)
@@ -320,7 +320,7 @@ def test_a_slow_maintenance_task_delays_no_wake_up(
     settings.HOOKHUB_CHORES = paths(slow_task)
     monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
     pipeline.accept([forge.event(now=now)], now=now)
-    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
+    scheduler.start()
     assert inside.wait(60)
     before = len(wake_ups)
 
@@ -330,7 +330,7 @@ def test_a_slow_maintenance_task_delays_no_wake_up(
         time.sleep(0.005)
 
     may_go_on.set()
-    scheduler.stop(None)
+    scheduler.stop()
 
 
 def test_every_maintenance_task_of_the_settings_exists_and_has_nothing_to_do_in_an_empty_database(
@@ -368,7 +368,7 @@ def test_a_slow_notice_delays_no_maintenance(
 ) -> None:
     settings.HOOKHUB_NOTICES, settings.HOOKHUB_CHORES = paths(slow_task), paths(first_task)
     monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
-    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
+    scheduler.start()
     assert inside.wait(60)
     before = len(done)
 
@@ -379,4 +379,4 @@ def test_a_slow_notice_delays_no_maintenance(
 
     assert {name for name, _ in done} == {"first"}
     may_go_on.set()
-    scheduler.stop(None)
+    scheduler.stop()

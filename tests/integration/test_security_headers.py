@@ -55,7 +55,7 @@ def test_a_session_ends_when_it_is_idle_and_when_it_is_old(person: User, setting
 
 def test_check_deploy_finds_nothing_in_a_deployments_settings(tmp_path: Path) -> None:
     production = {
-        "PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "config.settings", "HOOKHUB_HOME": str(tmp_path),
+        "PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "hookhub.service.settings", "HOOKHUB_HOME": str(tmp_path),
         "DATABASE_URL": "postgresql://hookhub@127.0.0.1:1/hookhub", "REDIS_URL": "redis://127.0.0.1:1/0",
         "HOOKHUB_SECRET_KEY": "Kq7x" * 3 + "9zL-w2mR_vT5yU8bN1cD4fG6hJ0kP3sA7eXoQiWZaBlMd",
         "HOOKHUB_ENCRYPTION_KEYS": Fernet.generate_key().decode(), "HOOKHUB_SERVED_HOSTS": "hooks.example.org",

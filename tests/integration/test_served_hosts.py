@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config.connections import served_by_default
+from hookhub.service.connections import served_by_default
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v1/webhooks", "/admin/login/", "/static/nothing.css"])

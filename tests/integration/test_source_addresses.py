@@ -31,7 +31,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize(("text", "read"), SETTINGS.values(), ids=SETTINGS)
 def test_addresses_that_no_receiver_could_read_do_not_start(text: str, read: str | None) -> None:
-    program = "from config import settings; print(settings.HOOKHUB_SOURCE_ADDRESSES)"
+    program = "from hookhub.service import settings; print(settings.HOOKHUB_SOURCE_ADDRESSES)"
     environment = {**os.environ, "HOOKHUB_SOURCE_ADDRESSES": text}
 
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

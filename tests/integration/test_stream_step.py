@@ -198,7 +198,7 @@ def test_an_address_that_is_not_redis_is_told_and_does_not_keep_the_worker_from_
 def test_the_worker_has_it_among_its_steps() -> None:
     from celery.bootsteps import Blueprint
 
-    from config.celery import app
+    from hookhub.service.celery import app
 
     loaded = {Blueprint().load_step(step)[1] for step in app.steps["worker"]}
 

@@ -13,11 +13,11 @@ from django.db import connection
 from kombu.exceptions import OperationalError as NotConnected
 from redis import Redis, RedisError
 
-from config import celery
-from config.connections import broker, broker_tls, database
 from deliveries.rates import Counters
 from deliveries.redis_link import LINK_ERRORS, RedisLink, pack
 from hookhub.publishing.redis_stream.consumer import connect
+from hookhub.service import celery
+from hookhub.service.connections import broker, broker_tls, database
 from testbed import pgbouncer
 from testbed.processes import free_port, wait_for
 from tests import debian

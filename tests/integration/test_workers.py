@@ -157,7 +157,7 @@ def test_a_worker_registers_at_each_tick_of_its_scheduler_and_deregisters_when_i
     transactional_db: None, monkeypatch: pytest.MonkeyPatch, database_now: datetime
 ) -> None:
     monkeypatch.setattr(wakeup, "notify_now", lambda: True)
-    scheduler = Scheduler(None)
+    scheduler = Scheduler()
 
     scheduler._notify_of_due_work(database_now)
     alive = workers.seen(now=database_now)

@@ -19,7 +19,9 @@ def name_of(document: Path) -> str:
 
 
 def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
-    settings = (ROOT / "config" / "settings.py").read_text() + (ROOT / "hookhub" / "embedded" / "home.py").read_text()
+    settings = (ROOT / "hookhub" / "service" / "settings.py").read_text() + (
+        ROOT / "hookhub" / "embedded" / "home.py"
+    ).read_text()
     read = set(
         re.findall(r'"((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"|\'(HOOKHUB_STATEMENT_TIMEOUT_MS)\'', settings)
     )
@@ -30,7 +32,7 @@ def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
 
 
 def test_every_command_is_listed() -> None:
-    files = [*ROOT.glob("deliveries/management/commands/*.py"), *ROOT.glob("hookhub/management/commands/*.py")]
+    files = [file for app in ("deliveries", "hookhub") for file in ROOT.glob(f"{app}/**/management/commands/*.py")]
 
     for file in files:
         if file.stem != "__init__":

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.celery import app
-from deliveries.wakeup import TASK
 from deliveries.worker import orphans, process_pool
 
 
@@ -38,11 +36,10 @@ def test_wake_ups_that_no_process_takes_do_not_pile_up(reader: int, ticks: int) 
     assert [process_pool.take(reader) for _ in range(3)] == [True, True, False]
 
 
-def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int) -> None:
     drained = threading.Event()
-    monkeypatch.setitem(app.tasks, TASK, drained.set)
     with orphans.drain_lock:
-        process_pool.listen()
+        process_pool.listen(drained.set)
         process_pool.wake(1)
 
         assert process_pool.take(reader)
@@ -51,9 +48,7 @@ def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int, m
     assert drained.wait(60)
 
 
-def test_after_a_run_that_fails_the_next_wake_up_is_received(
-    reader: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_after_a_run_that_fails_the_next_wake_up_is_received(reader: int, caplog: pytest.LogCaptureFixture) -> None:
     failed, drained = threading.Event(), threading.Event()
 
     def drain() -> None:
@@ -62,8 +57,7 @@ def test_after_a_run_that_fails_the_next_wake_up_is_received(
             raise RuntimeError("a bug")
         drained.set()
 
-    monkeypatch.setitem(app.tasks, TASK, drain)
-    process_pool.listen()
+    process_pool.listen(drain)
 
     process_pool.wake(1)
     assert failed.wait(60)
@@ -76,7 +70,7 @@ def test_after_a_run_that_fails_the_next_wake_up_is_received(
 def test_a_process_without_a_pipe_listens_to_nothing_and_wakes_none() -> None:
     threads = threading.active_count()
 
-    process_pool.listen()
+    process_pool.listen(print)
 
     assert threading.active_count() == threads
     with pytest.raises(RuntimeError, match="not open"):

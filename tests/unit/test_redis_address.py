@@ -3,8 +3,8 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from config.connections import broker, broker_tls
 from deliveries.redis_address import sentinels_of, tls_of
+from hookhub.service.connections import broker, broker_tls
 
 # By label: the URL, the Sentinels, the service, and some options of the servers.
 NAMED = {

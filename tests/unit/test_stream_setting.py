@@ -2,8 +2,8 @@
 
 import pytest
 
-from config.connections import stream
-from config.settings import HOOKHUB_QUEUE, HOOKHUB_STREAM
+from hookhub.service.connections import stream
+from hookhub.service.settings import HOOKHUB_QUEUE, HOOKHUB_STREAM
 
 
 def test_without_a_setting_the_stream_is_named_after_the_queue() -> None:

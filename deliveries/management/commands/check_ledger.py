@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.maintenance import invariants
 from deliveries.maintenance.invariants import CheckResult, Totals
 from deliveries.models import Delivery

@@ -8,9 +8,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.template.defaultfilters import pluralize
-from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, timezone
 from deliveries.audit import Target
 from deliveries.db import sql
 from deliveries.db.ids import first_id_at

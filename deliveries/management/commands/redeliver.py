@@ -7,9 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
-from deliveries import audit, redelivery
+from deliveries import audit, redelivery, timezone
 from deliveries.db.ids import first_id_at
 from deliveries.event_types.topics import TYPE_RULE, is_type
 from deliveries.models import Delivery, Event, Organization, Webhook

@@ -6,10 +6,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.template.defaultfilters import pluralize
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from deliveries import audit, vault
+from deliveries import audit, timezone, vault
 from deliveries.audit import Target
 from deliveries.models import Webhook
 from deliveries.webhooks import secrets

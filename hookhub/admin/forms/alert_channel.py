@@ -4,8 +4,8 @@ from copy import copy
 from typing import Any, ClassVar
 
 from django import forms
-from django.utils import timezone
 
+from deliveries import timezone
 from deliveries.policy.incidents import LEVELS
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields

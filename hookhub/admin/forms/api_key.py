@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from django import forms
-from django.utils import timezone
 
+from deliveries import timezone
 from hookhub import api_keys
 from hookhub.admin.forms import ModelForm
 from hookhub.http import networks

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.db.models import QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from deliveries.formats.base import stamp
 from deliveries.models import Organization, Webhook
 from hookhub.api.presenters.native import Native, sentence_of
+from hookhub.api.views import APIView
 from hookhub.http.errors import invalid
 from hookhub.http.event_type_names import validate_event_types
 from hookhub.http.pagination import Whole

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from deliveries.models import Organization, Webhook
 from hookhub.api.serializers.webhooks import WebhookSerializer
+from hookhub.api.views import APIView
 from hookhub.http.errors import shape
 from hookhub.http.pagination import Cursor
 from hookhub.http.problems import Problem

@@ -5,12 +5,12 @@ from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from deliveries.models import Organization
 from hookhub.api.presenters.codmir import Codmir
 from hookhub.api.presenters.coregit import Coregit
 from hookhub.api.presenters.native import Native
+from hookhub.api.views import APIView
 from hookhub.http.authorization import authorize, authorize_webhooks
 from hookhub.http.errors import invalid
 from hookhub.http.problems import error_response

@@ -10,6 +10,7 @@ from deliveries.policy.incidents import LEVELS
 from hookhub.alerts.channels import MAX_NAME, MAX_RECIPIENTS
 from hookhub.api.request_fields import MAX_OVERLAP
 from hookhub.api.serializers.fields import OneLineField, StrictBooleanField, StrictCharField
+from hookhub.http.fields import ModelSerializer
 from hookhub.models import KINDS, Alert, AlertChannel, AlertKind
 
 CHOICES = [(kind.value, kind.label) for kind in AlertKind if kind.value in KINDS]
@@ -70,7 +71,7 @@ class AlertChannelChangesSerializer(NewAlertChannelSerializer):
     enabled = StrictBooleanField(required=False)
 
 
-class AlertChannelSerializer(serializers.ModelSerializer[AlertChannel]):
+class AlertChannelSerializer(ModelSerializer[AlertChannel]):
     kinds = serializers.ListField(child=serializers.ChoiceField(CHOICES))
     from_percent = Level()
     repository = serializers.SlugRelatedField[Any](slug_field="name", read_only=True, allow_null=True)
@@ -114,7 +115,7 @@ class AlertedWebhookSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
-class AlertSerializer(serializers.ModelSerializer[Alert]):
+class AlertSerializer(ModelSerializer[Alert]):
     webhook = serializers.SerializerMethodField()
     channel = serializers.SerializerMethodField(help_text="The id of the channel; null for an e-mail to the owners.")
     channel_type = serializers.ChoiceField([(Alert.OWNERS, "e-mail to the owners"), *AlertChannel.Type.choices])

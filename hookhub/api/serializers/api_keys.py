@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from deliveries import plain_text
+from deliveries import plain_text, timezone
 from hookhub import api_keys
 from hookhub.api.serializers.fields import OneLineField, StrictIntegerField
 from hookhub.http import networks
+from hookhub.http.fields import DateTimeField, ModelSerializer
 from hookhub.models import ApiKey, Scope
 
 
@@ -35,7 +35,7 @@ class Networks(serializers.Field[Any, Any, Any, Any]):
             raise serializers.ValidationError(str(error)) from error
 
 
-class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+class ApiKeySerializer(ModelSerializer[ApiKey]):
     id = serializers.CharField(source="key_id", read_only=True)
     name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     scope = serializers.ChoiceField(
@@ -43,9 +43,7 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         required=True,
         help_text="What the key permits. manage includes publish and read; master includes all.",
     )
-    expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="When the key expires; null for never."
-    )
+    expires_at = DateTimeField(required=False, allow_null=True, help_text="When the key expires; null for never.")
     allowed_networks = Networks(
         required=False, help_text="IP addresses and networks that may use the key; empty for any."
     )
@@ -83,7 +81,7 @@ class RollSerializer(serializers.Serializer[Any]):
         max_value=int(api_keys.MAX_OVERLAP.total_seconds()),
         help_text="Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.",
     )
-    expires_at = serializers.DateTimeField(required=False, help_text="New expiry; unchanged by default.")
+    expires_at = DateTimeField(required=False, help_text="New expiry; unchanged by default.")
 
     def validate_expires_at(self, value: datetime) -> datetime:
         """Raise a validation error for an expiry in the past."""

@@ -10,13 +10,14 @@ from deliveries.models import Attempt, Delivery
 from deliveries.policy.outcomes import CAUSES
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, Seconds
 from hookhub.http.attempts import response_of
+from hookhub.http.fields import DateTimeField, ModelSerializer
 from hookhub.models import Replay
 
 # Maximum number of single deliveries in one replay.
 MAX_IDS = 1000
 
 
-class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+class DeliverySerializer(ModelSerializer[Delivery]):
     event = serializers.UUIDField(source="event_id", read_only=True)
     type = serializers.CharField(source="event_type", read_only=True)
     webhook = serializers.UUIDField(source="webhook.uid", read_only=True)
@@ -69,7 +70,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     what_to_do = serializers.CharField()
 
 
-class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+class AttemptSerializer(ModelSerializer[Attempt]):
     duration = Seconds(allow_null=True)
     request = serializers.SerializerMethodField()
     response = serializers.SerializerMethodField()
@@ -133,11 +134,11 @@ class NewReplaySerializer(serializers.Serializer[Any]):
         help_text="Only deliveries in one of these states.",
     )  # fmt: skip
     type = serializers.RegexField(r"^[^\u0000]*$", required=False, help_text="Only deliveries of events of this type.")
-    after = serializers.DateTimeField(required=False, help_text="Created at or after this time.")
-    before = serializers.DateTimeField(required=False, help_text="Created before this time.")
+    after = DateTimeField(required=False, help_text="Created at or after this time.")
+    before = DateTimeField(required=False, help_text="Created before this time.")
 
 
-class ReplaySerializer(serializers.ModelSerializer[Replay]):
+class ReplaySerializer(ModelSerializer[Replay]):
     asked = serializers.DictField(read_only=True, help_text="The filter as sent.")
 
     class Meta:

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from deliveries.models import Delivery, Event
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName
 from hookhub.http.attempts import read_payload
+from hookhub.http.fields import DateTimeField, ModelSerializer
 from hookhub.http.patterns import NAME_PATTERN, WITHOUT_CONTROL_CHARACTERS
 
 
@@ -27,9 +28,7 @@ class NewEventSerializer(serializers.Serializer[Any]):
         WITHOUT_CONTROL_CHARACTERS, required=False, allow_null=True, max_length=255,
         help_text="Idempotency key of printable characters. Repeating it returns the first response.",
     )  # fmt: skip
-    timestamp = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="When the event occurred; now if absent."
-    )
+    timestamp = DateTimeField(required=False, allow_null=True, help_text="When the event occurred; now if absent.")
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
@@ -37,7 +36,7 @@ class ReceiptSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     type = serializers.CharField()
-    accepted_at = serializers.DateTimeField()
+    accepted_at = DateTimeField()
 
 
 class ValidatedSerializer(serializers.Serializer[Any]):
@@ -54,11 +53,11 @@ class ReceiptBatchSerializer(serializers.Serializer[Any]):
     events = ReceiptSerializer(many=True)
 
 
-class EventSerializer(serializers.ModelSerializer[Event]):
+class EventSerializer(ModelSerializer[Event]):
     organization = serializers.CharField(source="organization.slug", read_only=True)
     repository = serializers.CharField(source="repository.name", default=None, read_only=True, allow_null=True)
     idempotency_key = serializers.CharField(read_only=True, allow_null=True)
-    timestamp = serializers.DateTimeField(source="occurred_at", read_only=True)
+    timestamp = DateTimeField(source="occurred_at", read_only=True)
 
     class Meta:
         model = Event

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from deliveries import plain_text
 from deliveries.event_types.topics import MAX_TYPE_LENGTH, TYPE
+from hookhub.http.fields import ModelSerializer
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -47,11 +48,11 @@ class StrictIntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class StrictModelSerializer(serializers.ModelSerializer[Row]):
+class StrictModelSerializer(ModelSerializer[Row]):
     """Uses ``StrictCharField`` for a model's text columns."""
 
     serializer_field_mapping: ClassVar = {
-        **serializers.ModelSerializer.serializer_field_mapping,
+        **ModelSerializer.serializer_field_mapping,
         models.CharField: StrictCharField,
     }
 

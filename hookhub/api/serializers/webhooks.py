@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from deliveries import formats, vault
+from deliveries import formats, timezone, vault
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.formats import MASK
 from deliveries.models import Verification, Webhook
@@ -26,6 +25,7 @@ from deliveries.webhooks.verification_log import MAX_KEPT, OUTCOMES
 from deliveries.webhooks.verifying import latest_of
 from hookhub.api.request_fields import MAX_OVERLAP
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
+from hookhub.http.fields import DateTimeField
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 
 MASKED_URL = (
@@ -72,7 +72,7 @@ class ShownUrl(serializers.CharField):
         return super().to_representation(value) or None
 
 
-class LoggedTime(serializers.DateTimeField):
+class LoggedTime(DateTimeField):
     """A time that is stored in ISO form."""
 
     def to_representation(self, value: Any) -> Any:
@@ -104,10 +104,8 @@ class VerificationSerializer(serializers.Serializer[Verification]):
         help_text="The URL asked, masked like the webhook's own.",
     )
     attempts = serializers.IntegerField(source="attempts_made", read_only=True, help_text="Number of requests so far.")
-    due_at = serializers.DateTimeField(
-        read_only=True, allow_null=True, help_text="When the next request is due; null if none is."
-    )
-    started_at = serializers.DateTimeField(
+    due_at = DateTimeField(read_only=True, allow_null=True, help_text="When the next request is due; null if none is.")
+    started_at = DateTimeField(
         source="last_started_at", read_only=True, allow_null=True, help_text="When the last request started."
     )
     duration = Seconds(source="last_duration", read_only=True, allow_null=True)
@@ -119,8 +117,8 @@ class VerificationSerializer(serializers.Serializer[Verification]):
     requests = VerificationRequestSerializer(
         many=True, read_only=True, help_text=f"The latest requests, oldest first; at most {MAX_KEPT}."
     )
-    created_at = serializers.DateTimeField(read_only=True)
-    finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    created_at = DateTimeField(read_only=True)
+    finished_at = DateTimeField(read_only=True, allow_null=True)
 
 
 class SubscriptionSerializer(serializers.Serializer[Any]):
@@ -194,7 +192,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a "
         "challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.",
     )  # fmt: skip
-    verified_at = serializers.DateTimeField(
+    verified_at = DateTimeField(
         read_only=True, allow_null=True, help_text="When the URL was last verified; null if it never was."
     )
     verification = serializers.SerializerMethodField(
@@ -207,7 +205,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     subscription = serializers.SerializerMethodField(
         help_text="What a subscriber has asked for; null for webhooks that were created otherwise."
     )
-    expires_at = serializers.DateTimeField(
+    expires_at = DateTimeField(
         allow_null=True, required=False,
         help_text="When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.",
     )  # fmt: skip
@@ -215,7 +213,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease."
     )
     active = serializers.BooleanField(required=False, help_text="Whether the webhook is enabled.")
-    disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    disabled_at = DateTimeField(read_only=True, allow_null=True)
     # No enumeration: Java clients made by openapi-generator fail on a nullable one.
     disabled_reason = serializers.CharField(
         read_only=True,
@@ -225,15 +223,15 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     failure_count = serializers.IntegerField(
         read_only=True, help_text="Number of failed attempts since the last success."
     )
-    backoff_until = serializers.DateTimeField(
+    backoff_until = DateTimeField(
         read_only=True, allow_null=True, help_text="Until when the webhook gets no requests, because of a backoff."
     )
-    last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivery_at = DateTimeField(read_only=True, allow_null=True)
     last_delivery_status = serializers.CharField(
         read_only=True, allow_null=True, help_text="HTTP status of the last attempt, or why there was no response."
     )
-    created_at = serializers.DateTimeField(read_only=True)
-    updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
+    created_at = DateTimeField(read_only=True)
+    updated_at = DateTimeField(source="changed_at", read_only=True)
 
     @extend_schema_field(VerificationSerializer(allow_null=True))
     def get_verification(self, webhook: Webhook) -> object:
@@ -330,7 +328,7 @@ class RotationSerializer(serializers.Serializer[Any]):
 
 
 class StatsSerializer(serializers.Serializer[Any]):
-    since = serializers.DateTimeField()
+    since = DateTimeField()
     deliveries = serializers.DictField(child=serializers.IntegerField(), help_text="Number of deliveries by state.")
     attempts = serializers.IntegerField()
     succeeded = serializers.IntegerField()

@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.sigmagit.showing import written
+from hookhub.http.fields import DateTimeField
 
 MAX_ROWS = 100
 # A hundred payloads may be a hundred megabytes; at most this many bytes of them are in memory at once.
@@ -29,7 +30,7 @@ class SigmagitAttemptSerializer(serializers.Serializer[Any]):
     payload = serializers.JSONField(allow_null=True)
     statusCode = serializers.IntegerField(allow_null=True)
     response = serializers.CharField(help_text="Response body, or the error if there was no response.")
-    deliveredAt = serializers.DateTimeField()
+    deliveredAt = DateTimeField()
 
 
 def answer_with_log(webhook: Webhook) -> HttpResponseBase:

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from deliveries.formats.base import stamp
 from deliveries.models import Repository, Webhook
+from hookhub.http.fields import DateTimeField
 from hookhub.http.problems import Problem
 
 # Sigmagit's repositories have UUIDs and HookHub's have numbers, so each number always maps to the same UUID.
@@ -38,11 +39,11 @@ class SigmagitWebhookSerializer(serializers.Serializer[Any]):
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
     active = serializers.BooleanField()
-    lastDeliveryAt = serializers.DateTimeField(allow_null=True)
+    lastDeliveryAt = DateTimeField(allow_null=True)
     lastDeliveryStatus = serializers.ChoiceField(["success", "failed"], allow_null=True)
     failureCount = serializers.IntegerField()
-    createdAt = serializers.DateTimeField()
-    updatedAt = serializers.DateTimeField()
+    createdAt = DateTimeField()
+    updatedAt = DateTimeField()
     secret = serializers.CharField(required=False, help_text="Present only if the change generated a new secret.")
 
 

@@ -4,13 +4,12 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.http import HttpResponseBase
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import stats
+from deliveries import stats, timezone
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
@@ -30,6 +29,7 @@ from hookhub.dialects.sigmagit.showing import (
 from hookhub.http.authorization import authorize_webhooks
 from hookhub.http.errors import invalid
 from hookhub.http.event_type_names import validate_event_types
+from hookhub.http.openapi import extend_schema
 from hookhub.http.pagination import Whole
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 from hookhub.http.problems import Problem

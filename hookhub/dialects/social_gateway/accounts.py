@@ -3,17 +3,17 @@
 from typing import Any
 
 from django.http import Http404
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from hookhub.dialects.base import organization_at, repository_at
 from hookhub.dialects.social_gateway import representation
 from hookhub.dialects.social_gateway.openapi import AccountShown, OrganizationShown, RateLimitShown, RepositoryShown
 from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView, rate_of
 from hookhub.http.authorization import may_manage_webhooks
+from hookhub.http.openapi import extend_schema
 from hookhub.http.throttling import standings_of
 from hookhub.models import ApiKey, Scope
 

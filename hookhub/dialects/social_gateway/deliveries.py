@@ -3,12 +3,11 @@
 from typing import Any
 
 from django.http import Http404
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import redelivery
+from deliveries import redelivery, timezone
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.base import read_number
 from hookhub.dialects.social_gateway import pagination, representation
@@ -18,6 +17,7 @@ from hookhub.dialects.social_gateway.hooks import find
 from hookhub.dialects.social_gateway.openapi import DeliveryRow, DeliveryShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.http.attempts import read_payload, response_of
+from hookhub.http.openapi import extend_schema
 from hookhub.models import Scope
 
 STATUSES = ("success", "failure")

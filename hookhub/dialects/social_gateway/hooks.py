@@ -3,11 +3,11 @@
 from typing import cast
 
 from django.http import Http404
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from deliveries.event_types import catalogue
 from deliveries.models import Repository, Webhook
 from deliveries.webhooks import lifecycle
@@ -18,6 +18,7 @@ from hookhub.dialects.social_gateway.openapi import ConfigBody, ConfigToSet, Hoo
 from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.http.authorization import require
+from hookhub.http.openapi import extend_schema
 from hookhub.models import ApiKey, Scope
 
 X_SOCIAL_GATEWAY = (

@@ -10,6 +10,7 @@ from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.dialects.social_gateway.hook_types import SERVICES
 from hookhub.dialects.social_gateway.hub.requests import MAX_SECRET_BYTES, Mode
+from hookhub.http.fields import DateTimeField
 from hookhub.http.patterns import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 
 # As at /v1/webhooks, but a user name and a password are allowed.
@@ -52,8 +53,8 @@ class AccountInShort(Body):
 
 class AccountShown(AccountInShort):
     name = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
+    created_at = DateTimeField()
+    updated_at = DateTimeField()
 
 
 class OrganizationShown(Body):
@@ -72,8 +73,8 @@ class OrganizationShown(Body):
     name = serializers.CharField()
     html_url = serializers.URLField()
     type = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
+    created_at = DateTimeField()
+    updated_at = DateTimeField()
 
 
 class RateShown(Body):
@@ -164,8 +165,8 @@ class HookShown(Body):
     active = serializers.BooleanField()
     events = serializers.ListField(child=serializers.CharField())
     config = ConfigBody()
-    updated_at = serializers.DateTimeField()
-    created_at = serializers.DateTimeField()
+    updated_at = DateTimeField()
+    created_at = DateTimeField()
     url = serializers.URLField()
     test_url = serializers.URLField()
     ping_url = serializers.URLField()
@@ -182,7 +183,7 @@ class ServiceRow(Body):
 class DeliveryRow(Body):
     id = serializers.IntegerField()
     guid = serializers.UUIDField(help_text="The same for all attempts to deliver the event to this hook.")
-    delivered_at = serializers.DateTimeField()
+    delivered_at = DateTimeField()
     redelivery = serializers.BooleanField()
     duration = serializers.FloatField(help_text="Seconds.")
     status = serializers.CharField()
@@ -191,7 +192,7 @@ class DeliveryRow(Body):
     action = serializers.CharField(allow_null=True)
     installation_id = serializers.IntegerField(allow_null=True)
     repository_id = serializers.IntegerField(allow_null=True)
-    throttled_at = serializers.DateTimeField(allow_null=True)
+    throttled_at = DateTimeField(allow_null=True)
 
 
 class Half(Body):
@@ -221,6 +222,6 @@ class RepositoryShown(Body):
     html_url = serializers.URLField()
     url = serializers.URLField()
     hooks_url = serializers.URLField()
-    updated_at = serializers.DateTimeField()
-    pushed_at = serializers.DateTimeField()
-    created_at = serializers.DateTimeField()
+    updated_at = DateTimeField()
+    pushed_at = DateTimeField()
+    created_at = DateTimeField()

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from deliveries.rates import Standing
 from hookhub.dialects.base import DialectView
 from hookhub.dialects.social_gateway.errors import render_error

@@ -5,9 +5,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
-from deliveries import audit, plain_text
+from deliveries import audit, plain_text, timezone
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error

@@ -3,9 +3,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.management import key_arguments

@@ -11,11 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
-from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from deliveries import audit
+from deliveries import audit, timezone
 from deliveries.audit import Target
 from deliveries.plain_text import printable
 from hookhub.publishing.redis_stream import dead_letters

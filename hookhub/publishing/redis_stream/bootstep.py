@@ -11,9 +11,9 @@ from typing import Any
 from celery import bootsteps
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
-from django.utils import timezone
 from redis.exceptions import RedisError
 
+from deliveries import timezone
 from hookhub.publishing.redis_stream.consumer import Consumer, connect
 from hookhub.publishing.redis_stream.reader import Reader
 

@@ -2,7 +2,7 @@
 
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from deliveries.formats.websub import CONTENT_TYPE, link
@@ -12,6 +12,7 @@ from hookhub.dialects.social_gateway import hook_changes
 from hookhub.dialects.social_gateway.hub.requests import JSON_SUFFIX
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.http.links import url_of
+from hookhub.http.openapi import extend_schema
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 HUB = "/hub"

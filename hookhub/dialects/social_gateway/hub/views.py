@@ -9,12 +9,11 @@ from django.http import HttpResponse
 from django.http.request import validate_host
 from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix
-from django.utils import timezone
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries import timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.dialects.base import DialectSchema, repository_at
 from hookhub.dialects.social_gateway.hooks import notice
@@ -25,7 +24,7 @@ from hookhub.dialects.social_gateway.hub.websub_requests import Refused
 from hookhub.dialects.social_gateway.openapi import HUB_FORM
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.http.links import url_of
-from hookhub.http.openapi import Direction
+from hookhub.http.openapi import Direction, extend_schema
 from hookhub.http.problems import Problem, error_response, problem_of
 from hookhub.models import INCLUDED, ApiKey, Scope
 

@@ -1,0 +1,136 @@
+"""Publish events from the code of a Django project, in the transaction of the change that they are about."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from asgiref.sync import sync_to_async
+from django.core.serializers.json import DjangoJSONEncoder
+
+from deliveries import compact_json, pipeline, timezone
+from deliveries.events import IdempotencyConflict, Receipt
+from deliveries.models import Organization
+from hookhub.http.errors import Refusal
+from hookhub.publishing import parse
+from hookhub.publishing.publish import KEY_REUSED
+from hookhub.publishing.translate import translate, with_keys
+from hookhub.publishing.validate import validate_data
+
+# An event as a mapping, with the fields that it has in the API.
+Written = Mapping[str, object]
+# Writes dates, decimals and UUIDs as Django's serializers do.
+_default = DjangoJSONEncoder().default
+
+
+class InvalidEvent(ValueError):
+    """Nothing was published; ``fields`` maps each invalid field to what is wrong with it.
+
+    The fields of a batch are named with their position, as in ``events[3].type``.
+    """
+
+    def __init__(self, message: str, fields: Mapping[str, str]) -> None:
+        super().__init__(" ".join([message, *(f"{name}: {error}." for name, error in fields.items())]))
+        self.fields = dict(fields)
+
+
+class UnknownOrganization(InvalidEvent):
+    """There is no organization with this slug."""
+
+
+class IdempotencyKeyReused(InvalidEvent):
+    """A key was used before, for other content."""
+
+
+def publish(
+    type: str,
+    data: object,
+    *,
+    organization: str | Organization,
+    repository: str | None = None,
+    id: str | None = None,
+    timestamp: datetime | str | None = None,
+    idempotency_key: str | None = None,
+) -> Receipt:
+    """Store an event in the current transaction; it is delivered once that is committed, and without one at once.
+
+    ``organization`` is a slug or a row, and ``data`` what Django's JSON encoder can write. A repetition of an ``id`` or
+    an ``idempotency_key`` stores nothing and returns the receipt of the first event. Rate limits do not apply. Raises
+    InvalidEvent, and the errors of ``django.db``.
+    """
+    event = {"type": type, "data": data, "repository": repository, "id": id, "timestamp": timestamp}
+    [receipt] = _publish([event], is_batch=False, organization=organization, key=idempotency_key)
+    return receipt
+
+
+def publish_batch(
+    events: Iterable[Written], *, organization: str | Organization, idempotency_key: str | None = None
+) -> list[Receipt]:
+    """Store up to a thousand events, all or none, as ``publish`` does; return their receipts in the same order.
+
+    Each is a mapping with ``type`` and ``data``, and may have ``repository``, ``id`` and ``timestamp``.
+    """
+    listed = list(events)
+    return _publish(listed, is_batch=True, organization=organization, key=idempotency_key) if listed else []
+
+
+# For asynchronous code, outside of a transaction: Django's cannot span an ``await``.
+apublish = sync_to_async(publish)
+apublish_batch = sync_to_async(publish_batch)
+
+
+def _publish(
+    events: Sequence[Written], *, is_batch: bool, organization: str | Organization, key: str | None
+) -> list[Receipt]:
+    now = timezone.now()
+    acts_for = _organization(organization)
+    content = _encoded(events, is_batch=is_batch)
+    try:
+        parsed = parse.read(content, "application/json")
+        if others := {event.organization for event in parsed.events} - {None, acts_for.slug}:
+            raise InvalidEvent("Invalid organization.", {"organization": f"{others.pop()} is not {acts_for.slug}"})
+        validate_data(parsed, organization=acts_for)
+        new = translate(
+            parsed,
+            organization=acts_for,
+            finish=lambda found: with_keys(found, parsed, header=key, content=content),
+            now=now,
+        )
+        return pipeline.accept(new, now=now)
+    except Refusal as refusal:
+        raise InvalidEvent(refusal.message, refusal.fields) from refusal
+    except IdempotencyConflict as error:
+        fields = {parsed.field_path(position, "id"): KEY_REUSED for position in error.positions}
+        raise IdempotencyKeyReused("An idempotency key was already used.", fields) from error
+
+
+def _organization(given: str | Organization) -> Organization:
+    """Return an organization; raise UnknownOrganization for a slug that none has."""
+    if isinstance(given, Organization):
+        return given
+    is_storable = isinstance(given, str) and "\0" not in given
+    found = Organization.objects.filter(slug=given).first() if is_storable else None
+    if found is None:
+        raise UnknownOrganization("Unknown organization.", {"organization": f"there is none with the slug {given!r}"})
+    return found
+
+
+def _encoded(events: Sequence[Written], *, is_batch: bool) -> bytes:
+    """Return the body of the request that would publish these events; raise InvalidEvent for what is not JSON."""
+    written: list[bytes] = []
+    errors: dict[str, str] = {}
+    for position, event in enumerate(events):
+        try:
+            written.append(compact_json.encode(_without_blanks(event), default=_default))
+        except (TypeError, ValueError, RecursionError) as error:
+            errors[f"events[{position}].data" if is_batch else "data"] = f"cannot be written as JSON: {error}"
+    if errors:
+        raise InvalidEvent("Invalid fields.", errors)
+    return b"[" + b",".join(written) + b"]" if is_batch else written[0]
+
+
+def _without_blanks(event: Written) -> Written:
+    """Return an event without the fields that are None, apart from its data, and with a timestamp that has a zone."""
+    found = {name: value for name, value in event.items() if value is not None or name == "data"}
+    moment = found.get("timestamp")
+    if isinstance(moment, datetime):
+        found["timestamp"] = timezone.aware(moment).isoformat()
+    return found

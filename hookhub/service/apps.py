@@ -1,0 +1,8 @@
+"""The Django app of what only the service has: its commands, its look, and its admin site as a whole."""
+
+from django.apps import AppConfig
+
+
+class ServiceConfig(AppConfig):
+    name = "hookhub.service"
+    verbose_name = "Service"

@@ -1,0 +1,350 @@
+"""All settings of HookHub, read from environment variables, with defaults that work out of the box."""
+
+import secrets as random
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.core.exceptions import ImproperlyConfigured
+
+from deliveries import defaults
+from deliveries.sending.url import normalise_host
+from hookhub import frameworks
+from hookhub.embedded import servers
+from hookhub.frameworks import *
+from hookhub.service.connections import broker, broker_tls, database, pooling, served_by_default, stream
+from hookhub.service.environment import (
+    addresses,
+    contacts,
+    flag,
+    generated,
+    networks,
+    read,
+    seconds,
+    text,
+    whole,
+    words,
+)
+
+# Deployment ---------------------------------------------------------------------------------------------------------
+
+EMBEDDED_DATABASE = not text("DATABASE_URL")
+EMBEDDED_REDIS = not text("REDIS_URL")
+DATABASE_URL = text("DATABASE_URL") or servers.database_url(servers.home())
+REDIS_URL = text("REDIS_URL") or servers.redis_url(servers.home())
+
+# Development mode allows receivers on this machine and generates the secrets. It is the default without a DATABASE_URL,
+# which a production deployment sets.
+HOOKHUB_DEVELOPMENT = flag("HOOKHUB_DEVELOPMENT", default=EMBEDDED_DATABASE)
+
+
+def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
+    """Return a secret from the environment; in development mode, generate one and store it in the embedded home.
+
+    Raises ImproperlyConfigured if it is not set and this is not development mode.
+    """
+    value = text(name)
+    if value:
+        return value
+    if HOOKHUB_DEVELOPMENT:
+        return generated(servers.home() / file_name, make)
+    raise ImproperlyConfigured(f"{name} is not set. Generate one with `{make_hint[name]}` and set it on every host.")
+
+
+make_hint = {
+    "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
+    "HOOKHUB_ENCRYPTION_KEYS": (
+        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+    ),
+}
+
+SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
+# The first key encrypts, all of them decrypt. To rotate, prepend a new key, then run `manage.py reencrypt_secrets`.
+HOOKHUB_ENCRYPTION_KEYS = tuple(
+    part.strip()
+    for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
+    if part.strip()
+)
+
+try:
+    MultiFernet([Fernet(key) for key in HOOKHUB_ENCRYPTION_KEYS])
+except ValueError as error:
+    hint = make_hint["HOOKHUB_ENCRYPTION_KEYS"]
+    raise ImproperlyConfigured(
+        f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key; generate one with `{hint}`"
+    ) from error
+
+DEBUG = flag("HOOKHUB_DEBUG", default=False)
+CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
+CSRF_FAILURE_VIEW = "hookhub.http.errors.csrf_failure"
+HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", defaults.PUBLIC_URL_OF_THE_SERVICE).rstrip("/")
+# The port of the web server. A webhook to it could cause a loop, by publishing the events it is sent.
+HOOKHUB_PORT = whole("PORT", defaults.HOOKHUB_PORT)
+# If the public URL has a path, everything is served under it; otherwise the web server may set SCRIPT_NAME.
+FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
+
+
+ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
+# Hosts of the hub's topics besides those served here. Clients name a topic by its page at the vendor, which is not the
+# host of the API, and some cannot be configured.
+HOOKHUB_TOPIC_HOSTS: tuple[str, ...] = read(
+    "HOOKHUB_TOPIC_HOSTS",
+    lambda value: tuple(normalise_host(part.strip()) for part in value.split(",") if part.strip()),
+    defaults.HOOKHUB_TOPIC_HOSTS,
+    expects="a comma-separated list of host names",
+)
+HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
+if HOOKHUB_BEHIND_TLS_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    # With this prefix browsers accept the cookies only from this host, not from a sibling domain.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    HOOKHUB_DEVICE_COOKIE, HOOKHUB_PORTAL_COOKIE = "__Host-device", "__Host-portal"
+    SECURE_HSTS_SECONDS = 31_536_000
+    # The proxy redirects browsers to https; a program that sent its key over http should get an error, not a redirect
+    # (W008). Whether HSTS may cover subdomains and be preloaded (W005, W021) is not for HookHub to decide.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+else:
+    HOOKHUB_DEVICE_COOKIE, HOOKHUB_PORTAL_COOKIE = defaults.HOOKHUB_DEVICE_COOKIE, defaults.HOOKHUB_PORTAL_COOKIE
+SESSION_COOKIE_AGE = whole("HOOKHUB_SESSION_AGE", 43_200, least=60)
+HOOKHUB_SESSION_IDLE = seconds("HOOKHUB_SESSION_IDLE", defaults.HOOKHUB_SESSION_IDLE)
+CSRF_COOKIE_HTTPONLY = False  # The browsable API reads it.
+CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+
+# The proxies whose X-Forwarded-For is trusted. By default, behind a TLS proxy, those in private networks.
+PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
+HOOKHUB_TRUSTED_PROXIES = read(
+    "HOOKHUB_TRUSTED_PROXIES",
+    networks,
+    networks(PRIVATE) if HOOKHUB_BEHIND_TLS_PROXY else defaults.HOOKHUB_TRUSTED_PROXIES,
+    expects="a comma-separated list of networks such as 10.1.0.0/16",
+)
+
+# Database -----------------------------------------------------------------------------------------------------------
+
+
+DATABASES = {
+    "default": database(
+        DATABASE_URL,
+        statement_timeout=whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000),
+        # Unless it is set, each connection finds out.
+        is_pooled=read("HOOKHUB_PGBOUNCER", pooling, None, expects="transaction or session"),
+    ),
+}
+# PostgreSQL without the pooler. Web servers listen here for changes, which a pooler in transaction mode cannot forward.
+HOOKHUB_DIRECT_DATABASE_URL = text("HOOKHUB_DIRECT_DATABASE_URL", defaults.HOOKHUB_DIRECT_DATABASE_URL)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The engine ---------------------------------------------------------------------------------------------------------
+
+# The waits after the first, second, … failed attempt of a delivery.
+HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
+    "HOOKHUB_RETRY_SCHEDULE",
+    lambda value: tuple(timedelta(seconds=float(part)) for part in value.split(",")),
+    defaults.HOOKHUB_RETRY_SCHEDULE,
+    expects="a comma-separated list of seconds",
+)
+# The total timeout of one attempt: DNS lookup, connection, request and response together.
+HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", defaults.HOOKHUB_TIMEOUT)
+# How long a claimed delivery belongs to its worker; after that another worker may claim it.
+HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", defaults.HOOKHUB_LEASE)
+# The processes of a worker that send.
+HOOKHUB_WORKER_PROCESSES = whole("HOOKHUB_WORKER_PROCESSES", defaults.HOOKHUB_WORKER_PROCESSES, least=1)
+# The maximum number of requests in flight: per worker process, and per webhook over all processes.
+HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", defaults.HOOKHUB_SLOTS, least=1)
+HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", defaults.HOOKHUB_MAX_IN_FLIGHT, least=1)
+# Disables a webhook after this many failed attempts in a row. With 0, only an exhausted retry schedule or a response
+# such as 410 disables one.
+HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", defaults.HOOKHUB_DISABLE_AFTER_FAILURES)
+HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", defaults.HOOKHUB_PAYLOAD_LIMIT, least=1)
+HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", defaults.HOOKHUB_REQUEST_LIMIT, least=1)
+# The maximum time to receive a request's body, and the minimum rate in bytes per second.
+HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT", defaults.HOOKHUB_BODY_TIMEOUT)
+HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", defaults.HOOKHUB_BODY_MIN_RATE, least=1)
+# The threads that handle requests in one web process, and how many fully received requests may wait for one.
+WEB_THREADS = whole("WEB_THREADS", 4, least=1)
+HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", defaults.HOOKHUB_WEB_QUEUE, least=1)
+# How many bytes of a response body to store; the minimum is enough for a format to classify a response.
+HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", defaults.HOOKHUB_RESPONSE_KEPT, least=64)
+HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", defaults.HOOKHUB_RETENTION.days, least=1))
+HOOKHUB_AUDIT_RETENTION = timedelta(
+    days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", defaults.HOOKHUB_AUDIT_RETENTION.days, least=1)
+)
+# Rate limits per minute, in requests and in events; 0 is no limit. An organization may have its own limits.
+HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS", defaults.HOOKHUB_REQUESTS_PER_ADDRESS)
+HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", defaults.HOOKHUB_REQUESTS_PER_KEY)
+HOOKHUB_REQUESTS_PER_ORGANIZATION = whole(
+    "HOOKHUB_REQUESTS_PER_ORGANIZATION", defaults.HOOKHUB_REQUESTS_PER_ORGANIZATION
+)
+HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY", defaults.HOOKHUB_EVENTS_PER_KEY)
+HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION", defaults.HOOKHUB_EVENTS_PER_ORGANIZATION)
+# Failed logins per five minutes.
+HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS", defaults.HOOKHUB_LOGINS_PER_ADDRESS)
+HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME", defaults.HOOKHUB_LOGINS_PER_NAME)
+HOOKHUB_TEST_EVENTS = whole("HOOKHUB_TEST_EVENTS", defaults.HOOKHUB_TEST_EVENTS)
+HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", defaults.HOOKHUB_WEBHOOK_CHANGES)
+HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole(
+    "HOOKHUB_WEBHOOKS_PER_ORGANIZATION", defaults.HOOKHUB_WEBHOOKS_PER_ORGANIZATION
+)
+# Subscriptions at the hub, which anybody may ask for: the requests per minute of a client and for a callback's host,
+# how many there may be to an organization's topics, and how long one lasts.
+HOOKHUB_HUB_ANONYMOUS = flag("HOOKHUB_HUB_ANONYMOUS", default=defaults.HOOKHUB_HUB_ANONYMOUS)
+HOOKHUB_HUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_HUB_REQUESTS_PER_ADDRESS", defaults.HOOKHUB_HUB_REQUESTS_PER_ADDRESS)
+HOOKHUB_HUB_REQUESTS_PER_HOST = whole("HOOKHUB_HUB_REQUESTS_PER_HOST", defaults.HOOKHUB_HUB_REQUESTS_PER_HOST)
+HOOKHUB_HUB_SUBSCRIPTIONS = whole("HOOKHUB_HUB_SUBSCRIPTIONS", defaults.HOOKHUB_HUB_SUBSCRIPTIONS)
+HOOKHUB_MCP_SUBSCRIPTIONS = whole("HOOKHUB_MCP_SUBSCRIPTIONS", defaults.HOOKHUB_MCP_SUBSCRIPTIONS)
+HOOKHUB_HUB_LEASE = seconds("HOOKHUB_HUB_LEASE", defaults.HOOKHUB_HUB_LEASE)
+HOOKHUB_HUB_MIN_LEASE = seconds("HOOKHUB_HUB_MIN_LEASE", defaults.HOOKHUB_HUB_MIN_LEASE)
+HOOKHUB_HUB_MAX_LEASE = seconds("HOOKHUB_HUB_MAX_LEASE", defaults.HOOKHUB_HUB_MAX_LEASE)
+HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", defaults.HOOKHUB_WEBHOOKS_PER_URL)
+HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST", defaults.HOOKHUB_WEBHOOKS_PER_HOST)
+# How often an event may be published again because of its own delivery. With k webhooks that lead back to HookHub, one
+# event becomes at most k to the power of this number.
+HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", defaults.HOOKHUB_MAX_HOPS)
+# This deployment's id in the HookHub-Hops header: the same on every host, without revealing the key.
+HOOKHUB_DEPLOYMENT_ID = defaults.deployment_id(SECRET_KEY)
+HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", defaults.HOOKHUB_SECRET_OVERLAP)
+HOOKHUB_WEBHOOK_EXPIRY_WARNING = timedelta(
+    days=whole("HOOKHUB_WEBHOOK_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_WEBHOOK_EXPIRY_WARNING.days, least=1)
+)
+HOOKHUB_KEY_EXPIRY_WARNING = timedelta(
+    days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_KEY_EXPIRY_WARNING.days, least=1)
+)
+# Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
+HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
+    "HOOKHUB_SECURITY_CONTACT",
+    contacts,
+    defaults.HOOKHUB_SECURITY_CONTACT,
+    expects="a comma-separated list of mailto:, https: or tel: URIs",
+)
+
+# A webhook may set a longer timeout than the default, but never one that exceeds the lease.
+HOOKHUB_MAX_TIMEOUT = defaults.max_timeout(timeout=HOOKHUB_TIMEOUT, lease=HOOKHUB_LEASE)
+
+# Receivers ----------------------------------------------------------------------------------------------------------
+
+HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
+    "HOOKHUB_ALLOWED_NETWORKS",
+    networks,
+    defaults.HOOKHUB_ALLOWED_NETWORKS,
+    expects="a comma-separated list of networks such as 10.1.0.0/16",
+)
+HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHUB_ALLOWED_HOSTS"))
+HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=defaults.HOOKHUB_HTTPS_ONLY)
+HOOKHUB_REQUIRE_TLS_VERIFICATION = flag(
+    "HOOKHUB_REQUIRE_TLS_VERIFICATION", default=defaults.HOOKHUB_REQUIRE_TLS_VERIFICATION
+)
+# The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
+HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE", defaults.HOOKHUB_CA_BUNDLE)
+
+
+# The addresses this deployment sends from, published at /v1/meta so that receivers can allow them in their firewalls.
+HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
+    "HOOKHUB_SOURCE_ADDRESSES",
+    addresses,
+    defaults.HOOKHUB_SOURCE_ADDRESSES,
+    expects="a comma-separated list of addresses and networks such as 192.0.2.7, 2001:db8::/32",
+)
+
+# Celery -------------------------------------------------------------------------------------------------------------
+
+
+CELERY_BROKER_URL = broker(REDIS_URL)
+CELERY_BROKER_USE_SSL = broker_tls(REDIS_URL)
+# The name of the queue. Two deployments that share one Redis need different ones.
+HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", defaults.HOOKHUB_QUEUE)
+CELERY_TASK_DEFAULT_QUEUE = HOOKHUB_QUEUE
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = HOOKHUB_WORKER_PROCESSES
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# Replaces dead pool processes also while Redis is unavailable.
+CELERY_WORKER_CONSUMER = "deliveries.worker.celery_steps:PoolKeepingConsumer"
+# Celery kills a child that has not reported its start within this time, and it reads no such reports while it waits for
+# Redis: once Redis is back, it would kill children with deliveries in flight.
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = timedelta(days=7).total_seconds()
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The default gives up after a hundred tries; the worker would keep running without receiving wake-ups.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# Retry if Redis rejects a command, for example because it is out of memory; by default the worker would exit.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# Short timeouts, because a worker that shuts down sends Redis several commands, and each of them may time out.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+
+# Derived from the queue's name, so that two deployments on one Redis differ in a single setting.
+HOOKHUB_STREAM = read(
+    "HOOKHUB_STREAM", partial(stream, queue=HOOKHUB_QUEUE), f"{HOOKHUB_QUEUE}:events", expects="the name of a stream"
+)
+
+# The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
+HOOKHUB_CHORES = defaults.HOOKHUB_CHORES
+# What waits for mail servers and receivers, and must not delay maintenance; each also runs about once a second.
+HOOKHUB_NOTICES = defaults.HOOKHUB_NOTICES
+# What else than webhooks has sealed values, for `manage.py reencrypt_secrets`.
+HOOKHUB_SEALED = defaults.HOOKHUB_SEALED
+
+# Django -------------------------------------------------------------------------------------------------------------
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
+SPECTACULAR_SETTINGS = frameworks.openapi_settings(HOOKHUB_PUBLIC_URL)
+
+# Metrics, traces, errors ---------------------------------------------------------------------------------------------
+
+# Where Prometheus finds the metrics of this machine; 0 for none. No key is needed there, so by default only programs on
+# this machine can connect.
+HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", defaults.HOOKHUB_METRICS_PORT)
+HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOST)
+# A folder for the files in which its processes keep them; by default one in the system's folder for temporary files.
+HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
+
+# E-mail -------------------------------------------------------------------------------------------------------------
+
+EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")
+EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587)
+EMAIL_HOST_USER = text("HOOKHUB_EMAIL_USER")
+EMAIL_HOST_PASSWORD = text("HOOKHUB_EMAIL_PASSWORD")
+EMAIL_USE_TLS = flag("HOOKHUB_EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
+
+# Logging ------------------------------------------------------------------------------------------------------------
+
+# Whether to log one JSON line per request; off in development, to keep the terminal readable.
+HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"},
+        "bare": {"format": "{message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "bare": {"class": "logging.StreamHandler", "formatter": "bare"},
+    },
+    "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # Client errors such as 401 and 404 are in the access log; this logger is for server errors only.
+        "django.request": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+        # Pure JSON lines without a prefix, for programs to parse.
+        "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
+        "hookhub.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},
+    },
+}

@@ -1,0 +1,30 @@
+"""The WSGI entry point, for servers other than the Procfile's, such as `gunicorn hookhub.service.wsgi:application`."""
+
+import gc
+import os
+
+# What is loaded here is needed until the end; the garbage collector would search it again and again meanwhile.
+gc.set_threshold(20_000, 10, 10)
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
+
+django = get_wsgi_application()
+
+from django.conf import settings
+
+from hookhub.cache_invalidation import listening
+from hookhub.server.limits import Limits
+from hookhub.server.prefix import mounted
+from hookhub.server.wsgi import Limited
+from hookhub.telemetry import starting
+
+application = mounted(
+    Limited(
+        listening(django),
+        limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT),
+        responded=starting.response_observer(),
+    ),
+    prefix=settings.FORCE_SCRIPT_NAME or "",
+)

@@ -1,0 +1,98 @@
+"""Environments with nothing but HookHub's wheel: one for each Django, made once in a run of the tests."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from hookhub.procfile import ROOT
+
+UV = Path(sys.executable).parent / "uv"
+# What the wheel is made of.
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "hookhub", "deliveries", "sdk")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
+
+
+class Kind(NamedTuple):
+    """What an environment has: a Python, an extra of the wheel, and other packages."""
+
+    name: str
+    python: str
+    extra: str
+    packages: tuple[str, ...]
+
+
+OLDEST = Kind("django-5.2", "3.11", "[celery]", ("Django~=5.2.0",))
+# Without Celery. Its Python is that of the first Django 6.
+NEWEST = Kind("django-6", "3.12", "", ("Django>=6,<7",))
+SERVICE = Kind("service", "3.11", "[service,embedded]", ())
+
+
+def environment(kind: Kind) -> Path:
+    """Return the folder of an environment's programs, which is made unless another process of this run has done so."""
+    home = ROOT / ".hookhub" / "wheels"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wheel = _wheel(home)
+        made = home / kind.name
+        stamp = made / f"made-from-{wheel.parent.name}"
+        if not stamp.exists():
+            _uv("venv", "--clear", "--python", _python(kind.python), made)
+            _uv("pip", "install", "--python", made / "bin" / "python", f"{wheel}{kind.extra}", *kind.packages)
+            stamp.touch()
+    return made / "bin"
+
+
+def _python(version: str) -> str | Path:
+    """Return an interpreter of this version: one that is installed, or its name, by which uv downloads it."""
+    of_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return next(iter(of_pyenv), shutil.which(f"python{version}") or version)
+
+
+def _wheel(home: Path) -> Path:
+    """Return the wheel of the sources as they are."""
+    folder = home / _fingerprint()
+    if not folder.exists():
+        for old in home.glob("*/*.whl"):
+            shutil.rmtree(old.parent)
+        # A copy, because the build writes into the sources' folder. Links lead to what the SDK shares with HookHub.
+        sources = home / "sources"
+        shutil.rmtree(sources, ignore_errors=True)
+        sources.mkdir()
+        for name in SOURCES:
+            path = ROOT / name
+            if path.is_dir():
+                shutil.copytree(path, sources / name, ignore=LEFT_OUT)
+            else:
+                shutil.copy(path, sources / name)
+        draft = home / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        _uv("build", "--wheel", "--out-dir", draft, sources)
+        draft.rename(folder)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def _fingerprint() -> str:
+    found = hashlib.sha256()
+    for name in SOURCES:
+        path = ROOT / name
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                found.update(f"{file.relative_to(ROOT)} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def _uv(*arguments: str | Path) -> None:
+    # uv would otherwise prefer the environment that the tests run in.
+    outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    done = subprocess.run(
+        [str(UV), *map(str, arguments), "--quiet"], env=outside, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
