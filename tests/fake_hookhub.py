@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status != 204:
             self.wfile.write(content)
 
-    do_GET = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
 
 
 @contextmanager

@@ -1,12 +1,17 @@
 """Every operation of the API has a method in every SDK, with the method and the path that the API has."""
 
+import asyncio
 import inspect
 import json
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from hookhub_client import Client
+from hookhub_client import AsyncClient, Client
 
+from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub
 from tests.partners import node
 from tests.sdk import document, tools
 from tests.sdk.names import camel
@@ -14,6 +19,9 @@ from tests.sdk.operations import OPERATIONS
 
 # The synchronous client has a method of its own for this.
 IN_PYTHON = {"replays.create": "replay"}
+# What Python's methods get for their required arguments; for all others it is a text.
+GIVEN: dict[str, Any] = {"after": datetime(2026, 3, 4, tzinfo=UTC), "changes": {}, "headers": {}, "events": []}
+ANSWER = Answer(200, {"id": "ID", "results": [], "consumers": []})
 # The methods of a client and of its resources, and which requests they send when they get words for all arguments.
 METHODS = """
 import { HookHub } from "./dist/index.js";
@@ -47,12 +55,50 @@ def test_every_operation_is_known() -> None:
     assert found == OPERATIONS.keys(), "Add the operation to every SDK, and to tests/sdk/operations.py"
 
 
-@pytest.mark.parametrize("name", OPERATIONS.values())
-def test_python_has_it(name: str) -> None:
-    with Client("http://127.0.0.1:1", "hh_1") as client:
-        resource, _, method = IN_PYTHON.get(name, name).rpartition(".")
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeHookHub]:
+    def answered(asked: Asked) -> Answer:
+        return running.accept(asked) if (asked.method, asked.path) == ("POST", "/v1/events") else ANSWER
 
-        assert inspect.ismethod(getattr(getattr(client, resource) if resource else client, method))
+    with fake_hookhub() as running:
+        running.otherwise = answered
+        yield running
+
+
+@pytest.mark.parametrize(("operation", "name"), OPERATIONS.items(), ids=OPERATIONS.values())
+def test_python_has_it_at_the_same_path(fake: FakeHookHub, operation: str, name: str) -> None:
+    with Client(fake.url, "hh_1", retries=0) as client:
+        result = called(client, name)
+        if inspect.isgenerator(result):
+            assert list(result) == []
+        once = (fake.asked[-1].method, fake.asked[-1].path.partition("?")[0])
+
+    asyncio.run(asynchronously(fake, name))
+
+    assert f"{once[0]} {once[1]}" == path_of(operation)
+    assert (fake.asked[-1].method, fake.asked[-1].path.partition("?")[0]) == once
+
+
+async def asynchronously(fake: FakeHookHub, name: str) -> None:
+    async with AsyncClient(fake.url, "hh_1", retries=0) as client:
+        result = called(client, name)
+        if inspect.isasyncgen(result):
+            assert [row async for row in result] == []
+        else:
+            await result
+
+
+def called(client: Client | AsyncClient, name: str) -> Any:
+    """Call a method with a value for each argument that it requires."""
+    resource, _, method = IN_PYTHON.get(name, name).rpartition(".")
+    function = getattr(getattr(client, resource) if resource else client, method)
+    required = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    given = {parameter.name: GIVEN.get(parameter.name, "ID") for parameter in required}
+    return function(**given, **({"webhook": "ID"} if name == "replays.create" else {}))
 
 
 def test_typescript_has_them_at_the_same_paths() -> None:
