@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, Response, expect
 from pytest_django.live_server_helper import LiveServer
@@ -13,6 +15,7 @@ from deliveries.maintenance.hourly_stats import HourlyCounting
 from deliveries.models import Webhook
 from deliveries.sending.sender import Sender
 from hookhub import replays
+from hookhub.models import Membership
 from tests.api import Caller
 from tests.partners import node
 from tests.receiver import Answer
@@ -41,6 +44,15 @@ def link_for(forge: Forge, **fields: Any) -> str:
     answer = Caller.of(forge.organization).post("/v1/portal-sessions", fields)
     parts = urlsplit(answer.json()["url"])
     return f"{parts.path}?{parts.query}"
+
+
+def login_of_an_owner(forge: Forge) -> str:
+    """Return the id of a login session."""
+    owner = User.objects.create_user("owner")
+    Membership.objects.create(user=owner, organization=forge.organization, role="owner")
+    browser = Client()
+    browser.force_login(owner)
+    return browser.cookies["sessionid"].value
 
 
 def test_an_owner_sees_why_it_failed_and_sends_it_again(
@@ -146,12 +158,15 @@ def test_axe_finds_nothing_serious_on_any_page(
     addresses += [f"{of_webhook}/{name}" for name in ("settings", "secret", "test", "disable", "enable", "delete")]
     addresses += ["/portal/deliveries?status=x", "/portal/event-types", "/portal/event-types/ping", "/portal/activity"]
     addresses += ["/portal/alerts", "/portal/alerts/new", f"{of_webhook}/verification", f"{of_webhook}/never-sent"]
+    polled = Caller.of(forge.organization).post("/v1/webhooks", {"kind": "poll", "events": ["push"]}).json()["id"]
+    addresses += [f"/portal/webhooks/{polled}", f"/portal/webhooks/{polled}/settings"]
     loaded: list[Response] = []
     # Playwright takes no built-in function.
     page.on("response", lambda *answers: loaded.extend(answers))
     # With a route the browser uses no cache, so that each page is weighed with its script and styles.
     page.route("**/*", lambda route: route.continue_())
-    for address in addresses:
+
+    def examine(address: str) -> None:
         loaded.clear()
         page.goto(address)
         assert {urlsplit(each.url).netloc for each in loaded} <= {urlsplit(live_server.url).netloc}, address
@@ -172,6 +187,16 @@ def test_axe_finds_nothing_serious_on_any_page(
             if each["impact"] in {"serious", "critical"}
         ]
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
+
+    for address in addresses:
+        examine(address)
+    # Only members who own the organization have these pages.
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.context.add_cookies([{"name": "sessionid", "value": login_of_an_owner(forge), "url": live_server.url}])
+    examine("/portal/members")
+    page.get_by_role("button", name=forge.organization.slug).click()
+    page.wait_for_url("**/portal/")
+    examine("/portal/look")
 
     assert {address: spots for address, spots in found.items() if spots} == {}
     page.context.close()
