@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract examples fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -127,6 +127,10 @@ sdk: partners ## regenerate what is generated in sdk/, after a change of the API
 
 contract: venv ## rewrite the list of what users depend on, after an intended change; see tests/contract
 	@$(BIN)/python -m tests.contract --write
+
+examples: venv ## write the examples of the OpenAPI document anew, after an intended change; see docs/decisions/0036
+	@echo '{}' | tee hookhub/descriptions/examples.json >hookhub/descriptions/error_examples.json
+	@HOOKHUB_WRITE_EXAMPLES=1 $(BIN)/python -m pytest -q tests/integration/test_document.py tests/integration/test_document_errors.py
 
 fuzz: venv ## send valid and invalid requests, generated from the OpenAPI document, for some minutes; SEED=8 EXAMPLES=100
 	@$(BIN)/python -m tests.fuzzing $(if $(SEED),--seed $(SEED)) $(if $(EXAMPLES),--examples $(EXAMPLES))

@@ -11,6 +11,7 @@
 ``dialects``            the APIs of other systems, a package each, under those systems' paths
 ``mcp``                 `/mcp`: MCP Events, and tools to look at them
 ``admin``               the admin's pages
+``descriptions``        the API's descriptions: OpenAPI's layout, what receivers get, AsyncAPI, JSON Schemas, llms.txt
 ``publishing``          publishing events: parse, validate, translate, publish, the fast path; ``redis_stream``
 ``http``                the request kit: authentication, authorization, parsing, errors, pagination, rate limits
 ``event_types``         custom event types, JSON Schemas, and the examples that test events are made of

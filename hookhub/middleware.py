@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.response import Response
 
 from deliveries import audit
 from deliveries.policy import hops
@@ -16,6 +17,7 @@ from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.http.errors import as_plain, invalid, loop_detected, rendered, throttled
+from hookhub.mcp import jsonrpc
 from hookhub.portal import refusals
 from hookhub.publishing import fast_path
 
@@ -97,10 +99,20 @@ def refuse_unreadable(get_response: Handler) -> Handler:
         if "%" in query or not query.isascii() or "\0" in query:
             errors = query_errors(query)
             if errors:
-                return in_callers_format(request, rendered(invalid(errors)))
+                return in_format_of_path(request, rendered(invalid(errors)))
         return get_response(request)
 
     return answer
+
+
+def in_format_of_path(request: HttpRequest, refusal: Response) -> HttpResponse:
+    """Convert an error raised before any view to the format of the API whose path was called."""
+    if request.path_info != "/mcp":
+        return in_callers_format(request, refusal)
+    error, status = refusal.data["error"], refusal.status_code
+    fields = {row["field"]: row["message"] for row in error["fields"]}
+    refusal.data = jsonrpc.refused(None, status=status, code=error["code"], message=error["message"], fields=fields)
+    return as_plain(refusal)
 
 
 def query_errors(query: str) -> dict[str, str]:
@@ -132,7 +144,7 @@ def limit_addresses(get_response: Handler) -> Handler:
         try:
             rate_limits.require_address(address)
         except TooMany as error:
-            return in_callers_format(request, throttled(error))
+            return in_format_of_path(request, throttled(error))
         answered = get_response(request)
         # Events are limited by key and organization instead.
         is_accepted = answered.status_code == 202 and request.path_info == "/v1/events"

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from hookhub.descriptions import documents
 from hookhub.dialects import DIALECTS
 from hookhub.http.forwarder_file import forwarder_file
 from hookhub.http.home import home
@@ -12,6 +13,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path(".well-known/security.txt", security_txt),
     path("listen.py", forwarder_file),
+    path("llms.txt", documents.llms_txt, name="llms"),
+    path("docs/<path:name>.md", documents.page),
     path("v1/", include("hookhub.api.urls")),
     path("portal/", include("hookhub.portal.urls")),
     path("mcp", McpView.as_view()),

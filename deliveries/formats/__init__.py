@@ -1,6 +1,6 @@
 """The registry of wire formats. To add one: a module in this package, a line below, and a folder of golden files."""
 
-from deliveries.formats.base import Format, Message, Policy, Rendered, SecretPolicy
+from deliveries.formats.base import Format, Message, Rendered
 from deliveries.formats.campfire import Campfire
 from deliveries.formats.cloudevents import CloudEvents
 from deliveries.formats.cloudevents_binary import CloudEventsBinary
@@ -11,6 +11,7 @@ from deliveries.formats.discord import Discord
 from deliveries.formats.github import GitHub
 from deliveries.formats.masking import MASK
 from deliveries.formats.mcp_event import McpEvent
+from deliveries.formats.policies import Policy, SecretPolicy
 from deliveries.formats.sigmagit import Sigmagit
 from deliveries.formats.slack import Slack
 from deliveries.formats.social_gateway import SocialGateway

@@ -2,12 +2,13 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import ClassVar, Literal, NamedTuple
 
+from deliveries.formats.body_schemas import Schema
 from deliveries.formats.masking import mask_path, mask_query
+from deliveries.formats.policies import Policy, SecretPolicy
 
 # ``retry``: the attempt failed and may be retried. ``reject``: this message would fail on every retry. ``gone``:
 # every later message would fail, too.
@@ -49,33 +50,6 @@ class Rendered(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the vendor's documentation promises to receivers; None means the deployment's setting."""
-
-    timeout: timedelta | None = None
-    retry_schedule: tuple[timedelta, ...] | None = None
-    auto_disable: bool = True
-
-
-class SecretPolicy(Enum):
-    """Whether webhooks of a format have a secret to sign with; if it is optional, an empty one means none."""
-
-    REQUIRED = "always"
-    OPTIONAL = "if asked"
-    NONE = "never"
-
-    @property
-    def allows_secret(self) -> bool:
-        """Return whether a webhook can have a secret."""
-        return self is not SecretPolicy.NONE
-
-    @property
-    def allows_none(self) -> bool:
-        """Return whether a webhook can have no secret; then its requests are not signed."""
-        return self is not SecretPolicy.REQUIRED
-
-
 class Format(ABC):
     """One wire format. ``deliveries.formats.FORMATS`` lists all of them."""
 
@@ -88,10 +62,16 @@ class Format(ABC):
     secret_policy: ClassVar[SecretPolicy] = SecretPolicy.REQUIRED
     # Whether knowing the URL is enough to post to the receiver, so that it must be masked.
     url_is_secret: ClassVar[bool] = False
+    # For the API's description: what a header is for, by its name as it is sent.
+    header_notes: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def render(self, message: Message) -> Rendered:
         """Return the headers and body of the request for ``message``."""
+
+    def body_schema(self, data: Schema) -> Schema:
+        """Return the JSON Schema of a body in JSON, for the API's description; ``data`` is that of the event's data."""
+        return data
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         """Return this format's verdict on a response, or None for the engine's default. ``body`` may be truncated."""

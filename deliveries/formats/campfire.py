@@ -1,7 +1,9 @@
 """Campfire's wire format: a summary of the event as one line of plain text, for a chat room."""
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict
+from deliveries.formats.base import Format, Message, Rendered, Verdict
+from deliveries.formats.body_schemas import TEXT, Schema, object_of
+from deliveries.formats.policies import SecretPolicy
 from deliveries.formats.summary import Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -26,6 +28,9 @@ class Campfire(Format):
             headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(body),
         )
+
+    def body_schema(self, data: Schema) -> Schema:
+        return object_of(message=object_of(type={"const": "TextMessage"}, body=TEXT))
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         return VERDICTS.get(status)

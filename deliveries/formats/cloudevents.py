@@ -5,6 +5,7 @@ from urllib.parse import quote
 from deliveries.compact_json import encode
 from deliveries.formats import standard_webhooks
 from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.formats.body_schemas import TEXT, TIME, Schema, object_of
 from deliveries.version import USER_AGENT
 
 SPEC_VERSION = "1.0"
@@ -17,6 +18,7 @@ class CloudEvents(Format):
     slug = "cloudevents"
     title = "CloudEvents"
     reserved_headers = standard_webhooks.HEADERS | {"content-type", "user-agent"}
+    header_notes = standard_webhooks.NOTES
 
     def render(self, message: Message) -> Rendered:
         attributes = {**attributes_of(message), "datacontenttype": DATA_TYPE}
@@ -28,6 +30,18 @@ class CloudEvents(Format):
                 *standard_webhooks.sign(message, body),
             ),
             body=body,
+        )
+
+    def body_schema(self, data: Schema) -> Schema:
+        return object_of(
+            specversion={"const": SPEC_VERSION},
+            id=TEXT,
+            source={"type": "string", "format": "uri-reference"},
+            type=TEXT,
+            time=TIME,
+            deliveryid=TEXT,
+            datacontenttype={"const": DATA_TYPE},
+            data=data,
         )
 
     def make_secret(self) -> str:

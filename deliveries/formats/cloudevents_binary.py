@@ -19,6 +19,14 @@ class CloudEventsBinary(Format):
     reserved_headers = standard_webhooks.HEADERS | {
         "content-type", "user-agent", "ce-specversion", "ce-id", "ce-source", "ce-type", "ce-time", "ce-deliveryid",
     }  # fmt: skip
+    header_notes = standard_webhooks.NOTES | {
+        "ce-specversion": "Version of CloudEvents.",
+        "ce-id": "Id of the event, the same at every webhook.",
+        "ce-source": "The repository that the event is about, or its organization: `/acme/widgets`.",
+        "ce-type": "Type of the event.",
+        "ce-time": "When the event occurred.",
+        "ce-deliveryid": "Id of the delivery, the same on every attempt.",
+    }
 
     def render(self, message: Message) -> Rendered:
         attributes = attributes_of(message)

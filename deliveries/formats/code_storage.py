@@ -1,5 +1,7 @@
 """Code Storage's wire format: the payload unchanged, signed together with the time of sending."""
 
+from typing import ClassVar
+
 from deliveries.formats.base import Format, Message, Rendered
 from deliveries.signing import sha256_hex
 
@@ -10,6 +12,12 @@ class CodeStorage(Format):
     slug = "code-storage"
     title = "Code Storage"
     reserved_headers = frozenset({"content-type", "user-agent", "x-pierre-event", "x-pierre-signature"})
+
+    header_notes: ClassVar = {
+        "X-Pierre-Event": "Type of the event.",
+        "X-Pierre-Signature": "`t=<time>,sha256=<digest>`: the time of this attempt in seconds since 1970, and the "
+        "HMAC-SHA256 of `<time>.<body>` in hexadecimal.",
+    }
 
     def render(self, message: Message) -> Rendered:
         moment = str(int(message.sent_at.timestamp()))

@@ -1,7 +1,10 @@
 """codmir's wire format: one JSON envelope with the event's id, signed over the raw body."""
 
+from typing import ClassVar
+
 from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.formats.body_schemas import TEXT, TIME, Schema, object_of
 from deliveries.signing import sha256_hex
 
 
@@ -13,6 +16,15 @@ class Codmir(Format):
     reserved_headers = frozenset(
         {"content-type", "user-agent", "x-codmir-event", "x-codmir-delivery", "x-codmir-signature"}
     )
+
+    header_notes: ClassVar = {
+        "X-Codmir-Event": "Type of the event.",
+        "X-Codmir-Delivery": "Id of the delivery, the same on every attempt.",
+        "X-Codmir-Signature": "`sha256=` and the HMAC-SHA256 of the body in hexadecimal.",
+    }
+
+    def body_schema(self, data: Schema) -> Schema:
+        return object_of(id=TEXT, type=TEXT, timestamp=TIME, data=data)
 
     def render(self, message: Message) -> Rendered:
         body = b'{"id":"evt_%s","type":%s,"timestamp":"%s","data":%s}' % (

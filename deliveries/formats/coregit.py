@@ -1,9 +1,12 @@
 """Coregit's wire format: one JSON envelope, signed over the raw body."""
 
 from datetime import timedelta
+from typing import ClassVar
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Policy, Rendered, stamp
+from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.formats.body_schemas import TEXT, TIME, Schema, object_of
+from deliveries.formats.policies import Policy
 from deliveries.signing import sha256_hex
 
 
@@ -16,6 +19,15 @@ class Coregit(Format):
     reserved_headers = frozenset(
         {"content-type", "user-agent", "x-coregit-event", "x-coregit-signature", "x-coregit-webhook-id"}
     )
+
+    header_notes: ClassVar = {
+        "X-CoreGit-Event": "Type of the event.",
+        "X-CoreGit-Signature": "`sha256=` and the HMAC-SHA256 of the body in hexadecimal.",
+        "X-CoreGit-Webhook-Id": "Id of the webhook.",
+    }
+
+    def body_schema(self, data: Schema) -> Schema:
+        return object_of(event=TEXT, timestamp=TIME, org_id=TEXT, data=data)
 
     def render(self, message: Message) -> Rendered:
         body = b'{"event":%s,"timestamp":"%s","org_id":%s,"data":%s}' % (

@@ -4,7 +4,9 @@ import re
 from datetime import datetime
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict, stamp
+from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
+from deliveries.formats.body_schemas import TEXT, Schema, object_of
+from deliveries.formats.policies import SecretPolicy
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -41,6 +43,10 @@ class Discord(Format):
             headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(body),
         )
+
+    def body_schema(self, data: Schema) -> Schema:
+        mentions = object_of(parse={"type": "array", "items": TEXT, "maxItems": 0})
+        return object_of(embeds={"type": "array", "items": {"type": "object"}}, allowed_mentions=mentions)
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         return VERDICTS.get(status)

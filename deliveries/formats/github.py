@@ -1,7 +1,8 @@
 """GitHub's wire format, header for header, so that receivers written for GitHub accept it."""
 
 from deliveries.formats import github_family
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
+from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.policies import SecretPolicy
 
 
 class GitHub(Format):
@@ -14,6 +15,13 @@ class GitHub(Format):
         "accept", "content-type", "user-agent", "x-github-delivery", "x-github-event", "x-github-hook-id",
         "x-github-hook-installation-target-id", "x-github-hook-installation-target-type",
     }  # fmt: skip
+    header_notes = github_family.NOTES | {
+        "X-GitHub-Delivery": github_family.DELIVERY_NOTE,
+        "X-GitHub-Event": github_family.EVENT_NOTE,
+        "X-GitHub-Hook-ID": "Number of the webhook.",
+        "X-GitHub-Hook-Installation-Target-ID": "Number of the repository or organization that the webhook belongs to.",
+        "X-GitHub-Hook-Installation-Target-Type": "`repository` or `organization`.",
+    }
     secret_policy = SecretPolicy.OPTIONAL
 
     def render(self, message: Message) -> Rendered:

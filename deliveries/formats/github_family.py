@@ -8,6 +8,13 @@ from deliveries.signing import sha1_hex, sha256_hex
 # The first is the default in both systems.
 CONTENT_TYPES = ("form", "json")
 SIGNATURES = frozenset({"x-hub-signature", "x-hub-signature-256"})
+NOTES = {
+    "X-Hub-Signature": "`sha1=` and the HMAC-SHA1 of the body in hexadecimal; absent if the webhook has no secret.",
+    "X-Hub-Signature-256": "`sha256=` and the HMAC-SHA256 of the body in hexadecimal; absent if the webhook has no "
+    "secret.",
+}
+EVENT_NOTE = "Name of the event, such as `issues`; the `action` is in the payload."
+DELIVERY_NOTE = "Id of the delivery, the same on every attempt."
 
 # Bytes to percent-encode; a space becomes a plus.
 _TO_ENCODE = re.compile(rb"[^A-Za-z0-9_.~ -]+")

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from deliveries.compact_json import encode
 from deliveries.formats import standard_webhooks
-from deliveries.formats.base import Format, Message, Policy, Rendered, Verdict, stamp
+from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
+from deliveries.formats.body_schemas import TEXT, TIME, Schema, object_of
+from deliveries.formats.policies import Policy
 from deliveries.version import USER_AGENT
 
 # The longest body that receivers take.
@@ -20,6 +22,9 @@ SUMMARY_SCHEMA: Mapping[str, object] = {
     "required": ["summary", "bytes", "url"],
 }
 
+# A type that is null alone is one that generators of clients do not have.
+NO_CURSOR: Schema = {"type": ["string", "null"], "description": "Always null."}
+
 
 class McpEvent(Format):
     """https://developers.openai.com/plugins/build/mcp-events: the event's id is the message's, on every attempt.
@@ -30,6 +35,10 @@ class McpEvent(Format):
     slug = "mcp-event"
     title = "MCP Event"
     reserved_headers = standard_webhooks.HEADERS | {"content-type", "user-agent", SUBSCRIPTION_ID.lower()}
+    header_notes = standard_webhooks.NOTES | {
+        "webhook-id": "Id of the event, the same on every attempt: process each id once.",
+        SUBSCRIPTION_ID: "Id of the subscription that the event is for.",
+    }
     # A subscription ends with its lease, unless the subscriber renews it.
     policy = Policy(auto_disable=False)
 
@@ -49,6 +58,11 @@ class McpEvent(Format):
             ),
             body=body,
         )
+
+    def body_schema(self, data: Schema) -> Schema:
+        # Data without a schema may be anything, and so may be the summary.
+        either = {"anyOf": [data, SUMMARY_SCHEMA]} if data else data
+        return object_of(eventId=TEXT, name=TEXT, timestamp=TIME, data=either, cursor=NO_CURSOR)
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         return "reject" if status == 413 else None

@@ -2,8 +2,10 @@
 
 import secrets
 from datetime import timedelta
+from typing import ClassVar
 
-from deliveries.formats.base import Format, Message, Policy, Rendered
+from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.policies import Policy
 from deliveries.signing import sha256_hex
 
 
@@ -19,6 +21,11 @@ class Sigmagit(Format):
         ),
     )  # fmt: skip
     reserved_headers = frozenset({"content-type", "user-agent", "x-sigmagit-event", "x-sigmagit-signature"})
+
+    header_notes: ClassVar = {
+        "X-Sigmagit-Event": "Type of the event.",
+        "X-Sigmagit-Signature": "`sha256=` and the HMAC-SHA256 of the body in hexadecimal.",
+    }
 
     def render(self, message: Message) -> Rendered:
         # The header has room for one signature, so during a rotation the newest secret signs.

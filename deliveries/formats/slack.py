@@ -4,7 +4,9 @@ import json
 import re
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict
+from deliveries.formats.base import Format, Message, Rendered, Verdict
+from deliveries.formats.body_schemas import TEXT, Schema, object_of
+from deliveries.formats.policies import SecretPolicy
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -34,6 +36,11 @@ class Slack(Format):
             headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(write(summarise(message))),
         )
+
+    def body_schema(self, data: Schema) -> Schema:
+        message = object_of(text=TEXT, blocks={"type": "array", "items": {"type": "object"}})
+        attachments = {"type": "array", "items": {"type": "object"}}
+        return {**message, "properties": {**message["properties"], "attachments": attachments}}
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         # A 2xx with another body comes from something in front of Slack, such as a proxy.

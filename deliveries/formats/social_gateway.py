@@ -1,7 +1,8 @@
 """SocialGateway's wire format: the payload as the body or as a form field, signed if the webhook has a secret."""
 
 from deliveries.formats import github_family
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
+from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.policies import SecretPolicy
 
 
 class SocialGateway(Format):
@@ -15,6 +16,10 @@ class SocialGateway(Format):
         "user-agent",
         "x-socialgateway-event",
         "x-socialgateway-delivery",
+    }
+    header_notes = github_family.NOTES | {
+        "X-SocialGateway-Event": github_family.EVENT_NOTE,
+        "X-SocialGateway-Delivery": github_family.DELIVERY_NOTE,
     }
     secret_policy = SecretPolicy.OPTIONAL
 

@@ -7,12 +7,20 @@ from functools import lru_cache
 
 from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.formats.body_schemas import TEXT, TIME, Schema, object_of
 from deliveries.signing import sha256_base64
 from deliveries.version import USER_AGENT
 
 PREFIX = "whsec_"
 # The headers of ``sign``.
 HEADERS = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
+NOTES = {
+    "webhook-id": "Id of the delivery, the same on every attempt: process each id once.",
+    "webhook-timestamp": "Time of this attempt, in seconds since 1970. Refuse what is older than five minutes.",
+    "webhook-signature": "`v1,` and the base64 of the HMAC-SHA256 of `<webhook-id>.<webhook-timestamp>.<body>`; its "
+    "key is what follows `whsec_` in the secret, base64-decoded. During a rotation, one for each secret, with a space "
+    "between them.",
+}
 
 
 # Cached, because a busy webhook's secret is decoded thousands of times a second.
@@ -37,6 +45,7 @@ class StandardWebhooks(Format):
     slug = "standard-webhooks"
     title = "Standard Webhooks"
     reserved_headers = HEADERS | {"content-type", "user-agent"}
+    header_notes = NOTES
 
     def render(self, message: Message) -> Rendered:
         body = b'{"type":%s,"timestamp":"%s","data":%s}' % (
@@ -48,6 +57,9 @@ class StandardWebhooks(Format):
             headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT), *sign(message, body)),
             body=body,
         )
+
+    def body_schema(self, data: Schema) -> Schema:
+        return object_of(type=TEXT, timestamp=TIME, data=data)
 
     def make_secret(self) -> str:
         return make_secret()

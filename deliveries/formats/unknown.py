@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
+from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.policies import SecretPolicy
 
 
 class Unknown(Format):

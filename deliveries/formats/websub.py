@@ -1,6 +1,9 @@
 """WebSub's wire format: the topic's content as it is, with links to the hub and the topic."""
 
-from deliveries.formats.base import Format, Message, Policy, Rendered, SecretPolicy
+from typing import ClassVar
+
+from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.policies import Policy, SecretPolicy
 from deliveries.signing import hex_digest
 from deliveries.version import USER_AGENT
 
@@ -16,6 +19,10 @@ class WebSub(Format):
     slug = "websub"
     title = "WebSub"
     reserved_headers = frozenset({"content-type", "user-agent", "link", "x-hub-signature"})
+    header_notes: ClassVar = {
+        "Link": "The addresses of the hub and of the topic.",
+        "X-Hub-Signature": "The algorithm, `=`, and the HMAC of the body in hexadecimal; absent without `hub.secret`.",
+    }
     secret_policy = SecretPolicy.OPTIONAL
     # A subscriber that fails stays subscribed to the end of its lease.
     policy = Policy(auto_disable=False)

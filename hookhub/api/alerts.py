@@ -33,16 +33,14 @@ from hookhub.models import Alert, AlertChannel, AlertKind, Scope
 
 
 class AlertChannelsView(GenericAPIView[AlertChannel]):
-    """List the organization's alert channels, or create one.
-
-    The response to POST contains the secret of a channel of type `webhook`, which is shown only once.
-    """
+    """List the organization's alert channels, or create one."""
 
     serializer_class = AlertChannelSerializer
     queryset = AlertChannel.objects.none()
 
     @extend_schema(responses=AlertChannelSerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List the organization's alert channels, newest first."""
         require_known_parameters(request)
         organization = authorize_webhooks(request, scope=Scope.READ)
         found = AlertChannel.objects.filter(organization=organization).select_related("repository")
@@ -50,6 +48,7 @@ class AlertChannelsView(GenericAPIView[AlertChannel]):
 
     @extend_schema(request=NewAlertChannelSerializer, responses={201: NewlyCreatedAlertChannelSerializer})
     def post(self, request: Request) -> Response:
+        """Create an alert channel. The response has the secret of one of type `webhook`, which is shown only once."""
         organization = authorize_webhooks(request, scope=Scope.MANAGE)
         fields = read(NewAlertChannelSerializer(data=fields_of(request.data)), organization=organization)
         channel, secret = channels.create(fields, organization=organization, now=timezone.now())
@@ -69,10 +68,12 @@ class AlertChannelView(GenericAPIView[AlertChannel]):
         return get_object_or_404(found, organization=organization, pk=read_uuid(uid))
 
     def get(self, request: Request, uid: str) -> Response:
+        """Get an alert channel, with what became of the last alert sent to it."""
         return Response(AlertChannelSerializer(self.find(request, uid, scope=Scope.READ)).data)
 
     @extend_schema(request=AlertChannelChangesSerializer, responses=AlertChannelSerializer)
     def patch(self, request: Request, uid: str) -> Response:
+        """Change the fields that the request names."""
         channel = self.find(request, uid, scope=Scope.MANAGE)
         serializer = AlertChannelChangesSerializer(data=fields_of(request.data), partial=True)
         fields = read(serializer, organization=channel.organization)
@@ -83,6 +84,7 @@ class AlertChannelView(GenericAPIView[AlertChannel]):
         return Response(AlertChannelSerializer(changed).data)
 
     def delete(self, request: Request, uid: str) -> Response:
+        """Delete an alert channel. What waits to be sent to it is not sent."""
         channel = self.find(request, uid, scope=Scope.MANAGE)
         try:
             channels.delete(channel, now=timezone.now())

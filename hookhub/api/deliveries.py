@@ -106,17 +106,14 @@ class CancelView(GenericAPIView[Delivery]):
 
 
 class ReplaysView(GenericAPIView[Replay]):
-    """List replays, or start one.
-
-    A replay redelivers many deliveries: those listed in `deliveries`, or all that match the filter. It runs in the
-    background; retrieve it to follow its progress.
-    """
+    """List replays, or start one."""
 
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
 
     @extend_schema(responses=ReplaySerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List replays, newest first."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(Replay.objects.filter(organization=organization))
@@ -127,6 +124,10 @@ class ReplaysView(GenericAPIView[Replay]):
         responses={202: ReplaySerializer},
     )
     def post(self, request: Request) -> Response:
+        """Start a replay, which redelivers the deliveries listed in `deliveries`, or all that match the filter.
+
+        It runs in the background; get it to follow its progress.
+        """
         fields = fields_of(request.data)
         organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
         unknown = {

@@ -33,12 +33,7 @@ DIALECT = OpenApiParameter(
 
 
 class EventTypesView(GenericAPIView[CustomEventType]):
-    """List event types, or register a custom one. Each has a JSON Schema and an example.
-
-    The organization's custom event types are listed first, then those that a dialect documents. Documented types can be
-    read without an API key; the list then has HookHub's types, or those of `dialect`. Types that are not listed can be
-    published and subscribed to as well. A custom type replaces the documented type of the same name.
-    """
+    """List event types, or register a custom one. Each has a JSON Schema and an example."""
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
@@ -46,6 +41,11 @@ class EventTypesView(GenericAPIView[CustomEventType]):
 
     @extend_schema(parameters=[DIALECT], responses={200: EventTypeListSerializer}, operation_id="event_types_list")
     def get(self, request: Request) -> Response:
+        """List event types with JSON Schemas and examples: custom ones first, then those that a dialect documents.
+
+        Without an API key, the list has HookHub's types, or those of `dialect`. Types that are not listed can be
+        published and subscribed to as well.
+        """
         require_known_parameters(request, "dialect")
         organization = visited(request)
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
@@ -59,6 +59,7 @@ class EventTypesView(GenericAPIView[CustomEventType]):
 
     @extend_schema(request=NewEventTypeSerializer, responses={201: EventTypeSerializer})
     def post(self, request: Request) -> Response:
+        """Register a custom event type. It replaces the documented type of the same name, if there is one."""
         require_caller(request)
         fields = fields_of(request.data)
         organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
@@ -80,6 +81,7 @@ class EventTypeView(GenericAPIView[CustomEventType]):
 
     @extend_schema(parameters=[DIALECT])
     def get(self, request: Request, name: str) -> Response:
+        """Get an event type: the organization's custom one, or the one that a dialect documents."""
         require_known_parameters(request, "dialect")
         organization = visited(request)
         named = request.query_params.get("dialect")
@@ -92,11 +94,13 @@ class EventTypeView(GenericAPIView[CustomEventType]):
         return Response(shown(found, dialect))
 
     def patch(self, request: Request, name: str) -> Response:
+        """Change the fields of a custom event type that the request names."""
         row = self.find(request, name)
         changed = registry.change(row, fields_of(request.data), now=timezone.now())
         return Response(shown(registry.as_event_type(changed), None))
 
     def delete(self, request: Request, name: str) -> Response:
+        """Delete a custom event type. A documented type of the same name applies again."""
         registry.delete(self.find(request, name), now=timezone.now())
         return Response(status=204)
 

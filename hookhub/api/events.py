@@ -52,15 +52,7 @@ RECEIPTS = PolymorphicProxySerializer(
 
 
 class EventsView(GenericAPIView[Event]):
-    """Publish events, or list published events, newest first.
-
-    POST takes one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000 events.
-    Either all events of a request are accepted or none. A 202 means that the events are stored: they will be delivered
-    even if processes of HookHub crash.
-
-    To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same key
-    returns the first response and publishes nothing; using the key again with different content returns 409.
-    """
+    """Publish events, or list published events, newest first."""
 
     parser_classes = (RawParser,)
     serializer_class = NewEventSerializer
@@ -72,6 +64,7 @@ class EventsView(GenericAPIView[Event]):
         *TIME_PARAMETERS,
     ])  # fmt: skip
     def get(self, request: Request) -> Response:
+        """List published events, newest first, without their data."""
         organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(filtered(request, organization).select_related("organization", "repository"))
         return self.get_paginated_response(EventSerializer(page, many=True).data)
@@ -82,6 +75,14 @@ class EventsView(GenericAPIView[Event]):
         responses={202: RECEIPTS},
     )
     def post(self, request: Request) -> Response:
+        """Publish one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000.
+
+        Either all events of a request are accepted or none. A 202 means that the events are stored: they will be
+        delivered even if processes of HookHub crash.
+
+        To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same
+        key returns the first response and publishes nothing; using the key again with different content returns 409.
+        """
         parsed, content, organization = read_events(request)
         body, headers = publish(
             parsed,

@@ -25,16 +25,14 @@ from hookhub.models import ApiKey, Scope
 
 
 class ApiKeysView(GenericAPIView[ApiKey]):
-    """List the organization's API keys, or create one.
-
-    The response to POST contains the new key, which is shown only once.
-    """
+    """List the organization's API keys, or create one."""
 
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
 
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List the organization's API keys, newest first. Requires the scope `master`, as all operations on keys do."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.MASTER)
         page = self.paginate_queryset(ApiKey.objects.filter(organization=organization))
@@ -42,6 +40,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
 
     @extend_schema(responses={201: ApiKeyWithTextSerializer})
     def post(self, request: Request) -> Response:
+        """Create an API key. The response contains the key itself, which is shown only once."""
         organization = authorize(request, scope=Scope.MASTER)
         serializer = ApiKeySerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
@@ -59,10 +58,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
 
 
 class ApiKeyView(GenericAPIView[ApiKey]):
-    """Retrieve, change or revoke an API key.
-
-    PATCH changes its name, expiry or networks. DELETE revokes it permanently.
-    """
+    """Retrieve, change or revoke an API key."""
 
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
@@ -72,10 +68,12 @@ class ApiKeyView(GenericAPIView[ApiKey]):
         return get_object_or_404(ApiKey, organization=organization, key_id=key_id)
 
     def get(self, request: Request, key_id: str) -> Response:
+        """Get an API key, without the key itself."""
         return Response(ApiKeySerializer(self.find(request, key_id)).data)
 
     @extend_schema(request=ApiKeyChangesSerializer, responses=ApiKeySerializer)
     def patch(self, request: Request, key_id: str) -> Response:
+        """Change the name, the expiry or the networks of an API key."""
         key = self.find(request, key_id)
         serializer = ApiKeyChangesSerializer(key, data=fields_of(request.data), partial=True)
         refuse_unknown_fields(serializer)
@@ -85,6 +83,7 @@ class ApiKeyView(GenericAPIView[ApiKey]):
         return Response(ApiKeySerializer(changed).data)
 
     def delete(self, request: Request, key_id: str) -> Response:
+        """Revoke an API key, permanently and at once."""
         key = self.find(request, key_id)
         key.revoke(now=timezone.now())
         authentication.invalidate(key.key_id)

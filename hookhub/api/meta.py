@@ -45,7 +45,9 @@ class RootView(APIView):
             "audit",
             "meta",
         )
-        return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
+        return Response(
+            {name: reverse(name, request=request) for name in (*names, "openapi", "asyncapi", "schemas", "docs")}
+        )
 
 
 class DocumentView(Independent, SpectacularJSONAPIView):

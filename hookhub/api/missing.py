@@ -44,14 +44,7 @@ class NewMissingReplaySerializer(serializers.Serializer[Any]):
 
 
 class ReplayMissingView(PresentedView, GenericAPIView[Replay]):
-    """Count, or deliver, the events that a webhook never got, and would get by its settings now.
-
-    These are events from before the webhook existed, from before it subscribed to their type, or from while it was
-    disabled. Each is delivered once, however often this is asked for; deliveries that failed or were cancelled are not
-    meant, but a replay sends those again. It runs in the background, in the order of the events, and beside new ones:
-    retrieve the replay to follow its progress, or cancel it. If the webhook is disabled or deleted meanwhile, it is
-    cancelled. Events older than the retention period are gone.
-    """
+    """Count, or deliver, the events that a webhook never got, and would get by its settings now."""
 
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
@@ -66,6 +59,11 @@ class ReplayMissingView(PresentedView, GenericAPIView[Replay]):
         responses=MissingCountSerializer,
     )
     def get(self, request: Request, uid: str) -> Response:
+        """Count the events that a webhook never got, and would get by its settings now.
+
+        These are events from before the webhook existed, from before it subscribed to their type, or from while it was
+        disabled.
+        """
         webhook = find(self, request, uid, scope=Scope.READ)
         require_known_parameters(request, *PERIOD)
         now = timezone.now()
@@ -75,6 +73,13 @@ class ReplayMissingView(PresentedView, GenericAPIView[Replay]):
 
     @extend_schema(request=NewMissingReplaySerializer, responses={202: ReplaySerializer})
     def post(self, request: Request, uid: str) -> Response:
+        """Deliver the events that a webhook never got, and would get by its settings now.
+
+        Each is delivered once, however often this is asked for; deliveries that failed or were cancelled are not meant,
+        but a replay sends those again. It runs in the background, in the order of the events, and beside new ones: get
+        the replay to follow its progress, or cancel it. If the webhook is disabled or deleted meanwhile, it is
+        cancelled. Events older than the retention period are gone.
+        """
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         fields, now = fields_of(request.data), timezone.now()
         require_known_fields(fields, *PERIOD)

@@ -1,11 +1,13 @@
-"""The OpenAPI document of `/v1`: its summaries, and corrections of what drf-spectacular generates."""
+"""The OpenAPI document of `/v1`: its summaries, and which errors its operations may return."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from deliveries import plain_text
+from drf_spectacular.utils import OpenApiParameter
+
+from hookhub.api.serializers.fields import NAMED_BY_OPERATORS
 from hookhub.http.openapi import DescribedSchema
-from hookhub.publishing.parse import MAX_EVENTS
+from hookhub.http.query import TEXT
 
 SUMMARIES: Mapping[str, str] = {
     "GET /v1/meta": "Get the deployment's configuration",
@@ -14,6 +16,9 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/event-types/{name}": "Get an event type",
     "PATCH /v1/event-types/{name}": "Change an event type",
     "DELETE /v1/event-types/{name}": "Delete an event type",
+    "GET /v1/event-types/{name}/schema": "Get the JSON Schema of an event type",
+    "GET /v1/asyncapi.json": "Export the event types as AsyncAPI",
+    "GET /v1/schemas.json": "Export the event types as JSON Schemas",
     "GET /v1/organizations": "List organizations",
     "POST /v1/organizations": "Create an organization",
     "GET /v1/organizations/{slug}": "Get an organization",
@@ -62,9 +67,9 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/portal-sessions/{uid}": "Get a portal session",
     "DELETE /v1/portal-sessions/{uid}": "Revoke a portal session",
     "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
-    "GET /v1/webhooks/{uid}/timeseries": "Retrieve a webhook's statistics by hour or day",
-    "GET /v1/organizations/{slug}/timeseries": "Retrieve an organization's statistics by hour or day",
-    "GET /v1/organizations/{slug}/portal": "Retrieve the look of an organization's portal",
+    "GET /v1/webhooks/{uid}/timeseries": "Get a webhook's statistics by hour or day",
+    "GET /v1/organizations/{slug}/timeseries": "Get an organization's statistics by hour or day",
+    "GET /v1/organizations/{slug}/portal": "Get the look of an organization's portal",
     "PATCH /v1/organizations/{slug}/portal": "Change the look of an organization's portal",
     "GET /v1/events": "List events",
     "POST /v1/events": "Publish events",
@@ -81,114 +86,42 @@ SUMMARIES: Mapping[str, str] = {
 }
 
 
+SECRETS_UNREADABLE = "The stored secrets of the webhook cannot be decrypted."
+NAME_IS_TAKEN = "The name is taken by another one, in any case."
+NOT_ACTIVE = "The webhook is disabled, unverified or ended."
+# What may be in the way of an operation, as a sentence: the 409 of these, and of no others.
+CONFLICTS: Mapping[str, str] = {
+    "POST /v1/event-types": "The organization has already registered this type.",
+    "PATCH /v1/event-types/{name}": "The type is the dialect's; register one of the same name to replace it.",
+    "DELETE /v1/event-types/{name}": "The type is the dialect's; register one of the same name to replace it.",
+    "POST /v1/organizations": NAME_IS_TAKEN,
+    "PATCH /v1/organizations/{slug}": NAME_IS_TAKEN,
+    "POST /v1/repositories": NAME_IS_TAKEN,
+    "PATCH /v1/repositories/{name}": NAME_IS_TAKEN,
+    "PATCH /v1/webhooks/{uid}": SECRETS_UNREADABLE,
+    "PATCH /v1/webhooks/{uid}/headers": SECRETS_UNREADABLE,
+    "POST /v1/webhooks/{uid}/rotate-secret": SECRETS_UNREADABLE,
+    "POST /v1/webhooks/{uid}/ping": NOT_ACTIVE,
+    "POST /v1/webhooks/{uid}/test": NOT_ACTIVE,
+    "POST /v1/webhooks/{uid}/replay-missing": "The webhook is not active, or as many replays run as may run at once.",
+    "POST /v1/replays": "As many replays run as may run at once.",
+    "PUT /v1/webhooks/{uid}/consumers/{name}": "The webhook has as many consumers as it may have.",
+    "POST /v1/events": "An idempotency key was already used with different content; nothing was published.",
+    "POST /v1/deliveries/{uid}/redeliver": "The delivery is being sent, or its webhook does not receive.",
+    "POST /v1/deliveries/{uid}/cancel": "The delivery is neither pending nor held.",
+}
+# They act in no organization, or in the one of their path.
+BY_PATH = ("/v1/meta", "/v1/organizations")
+ORGANIZATION = OpenApiParameter("organization", TEXT, description=NAMED_BY_OPERATORS)
+
+
 class ApiSchema(DescribedSchema):
     """Describes the operations of `/v1`."""
 
     summaries: ClassVar[Mapping[str, str]] = SUMMARIES
+    conflicts: ClassVar[Mapping[str, str]] = CONFLICTS
 
-
-def inline_nullable_references(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Inline each nullable reference: in OpenAPI 3.0 a reference cannot be null."""
-    schemas = result["components"]["schemas"]
-
-    def visit(node: Any) -> Any:
-        if isinstance(node, list):
-            return [visit(inner) for inner in node]
-        if not isinstance(node, dict):
-            return node
-        choices = node.get("allOf") or node.get("oneOf") or []
-        if node.get("nullable") and len(choices) == 1 and "$ref" in choices[0]:
-            meant = schemas[choices[0]["$ref"].rpartition("/")[2]]
-            rest = {name: value for name, value in node.items() if name not in {"allOf", "oneOf"}}
-            node = {**meant, **rest, **({"enum": [*meant["enum"], None]} if "enum" in meant else {})}
-        return {name: visit(inner) for name, inner in node.items()}
-
-    return {name: visit(inner) for name, inner in result.items()}
-
-
-def drop_nullable_of_anything(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Remove ``nullable`` from schemas without a type: they allow null anyway, and linters report it as an error."""
-
-    def visit(node: Any) -> Any:
-        if isinstance(node, list):
-            return [visit(inner) for inner in node]
-        if not isinstance(node, dict):
-            return node
-        says_nothing = node.get("nullable") is True and "type" not in node
-        return {name: visit(inner) for name, inner in node.items() if not (says_nothing and name == "nullable")}
-
-    return {name: visit(inner) for name, inner in result.items()}
-
-
-def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Restrict the bodies under /v1 as no serializer can: no additional fields, and some must not be empty."""
-    schemas = result["components"]["schemas"]
-    for path, operations in result["paths"].items():
-        if not path.startswith("/v1/"):
-            continue
-        for operation in operations.values():
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                _close(content["schema"], schemas)
-    for name in ("NewReplayRequest", "PatchedHeaderChangesRequest"):
-        schemas[name]["minProperties"] = 1
-    # Without a body there is nothing to do.
-    for method, path in (("post", "/v1/replays"), ("patch", "/v1/webhooks/{uid}/headers")):
-        result["paths"][path][method]["requestBody"]["required"] = True
-    _forget_rules_of_requests(schemas)
-    return result
-
-
-def _forget_rules_of_requests(schemas: dict[str, Any]) -> None:
-    """Remove the pattern for names from responses: what is stored may be older than the rule."""
-    for name, schema in schemas.items():
-        if not name.endswith("Request"):
-            for field in schema.get("properties", {}).values():
-                if field.get("pattern") == plain_text.PATTERN:
-                    del field["pattern"]
-
-
-def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Forbid additional fields in a request's objects, and empty or overlong arrays of them."""
-    if "$ref" in schema:
-        _close(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    for choice in schema.get("oneOf", []):
-        _close(choice, schemas)
-    if "properties" in schema:
-        schema["additionalProperties"] = False
-    if schema.get("type") == "array":
-        schema |= {"minItems": 1, "maxItems": MAX_EVENTS}
-
-
-def drop_choices_of_nothing(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Replace the choice between a string with a pattern and an empty string by the first: our patterns allow both."""
-
-    def visit(node: Any) -> Any:
-        if isinstance(node, list):
-            return [visit(inner) for inner in node]
-        if not isinstance(node, dict):
-            return node
-        choices = node.get("oneOf", [])
-        if len(choices) == 2 and choices[1] == {"type": "string", "maxLength": 0}:
-            node = {**choices[0], **{name: value for name, value in node.items() if name != "oneOf"}}
-        return {name: visit(inner) for name, inner in node.items()}
-
-    return {name: visit(inner) for name, inner in result.items()}
-
-
-def drop_unused_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Remove the schemas that nothing refers to, such as those of inlined references."""
-    schemas = result["components"]["schemas"]
-    used: set[str] = set()
-    waiting: list[Any] = [result["paths"]]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting.extend(node)
-        elif isinstance(node, dict):
-            name = str(node.get("$ref", "")).rpartition("/")[2]
-            if name in schemas and name not in used:
-                used.add(name)
-                waiting.append(schemas[name])
-            waiting.extend(node.values())
-    kept = {name: schema for name, schema in schemas.items() if name in used}
-    return {**result, "components": {**result["components"], "schemas": kept}}
+    def get_override_parameters(self) -> list[Any]:
+        """Return the parameters that all operations of `/v1` have: the organization, unless the path says which."""
+        # drf-spectacular derives the schemas of decorated methods from this class, also those of dialects.
+        return [ORGANIZATION] if self.path.startswith("/v1/") and not self.path.startswith(BY_PATH) else []

@@ -34,12 +34,14 @@ class OrganizationsView(GenericAPIView[Organization]):
 
     @extend_schema(responses=OrganizationSerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List the organizations that the caller acts for."""
         require_known_parameters(request)
         page = self.paginate_queryset(visible(request))
         return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
 
     @extend_schema(responses={201: OrganizationSerializer})
     def post(self, request: Request) -> Response:
+        """Create an organization. Only the operator can: a superuser, or a master key without an organization."""
         if not is_operator(request) or (isinstance(request.auth, ApiKey) and request.auth.scope != Scope.MASTER):
             raise PermissionDenied(
                 "Only operators can create organizations: superusers, and master keys without an organization."
@@ -55,9 +57,11 @@ class OrganizationView(GenericAPIView[Organization]):
     queryset = Organization.objects.none()
 
     def get(self, request: Request, slug: str) -> Response:
+        """Get an organization with its settings."""
         return Response(OrganizationSerializer(authorize(request, scope=Scope.READ, organization=slug)).data)
 
     def patch(self, request: Request, slug: str) -> Response:
+        """Change the settings of an organization that the request names. Only the operator can change `limits`."""
         organization = authorize(request, scope=Scope.MASTER, organization=slug)
         fields = fields_of(request.data)
         if "limits" in fields and not is_operator(request):
@@ -77,6 +81,7 @@ class RepositoriesView(GenericAPIView[Repository]):
 
     @extend_schema(responses=RepositorySerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List the organization's repositories, newest first."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(
@@ -86,6 +91,7 @@ class RepositoriesView(GenericAPIView[Repository]):
 
     @extend_schema(request=NewRepositorySerializer, responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:
+        """Create a repository."""
         fields = fields_of(request.data)
         organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
         serializer = RepositorySerializer(data=fields)
@@ -93,10 +99,7 @@ class RepositoriesView(GenericAPIView[Repository]):
 
 
 class RepositoryView(GenericAPIView[Repository]):
-    """Retrieve, change or delete a repository.
-
-    Deleting a repository deletes its webhooks. Its events and deliveries are kept until their retention ends.
-    """
+    """Retrieve, change or delete a repository."""
 
     serializer_class = RepositorySerializer
     queryset = Repository.objects.none()
@@ -108,9 +111,11 @@ class RepositoryView(GenericAPIView[Repository]):
         )
 
     def get(self, request: Request, name: str) -> Response:
+        """Get a repository."""
         return Response(RepositorySerializer(self.find(request, name, scope=Scope.READ)).data)
 
     def patch(self, request: Request, name: str) -> Response:
+        """Change the name of a repository, or whether it is private."""
         repository = self.find(request, name, scope=Scope.MANAGE)
         serializer = RepositorySerializer(repository, data=fields_of(request.data), partial=True)
         locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)
@@ -120,6 +125,7 @@ class RepositoryView(GenericAPIView[Repository]):
         return Response(shown)
 
     def delete(self, request: Request, name: str) -> Response:
+        """Delete a repository and its webhooks. Its events and deliveries are kept until their retention ends."""
         # This deletes its webhooks too, so it requires the scope for deleting them.
         authorize_webhooks(request, scope=Scope.MANAGE)
         repository = self.find(request, name, scope=Scope.MANAGE)

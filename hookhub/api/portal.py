@@ -130,17 +130,14 @@ class PortalLinkSerializer(PortalSessionSerializer):
 
 
 class PortalSessionsView(GenericAPIView[PortalSession]):
-    """List the organization's portal sessions, or create one.
-
-    The response to POST contains the link, which is shown only once. Give it to one person: the first browser that
-    opens it has the session.
-    """
+    """List the organization's portal sessions, or create one."""
 
     serializer_class = PortalSessionSerializer
     queryset = PortalSession.objects.none()
 
     @extend_schema(responses=PortalSessionSerializer(many=True))
     def get(self, request: Request) -> Response:
+        """List the organization's portal sessions, newest first."""
         require_known_parameters(request)
         organization = authorize_webhooks(request, scope=Scope.MANAGE)
         found = PortalSession.objects.filter(organization=organization).select_related("repository")
@@ -148,6 +145,10 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
 
     @extend_schema(request=NewPortalSessionSerializer, responses={201: PortalLinkSerializer})
     def post(self, request: Request) -> Response:
+        """Create a portal session. The response contains the link, which is shown only once.
+
+        Give it to one person: the first browser that opens it has the session.
+        """
         organization = authorize_webhooks(request, scope=Scope.MANAGE)
         serializer = NewPortalSessionSerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
@@ -171,9 +172,11 @@ class PortalSessionView(GenericAPIView[PortalSession]):
         return get_object_or_404(found, organization=organization, pk=read_uuid(uid))
 
     def get(self, request: Request, uid: str) -> Response:
+        """Get a portal session, without its link."""
         return Response(PortalSessionSerializer(self.find(request, uid)).data)
 
     def delete(self, request: Request, uid: str) -> Response:
+        """Revoke a portal session: it ends at once, and so does its link."""
         sessions.revoke(self.find(request, uid), now=timezone.now())
         return Response(status=204)
 

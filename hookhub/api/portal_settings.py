@@ -70,12 +70,14 @@ class PortalSettingsView(GenericAPIView[PortalSettings]):
     queryset = PortalSettings.objects.none()
 
     def get(self, request: Request, slug: str) -> Response:
+        """Get how the organization's portal looks, and which pages may embed it."""
         organization = authorize(request, scope=Scope.READ, organization=slug)
         found = PortalSettings.objects.filter(organization=organization).first()
         return Response(PortalSettingsSerializer(found or PortalSettings(organization=organization)).data)
 
     @extend_schema(responses=PortalSettingsSerializer)
     def patch(self, request: Request, slug: str) -> Response:
+        """Change how the organization's portal looks, and which pages may embed it."""
         organization = authorize(request, scope=Scope.MASTER, organization=slug)
         serializer = PortalSettingsSerializer(data=fields_of(request.data), partial=True)
         refuse_unknown_fields(serializer)

@@ -5,6 +5,7 @@ from django.urls import path
 from hookhub.api import (
     alerts,
     audit,
+    catalogues,
     deliveries,
     docs,
     event_types,
@@ -26,6 +27,9 @@ urlpatterns = [
     path("meta", meta.MetaView.as_view(), name="meta"),
     path("event-types", event_types.EventTypesView.as_view(), name="event-types"),
     path("event-types/<str:name>", event_types.EventTypeView.as_view()),
+    path("event-types/<str:name>/schema", catalogues.EventTypeSchemaView.as_view()),
+    path("asyncapi.json", catalogues.AsyncApiView.as_view(), name="asyncapi"),
+    path("schemas.json", catalogues.SchemasView.as_view(), name="schemas"),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("docs/<str:name>", docs.DocsFileView.as_view(), name="docs-file"),

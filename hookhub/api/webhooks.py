@@ -37,14 +37,7 @@ STATUSES = [status.value for status in Webhook.Status if status is not Webhook.S
 
 
 class WebhooksView(PresentedView, GenericAPIView[Webhook]):
-    """List the organization's webhooks, or create one.
-
-    The response to POST contains the webhook's secret, which is shown only once.
-
-    The APIs of Coregit and codmir use this same path. In an organization whose dialect is `coregit`, responses have
-    exactly Coregit's shapes: POST returns `id`, `url`, `events`, `secret` and `active`, and GET returns all webhooks
-    under `webhooks`. Send `HookHub-Dialect: native` to get the shapes described here.
-    """
+    """List the organization's webhooks, or create one."""
 
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
@@ -61,6 +54,11 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
         responses=WebhookSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
+        """List the organization's webhooks, newest first.
+
+        In an organization whose dialect is `coregit`, the response has Coregit's shape: all webhooks under `webhooks`.
+        Send `HookHub-Dialect: native` to get the shape described here.
+        """
         organization = self.authorize(request, scope=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
         require_known_parameters(request, "repository", "active", "status")
@@ -80,6 +78,11 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
         parameters=[DIALECT_HEADER], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer}
     )
     def post(self, request: Request) -> Response:
+        """Create a webhook. The response contains its secret, which is shown only once.
+
+        In an organization whose dialect is `coregit`, the response has Coregit's shape: `id`, `url`, `events`, `secret`
+        and `active`. Send `HookHub-Dialect: native` to get the shape described here.
+        """
         fields = fields_of(request.data)
         organization = self.authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
         named = fields.pop("repository", None)
@@ -94,28 +97,28 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
 
 
 class WebhookView(PresentedView, GenericAPIView[Webhook]):
-    """Retrieve, change or delete a webhook.
-
-    PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
-    single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
-    value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
-
-    Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom headers,
-    unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers` along.
-
-    In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
-    `deleted`.
-    """
+    """Retrieve, change or delete a webhook."""
 
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
     @extend_schema(parameters=[DIALECT_HEADER])
     def get(self, request: Request, uid: str) -> Response:
+        """Get a webhook. In an organization whose dialect is `coregit`, it has Coregit's shape."""
         return Response(self.presenter.shown(find(self, request, uid, scope=Scope.READ)))
 
     @extend_schema(parameters=[DIALECT_HEADER], request=WebhookChangesSerializer, responses=ChangedWebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
+        """Change the fields of a webhook that the request names.
+
+        `headers` replaces all custom headers of the webhook; to set or remove single ones, use
+        `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored value: a header
+        of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
+
+        Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom
+        headers, unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers`
+        along.
+        """
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         fields = fields_of(request.data)
         if "repository" in fields or "organization" in fields:
@@ -127,6 +130,10 @@ class WebhookView(PresentedView, GenericAPIView[Webhook]):
 
     @extend_schema(parameters=[DIALECT_HEADER], responses={204: None})
     def delete(self, request: Request, uid: str) -> Response:
+        """Delete a webhook and cancel its unfinished deliveries.
+
+        In an organization whose dialect is `coregit`, the response is a 200 with `deleted`.
+        """
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         lifecycle.delete(webhook.pk, now=timezone.now())
         return self.presenter.deleted()

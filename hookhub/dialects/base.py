@@ -64,14 +64,26 @@ class AnyJSONParser(StrictJSONParser):
 class DialectSchema(DescribedSchema):
     """Groups a dialect's operations in the OpenAPI document and makes their ids unique across dialects."""
 
-    # Any Accept header gets the only format there is. A missing length, a slow body and a bug get HookHub's error
-    # format, because they are answered before or after this dialect's views run.
-    never = frozenset({406, 408, 411, 500})
+    # A body of any media type is read, and what cannot be done is an invalid field.
+    never = frozenset({409, 415})
+
+    @property
+    def error_prefix(self) -> str:  # type: ignore[override]
+        """Return what the names of the components of the dialect's errors begin with."""
+        return cast("DialectView", self.view).title
 
     @property
     def error_serializer(self) -> type[serializers.Serializer[Any]]:  # type: ignore[override]
         """Return the serializer of the dialect's errors."""
         return cast("DialectView", self.view).error_serializer
+
+    def may_find_nothing(self) -> bool:
+        """Return whether the path names what may not exist."""
+        return "{" in self.path
+
+    def reads_body(self) -> bool:
+        """Return whether the operation reads a body, as all do that may have one: it must be JSON."""
+        return self.method in WITH_A_BODY
 
     def get_auth(self) -> list[dict[str, list[str]]]:
         """Return the ways to send a key as alternatives, of which one is enough; {} is one where none is needed."""

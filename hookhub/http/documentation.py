@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from hookhub.http.security_headers import POLICY, written
 from hookhub.procfile import ROOT
 
+PAGES = ROOT / "docs"
 SITE = ROOT / "build" / "docs"
 MISSING = "The documentation has not been built. Run `make docs` and reload this page.\n"
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -29,8 +30,18 @@ def documentation(request: HttpRequest, path: str) -> HttpResponse:
     media_type = guess_type(file.name)[0] or "application/octet-stream"
     charset = "; charset=utf-8" if media_type.startswith("text/") else ""
     answer = HttpResponse(content, content_type=f"{media_type}{charset}")
+    if file.name == "index.html":
+        # The same page as Markdown, for agents.
+        answer.headers["Link"] = f'<{twin_of(request, path)}>; rel="alternate"; type="text/markdown"'
     answer.headers["Content-Security-Policy"] = policy_of(content if media_type == "text/html" else b"")
     return answer
+
+
+def twin_of(request: HttpRequest, path: str) -> str:
+    """Return the URL path of a page of the site as Markdown."""
+    name = path.removesuffix("index.html").strip("/")
+    is_folder = not (PAGES / f"{name}.md").is_file()
+    return f"{request.path.removesuffix(path)}/{f'{name}/index'.strip('/') if is_folder else name}.md"
 
 
 def file_of(path: str) -> Path | None:

@@ -1,38 +1,63 @@
-"""Describes operations in the OpenAPI document: summaries, media types and possible errors."""
+"""Describes operations in the OpenAPI document: summaries, media types and the errors that each may return."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, TypeVar
+from copy import deepcopy
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from drf_spectacular import utils
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.settings import api_settings
 
-View = TypeVar("View", bound=Callable[..., Any])
+from hookhub.http.negotiation import OneFormat
 
+View = TypeVar("View", bound=Callable[..., Any])
 JSON = "application/json"
 Direction = Literal["request", "response"]
+# Marks a response that several operations share; ``hookhub.descriptions.layout`` makes a component of it.
+SHARED = "_shared"
 
-ERRORS: Mapping[int, str] = {
-    400: "Malformed request: the body is not valid JSON, or a header is malformed.",
-    401: "Unauthenticated: the API key is missing, unknown, expired or revoked.",
-    403: "Forbidden: the scope or the allowed networks of the API key do not permit this.",
-    404: "Not found in any organization that the API key can access.",
-    406: "Not acceptable: the Accept header excludes JSON.",
-    408: "Request timeout: the body did not arrive in time.",
-    409: "Conflict with the stored state.",
-    411: "Length required: send a Content-Length.",
-    413: "Too large: the body, or a part of it, exceeds a limit.",
-    415: "Unsupported media type.",
-    422: "Invalid fields or parameters; the error names each of them.",
-    429: "Too many requests; retry after the time in Retry-After.",
-    500: "Internal error; the server's log has the details.",
-    503: "The database is unavailable; retry after the time in Retry-After.",
+
+class Error(NamedTuple):
+    """A kind of error: the name of its component, its description, and headers that it has besides."""
+
+    name: str
+    description: str
+    headers: tuple[str, ...] = ()
+
+
+ERRORS: Mapping[int, Error] = {
+    400: Error("Malformed", "The body is not valid JSON, or incomplete."),
+    401: Error(
+        "Unauthenticated", "The API key is missing, unknown, expired or revoked.", headers=("WWW-Authenticate",)
+    ),
+    403: Error("Forbidden", "The scope or the allowed networks of the API key do not permit this."),
+    404: Error("NotFound", "There is no such object in any organization that the API key can access."),
+    406: Error("NotAcceptable", "The Accept header excludes JSON."),
+    408: Error("RequestTimeout", "The body did not arrive in time."),
+    409: Error("Conflict", "What is stored does not allow this."),
+    413: Error("TooLarge", "The body, or a part of it, is longer than allowed."),
+    415: Error("UnsupportedMediaType", "The body is of a type that is not read here; send JSON."),
+    422: Error("Invalid", "Fields or parameters are invalid; the error names each of them."),
+    429: Error("Throttled", "A rate limit is exceeded. Retry after the time in Retry-After.", headers=("Retry-After",)),
+    503: Error(
+        "Unavailable",
+        "The database does not respond, or too many requests wait. Retry after the time in Retry-After.",
+        headers=("Retry-After",),
+    ),
 }
-WITH_A_BODY = frozenset({408, 411, 413, 415})
+HEADERS: Mapping[str, dict[str, Any]] = {
+    "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Seconds to wait."},
+    "WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to authenticate."},
+}
+CHANGING = frozenset({"POST", "PUT", "PATCH"})
+# Of bodies that are refused before any view runs.
+EARLY = frozenset({408, 413})
+OF_A_BODY = frozenset({400, 415})
 
 
 class ErrorFieldSerializer(serializers.Serializer[Any]):
@@ -58,21 +83,37 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 class DescribedSchema(AutoSchema):
-    """Adds to drf-spectacular's description of a view a summary and the errors that every operation may return."""
+    """Adds to drf-spectacular's description of a view a summary and the errors that its operation may return."""
 
     error_serializer: type[serializers.Serializer[Any]] = ErrorSerializer
-    # Statuses that these operations never return in this format.
+    # Begins the names of the components of its errors.
+    error_prefix: ClassVar[str] = ""
+    # Statuses that these operations never return.
     never: ClassVar[frozenset[int]] = frozenset()
-    # By method and path, such as "GET /v1/meta".
+    # By method and path, such as "GET /v1/meta"; what else may be in the way of an operation, as a sentence.
     summaries: ClassVar[Mapping[str, str]] = {}
+    conflicts: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def label(self) -> str:
+        """Return the method and the path, by which the tables name an operation."""
+        return f"{self.method} {self.path}"
 
     def get_summary(self) -> str | None:
         """Return the one-line summary shown in the list of operations, or None."""
-        return self.summaries.get(f"{self.method} {self.path}")
+        return self.summaries.get(self.label)
 
     def map_parsers(self) -> list[str]:
         """Return the media types to document: only JSON, even where a parser accepts any."""
         return [JSON]
+
+    def component_of(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Register a schema as a component, and return the reference to it."""
+        kind = ResolvedComponent.SCHEMA
+        # A copy, because drf-spectacular moves enumerations out of the schemas.
+        component = ResolvedComponent(name, kind, deepcopy(schema), name)  # type: ignore[no-untyped-call]  # drf-spectacular's
+        self.registry.register_on_missing(component)
+        return dict(component.ref)
 
     def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
         body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]  # drf-spectacular's
@@ -86,16 +127,51 @@ class DescribedSchema(AutoSchema):
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for code, response in bodies.items():
             response["description"] = response["description"] or ("Created." if code == "201" else "Success.")
-        for status, description in ERRORS.items():
-            if str(status) not in bodies and self._may_answer(status):
-                answer = OpenApiResponse(self.error_serializer, description=description)
-                bodies[str(status)] = self._get_response_for_code(answer, str(status))  # type: ignore[no-untyped-call]
+        for status in ERRORS:
+            if str(status) not in bodies and self.may_return(status):
+                bodies[str(status)] = self.error_response(status)
         return dict(sorted(bodies.items()))
 
-    def _may_answer(self, status: int) -> bool:
-        if status in self.never or (status == 409 and self.method == "GET"):
+    def error_response(self, status: int) -> dict[str, Any]:
+        """Return the description of an error; one that says the same for many operations is marked as shared."""
+        kind = ERRORS[status]
+        response = {"description": kind.description, "content": {JSON: {"schema": self.error_schema(status)}}}
+        if kind.headers:
+            response["headers"] = {name: HEADERS[name] for name in kind.headers}
+        if status == 409:
+            return {**response, "description": self.conflicts[self.label]}
+        prefix = "" if status in EARLY else self.error_prefix
+        return {**response, SHARED: f"{prefix}{kind.name}"}
+
+    def error_schema(self, status: int) -> dict[str, Any]:
+        """Return the schema of an error's body: HookHub's own where the web server refuses a body."""
+        serializer = ErrorSerializer if status in EARLY else self.error_serializer
+        return dict(self.resolve_serializer(serializer, "response").ref)
+
+    def may_return(self, status: int) -> bool:
+        """Return whether the operation may return an error with this status."""
+        if status in self.never:
             return False
-        return status not in WITH_A_BODY or self.method in {"POST", "PUT", "PATCH"}
+        if status == 404:
+            return self.may_find_nothing()
+        if status == 406:
+            return not issubclass(self.view.content_negotiation_class, OneFormat)
+        if status == 409:
+            return self.label in self.conflicts
+        if status in OF_A_BODY:
+            return self.reads_body()
+        return status not in EARLY or self.method in CHANGING
+
+    def may_find_nothing(self) -> bool:
+        """Return whether the path, or a parameter, may name what does not exist."""
+        parameters = self.get_override_parameters()
+        return "{" in self.path or any(
+            isinstance(each, OpenApiParameter) and each.name == "organization" for each in parameters
+        )
+
+    def reads_body(self) -> bool:
+        """Return whether the operation reads a body, which may be malformed."""
+        return self._get_request_body() is not None
 
 
 def extend_schema(**options: Any) -> Callable[[View], View]:

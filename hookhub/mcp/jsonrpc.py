@@ -29,6 +29,8 @@ STATUSES = {
     UNSUPPORTED_VERSION: 400,
     METHOD_NOT_FOUND: 404,
 }
+# The codes of errors that are HookHub's own, by HTTP status.
+BY_STATUS = {400: INVALID_REQUEST, 403: FORBIDDEN, 404: NOT_FOUND, 422: INVALID_PARAMS, 429: EXHAUSTED}
 # Ids and method names that would not be repeated in an answer or a log.
 MAX_NAME = 200
 MAX_ID = 2**53
@@ -113,3 +115,11 @@ def error_of(call_id: str | int | None, error: RpcError) -> dict[str, object]:
     if error.data is not None:
         detail["data"] = error.data
     return {"jsonrpc": "2.0", "id": call_id, "error": detail}
+
+
+def refused(
+    call_id: str | int | None, *, status: int, code: str, message: str, fields: Mapping[str, str]
+) -> dict[str, object]:
+    """Return the body of an error of HookHub's: its status and code, its message, and one for each invalid field."""
+    told = "; ".join(f"{name} {text}" for name, text in fields.items()) or message
+    return error_of(call_id, RpcError(BY_STATUS.get(status, SERVER_ERROR), told, data={"code": code}))

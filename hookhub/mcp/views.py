@@ -25,19 +25,11 @@ from hookhub.http.views import APIView, Json
 from hookhub.mcp import event_types, jsonrpc, protocol, subscriptions, tools, waiting
 from hookhub.mcp.context import Context
 from hookhub.mcp.jsonrpc import Call, RpcError
-from hookhub.mcp.openapi import CALL, ERROR, RESULT, McpSchema
+from hookhub.mcp.openapi import CALL, RESULT, McpSchema
 from hookhub.models import ApiKey, Scope
 
 JSON = "application/json"
 SUBSCRIBE = "events/subscribe"
-# The codes of errors that are not JSON-RPC's own, by HTTP status.
-CODES = {
-    400: jsonrpc.INVALID_REQUEST,
-    403: jsonrpc.FORBIDDEN,
-    404: jsonrpc.NOT_FOUND,
-    422: jsonrpc.INVALID_PARAMS,
-    429: jsonrpc.EXHAUSTED,
-}
 
 
 class McpView(APIView):
@@ -60,7 +52,7 @@ class McpView(APIView):
     @extend_schema(
         summary="Call a method of the Model Context Protocol",
         request={JSON: CALL},
-        responses={200: RESULT, 202: None, 400: ERROR, 404: ERROR},
+        responses={200: RESULT, 202: None},
     )
     def post(self, request: Request) -> HttpResponse:
         self.call_id: str | int | None = None
@@ -94,11 +86,10 @@ class McpView(APIView):
         problem = problem_of(error, context)
         if problem is None:
             return None
-        told = problem.message
-        if problem.fields:
-            told = "; ".join(f"{name} {text}" for name, text in problem.fields.items())
-        as_rpc = RpcError(CODES.get(problem.status, jsonrpc.SERVER_ERROR), told, data={"code": problem.code})
-        answer = rendered(jsonrpc.error_of(call_id, as_rpc), status=problem.status)
+        body = jsonrpc.refused(
+            call_id, status=problem.status, code=problem.code, message=problem.message, fields=problem.fields
+        )
+        answer = rendered(body, status=problem.status)
         for name, text in problem.headers.items():
             answer.headers[name] = text
         return answer

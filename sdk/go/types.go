@@ -8,48 +8,17 @@ import (
 	"time"
 )
 
-// Actor: The key, person, command or part of HookHub that made a change.
-type Actor struct {
-	Kind ActorKind `json:"kind"`
-	// Id of the key, login of the person or name of the command.
-	ID string `json:"id"`
-	// Name of the key or the person; for a command, the operating system user that ran it.
-	Name string `json:"name"`
-	// IP address of the client; empty if there was no request.
-	Address string `json:"address"`
-	// X-Request-Id of the request; empty if it had none.
-	RequestID string `json:"request_id"`
-}
-
-// ActorKind is a string of the API; a newer HookHub may have more of them.
-type ActorKind string
-
-const (
-	ActorKindAPIKey    ActorKind = "api_key"
-	ActorKindPerson    ActorKind = "person"
-	ActorKindCommand   ActorKind = "command"
-	ActorKindSystem    ActorKind = "system"
-	ActorKindAnonymous ActorKind = "anonymous"
-)
-
-// AlertWebhook: The webhook that an alert is about.
-type AlertWebhook struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-// Alert is an object of the API.
+// Alert: Writes a model's times in UTC.
 type Alert struct {
 	ID   string    `json:"id"`
 	Kind AlertKind `json:"kind"`
 	// How much of what disables the webhook was used up; null for other kinds.
-	Percent *int `json:"percent"`
-	// The webhook that an alert is about.
-	Webhook *AlertWebhook `json:"webhook"`
+	Percent *int            `json:"percent"`
+	Webhook *AlertedWebhook `json:"webhook"`
 	// The id of the channel; null for an e-mail to the owners.
-	Channel     *string     `json:"channel"`
-	ChannelType ChannelType `json:"channel_type"`
-	ChannelName string      `json:"channel_name"`
+	Channel     *string       `json:"channel"`
+	ChannelType AlertReceiver `json:"channel_type"`
+	ChannelName string        `json:"channel_name"`
 	// The facts told, as in the system event.
 	Details  map[string]any `json:"details"`
 	State    AlertState     `json:"state"`
@@ -60,15 +29,15 @@ type Alert struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// AlertChannel is an object of the API.
+// AlertChannel: Writes a model's times in UTC.
 type AlertChannel struct {
-	ID          string   `json:"id"`
-	Name        string   `json:"name"`
-	Type        Type     `json:"type"`
-	Kinds       []Kinds  `json:"kinds"`
-	FromPercent int      `json:"from_percent"`
-	Repository  *string  `json:"repository"`
-	Recipients  []string `json:"recipients"`
+	ID          string             `json:"id"`
+	Name        string             `json:"name"`
+	Type        AlertChannelType   `json:"type"`
+	Kinds       []AlertChannelKind `json:"kinds"`
+	FromPercent int                `json:"from_percent"`
+	Repository  *string            `json:"repository"`
+	Recipients  []string           `json:"recipients"`
 	// With its secret parts masked; empty for e-mail.
 	URL        string     `json:"url"`
 	Enabled    bool       `json:"enabled"`
@@ -79,6 +48,55 @@ type AlertChannel struct {
 	LastError string    `json:"last_error"`
 	CreatedAt time.Time `json:"created_at"`
 	ChangedAt time.Time `json:"changed_at"`
+}
+
+// AlertChannelChanges: Changes to a channel. Its type cannot be changed.
+type AlertChannelChanges struct {
+	Name Optional[string] `json:"name,omitzero"`
+	// What it is told; everything by default.
+	Kinds Optional[[]AlertChannelKind] `json:"kinds,omitzero"`
+	// Of the warnings that a webhook keeps failing, only those from this percentage on.
+	FromPercent Optional[int] `json:"from_percent,omitzero"`
+	// Only about the webhooks of this repository; null for all.
+	Repository Optional[string] `json:"repository,omitzero"`
+	// For `email`: the addresses; none for the owners of the organization.
+	Recipients Optional[[]string] `json:"recipients,omitzero"`
+	// For all others: where to send to. It is shown masked.
+	URL     Optional[string] `json:"url,omitzero"`
+	Enabled Optional[bool]   `json:"enabled,omitzero"`
+}
+
+// AlertChannelKind is a string of the API; a newer HookHub may have more of them.
+type AlertChannelKind string
+
+const (
+	AlertChannelKindFailing     AlertChannelKind = "failing"
+	AlertChannelKindDisabled    AlertChannelKind = "disabled"
+	AlertChannelKindRecovered   AlertChannelKind = "recovered"
+	AlertChannelKindLeaseEnding AlertChannelKind = "lease_ending"
+)
+
+// AlertChannelRotation is an object of the API.
+type AlertChannelRotation struct {
+	// Seconds for which the previous secrets keep signing; 0 stops them immediately.
+	Overlap Optional[int] `json:"overlap,omitzero"`
+}
+
+// AlertChannelType is a string of the API; a newer HookHub may have more of them.
+type AlertChannelType string
+
+const (
+	AlertChannelTypeEmail   AlertChannelType = "email"
+	AlertChannelTypeSlack   AlertChannelType = "slack"
+	AlertChannelTypeTeams   AlertChannelType = "teams"
+	AlertChannelTypeWebhook AlertChannelType = "webhook"
+)
+
+// AlertChannelWithSecret: A new channel; one of type “webhook“ with the secret that signs, which is shown only
+// once.
+type AlertChannelWithSecret struct {
+	AlertChannel
+	Secret *string `json:"secret"`
 }
 
 // AlertKind is a string of the API; a newer HookHub may have more of them.
@@ -92,6 +110,17 @@ const (
 	AlertKindTest        AlertKind = "test"
 )
 
+// AlertReceiver is a string of the API; a newer HookHub may have more of them.
+type AlertReceiver string
+
+const (
+	AlertReceiverOwners  AlertReceiver = "owners"
+	AlertReceiverEmail   AlertReceiver = "email"
+	AlertReceiverSlack   AlertReceiver = "slack"
+	AlertReceiverTeams   AlertReceiver = "teams"
+	AlertReceiverWebhook AlertReceiver = "webhook"
+)
+
 // AlertState is a string of the API; a newer HookHub may have more of them.
 type AlertState string
 
@@ -102,7 +131,13 @@ const (
 	AlertStateSuperseded AlertState = "superseded"
 )
 
-// APIKey is an object of the API.
+// AlertedWebhook: The webhook that an alert is about.
+type AlertedWebhook struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// APIKey: Writes a model's times in UTC.
 type APIKey struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -119,15 +154,21 @@ type APIKey struct {
 	RevokedAt               *time.Time `json:"revoked_at"`
 }
 
-// NewAPIKey is an object of the API.
-type NewAPIKey struct {
-	Name string `json:"name,omitzero"`
-	// What the key permits. manage includes publish and read; master includes all.
-	Scope KeyScope `json:"scope"`
+// APIKeyChanges: Changes to an API key. Its scope cannot be changed.
+type APIKeyChanges struct {
+	Name Optional[string] `json:"name,omitzero"`
 	// When the key expires; null for never.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
 	// IP addresses and networks that may use the key; empty for any.
-	AllowedNetworks []string `json:"allowed_networks,omitzero"`
+	AllowedNetworks Optional[[]string] `json:"allowed_networks,omitzero"`
+}
+
+// APIKeyRoll: The options of rolling an API key.
+type APIKeyRoll struct {
+	// Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.
+	OverlapSeconds Optional[int] `json:"overlap_seconds,omitzero"`
+	// New expiry; unchanged by default.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // APIKeyWithText: An API key with the text of the key itself, which is shown only once.
@@ -136,37 +177,51 @@ type APIKeyWithText struct {
 	Key string `json:"key"`
 }
 
-// AttemptExplanation: Why an attempt did not deliver, in words.
-type AttemptExplanation struct {
-	WhatHappened string `json:"what_happened"`
-	WhatToDo     string `json:"what_to_do"`
-}
-
-// AttemptResponse: The receiver's response to an attempt.
-type AttemptResponse struct {
-	// One `Name: value` pair per line.
-	Headers string `json:"headers"`
-	// Start of the body, as text.
-	Body string `json:"body"`
-}
-
-// Attempt is an object of the API.
+// Attempt: Writes a model's times in UTC.
 type Attempt struct {
 	ID        string         `json:"id"`
 	Number    int            `json:"number"`
 	StartedAt time.Time      `json:"started_at"`
 	Duration  *float64       `json:"duration"`
-	Timing    Timing         `json:"timing"`
+	Timing    AttemptTiming  `json:"timing"`
 	Outcome   AttemptOutcome `json:"outcome"`
 	Status    *int           `json:"status"`
 	// What exactly went wrong, if there was no response and it is known.
-	Cause *string `json:"cause"`
-	Error string  `json:"error"`
-	// Why an attempt did not deliver, in words.
+	Cause       *AttemptCause       `json:"cause"`
+	Error       string              `json:"error"`
 	Explanation *AttemptExplanation `json:"explanation"`
-	Request     Sent                `json:"request"`
-	// The receiver's response to an attempt.
-	Response *AttemptResponse `json:"response"`
+	Request     NewAttempt          `json:"request"`
+	Response    *AttemptResponse    `json:"response"`
+}
+
+// AttemptCause is a string of the API; a newer HookHub may have more of them.
+type AttemptCause string
+
+const (
+	AttemptCauseNameNotResolved         AttemptCause = "name_not_resolved"
+	AttemptCauseNameTimedOut            AttemptCause = "name_timed_out"
+	AttemptCauseConnectionRefused       AttemptCause = "connection_refused"
+	AttemptCauseConnectionFailed        AttemptCause = "connection_failed"
+	AttemptCauseConnectionTimedOut      AttemptCause = "connection_timed_out"
+	AttemptCauseConnectionClosed        AttemptCause = "connection_closed"
+	AttemptCauseOutOfResources          AttemptCause = "out_of_resources"
+	AttemptCauseAddressBlocked          AttemptCause = "address_blocked"
+	AttemptCauseHttpsRequired           AttemptCause = "https_required"
+	AttemptCauseCertificateExpired      AttemptCause = "certificate_expired"
+	AttemptCauseCertificateUntrusted    AttemptCause = "certificate_untrusted"
+	AttemptCauseCertificateForOtherName AttemptCause = "certificate_for_other_name"
+	AttemptCauseTlsFailed               AttemptCause = "tls_failed"
+	AttemptCauseResponseTimedOut        AttemptCause = "response_timed_out"
+	AttemptCauseResponseIncomplete      AttemptCause = "response_incomplete"
+	AttemptCauseResponseNotHTTP         AttemptCause = "response_not_http"
+	AttemptCauseResponseHeadersTooLong  AttemptCause = "response_headers_too_long"
+	AttemptCauseUnrenderable            AttemptCause = "unrenderable"
+)
+
+// AttemptExplanation: Why an attempt did not deliver, in words.
+type AttemptExplanation struct {
+	WhatHappened string `json:"what_happened"`
+	WhatToDo     string `json:"what_to_do"`
 }
 
 // AttemptOutcome is a string of the API; a newer HookHub may have more of them.
@@ -180,19 +235,79 @@ const (
 	AttemptOutcomeUnknown    AttemptOutcome = "unknown"
 )
 
+// NewAttempt: The request of an attempt, with secrets masked.
+type NewAttempt struct {
+	URL string `json:"url"`
+	// One `Name: value` pair per line.
+	Headers string `json:"headers"`
+}
+
+// AttemptResponse: The receiver's response to an attempt.
+type AttemptResponse struct {
+	// One `Name: value` pair per line.
+	Headers string `json:"headers"`
+	// Start of the body, as text.
+	Body string `json:"body"`
+}
+
+// AttemptTiming: How long each phase of an attempt took, in seconds; null for a phase that was not needed, or
+// not completed.
+type AttemptTiming struct {
+	// Look-up of the host name.
+	Dns *float64 `json:"dns"`
+	// TCP connection; null if one was kept from before.
+	Connect *float64 `json:"connect"`
+	// TLS handshake.
+	Tls *float64 `json:"tls"`
+	// From the request to the first byte of the response.
+	FirstByte *float64 `json:"first_byte"`
+}
+
+// AuditActor: The key, person, command or part of HookHub that made a change.
+type AuditActor struct {
+	Kind AuditActorKind `json:"kind"`
+	// Id of the key, login of the person or name of the command.
+	ID string `json:"id"`
+	// Name of the key or the person; for a command, the operating system user that ran it.
+	Name string `json:"name"`
+	// IP address of the client; empty if there was no request.
+	Address string `json:"address"`
+	// X-Request-Id of the request; empty if it had none.
+	RequestID string `json:"request_id"`
+}
+
+// AuditActorKind is a string of the API; a newer HookHub may have more of them.
+type AuditActorKind string
+
+const (
+	AuditActorKindAPIKey    AuditActorKind = "api_key"
+	AuditActorKindPerson    AuditActorKind = "person"
+	AuditActorKindCommand   AuditActorKind = "command"
+	AuditActorKindSystem    AuditActorKind = "system"
+	AuditActorKindAnonymous AuditActorKind = "anonymous"
+)
+
 // AuditEntry: A change in the audit log.
 type AuditEntry struct {
 	ID         string    `json:"id"`
 	RecordedAt time.Time `json:"recorded_at"`
 	// Object and verb, such as webhook.updated.
-	Action       string  `json:"action"`
-	Organization *string `json:"organization"`
-	Actor        Actor   `json:"actor"`
-	Target       Target  `json:"target"`
+	Action       string      `json:"action"`
+	Organization *string     `json:"organization"`
+	Actor        AuditActor  `json:"actor"`
+	Target       AuditTarget `json:"target"`
 	// The changed fields before the change, with secrets masked.
 	Before map[string]any `json:"before"`
 	// The same fields after the change.
 	After map[string]any `json:"after"`
+}
+
+// AuditTarget: The object that was changed.
+type AuditTarget struct {
+	Kind string `json:"kind"`
+	// Empty if several objects were changed at once; `after` lists them.
+	ID    string `json:"id"`
+	Label string `json:"label"`
 }
 
 // ChangedWebhook: A webhook after a change. Moving it to another receiver generates a new secret, which is shown
@@ -202,23 +317,6 @@ type ChangedWebhook struct {
 	Secret string `json:"secret"`
 }
 
-// AlertChannelRotation is an object of the API.
-type AlertChannelRotation struct {
-	// Seconds for which the previous secrets keep signing; 0 stops them immediately.
-	Overlap Optional[int] `json:"overlap,omitzero"`
-}
-
-// ChannelType is a string of the API; a newer HookHub may have more of them.
-type ChannelType string
-
-const (
-	ChannelTypeOwners  ChannelType = "owners"
-	ChannelTypeEmail   ChannelType = "email"
-	ChannelTypeSlack   ChannelType = "slack"
-	ChannelTypeTeams   ChannelType = "teams"
-	ChannelTypeWebhook ChannelType = "webhook"
-)
-
 // ContentType is a string of the API; a newer HookHub may have more of them.
 type ContentType string
 
@@ -227,19 +325,7 @@ const (
 	ContentTypeForm ContentType = "form"
 )
 
-// DefaultDialect is a string of the API; a newer HookHub may have more of them.
-type DefaultDialect string
-
-const (
-	DefaultDialectNative        DefaultDialect = "native"
-	DefaultDialectCoregit       DefaultDialect = "coregit"
-	DefaultDialectCodeStorage   DefaultDialect = "code-storage"
-	DefaultDialectSigmagit      DefaultDialect = "sigmagit"
-	DefaultDialectSocialGateway DefaultDialect = "social-gateway"
-	DefaultDialectCodmir        DefaultDialect = "codmir"
-)
-
-// Delivery is an object of the API.
+// Delivery: Writes a model's times in UTC.
 type Delivery struct {
 	ID         string        `json:"id"`
 	Event      string        `json:"event"`
@@ -248,7 +334,7 @@ type Delivery struct {
 	Repository *string       `json:"repository"`
 	State      DeliveryState `json:"state"`
 	// Why the delivery is finished; null until then.
-	FinishReason *string `json:"finish_reason"`
+	FinishReason *DeliveryFinishReason `json:"finish_reason"`
 	// Number of attempts.
 	AttemptsMade int `json:"attempts_made"`
 	// Number of failed attempts in the current retry schedule.
@@ -262,11 +348,23 @@ type Delivery struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// DeliveryDetail is an object of the API.
+// DeliveryDetail: Writes a model's times in UTC.
 type DeliveryDetail struct {
 	Delivery
 	Attempts []Attempt `json:"attempts"`
 }
+
+// DeliveryFinishReason is a string of the API; a newer HookHub may have more of them.
+type DeliveryFinishReason string
+
+const (
+	DeliveryFinishReasonDelivered    DeliveryFinishReason = "delivered"
+	DeliveryFinishReasonExhausted    DeliveryFinishReason = "exhausted"
+	DeliveryFinishReasonGone         DeliveryFinishReason = "gone"
+	DeliveryFinishReasonPoison       DeliveryFinishReason = "poison"
+	DeliveryFinishReasonCancelled    DeliveryFinishReason = "cancelled"
+	DeliveryFinishReasonLeaseExpired DeliveryFinishReason = "lease_expired"
+)
 
 // DeliveryOfEvent: A delivery of an event, in brief.
 type DeliveryOfEvent struct {
@@ -287,17 +385,23 @@ const (
 	DeliveryStateCancelled DeliveryState = "cancelled"
 )
 
+// Dialect is a string of the API; a newer HookHub may have more of them.
+type Dialect string
+
+const (
+	DialectNative        Dialect = "native"
+	DialectCoregit       Dialect = "coregit"
+	DialectCodeStorage   Dialect = "code-storage"
+	DialectSigmagit      Dialect = "sigmagit"
+	DialectSocialGateway Dialect = "social-gateway"
+	DialectCodmir        Dialect = "codmir"
+)
+
 // DisabledWebhook: A webhook after it was disabled.
 type DisabledWebhook struct {
 	Webhook
 	// Number of pending deliveries that are now held.
 	Held int `json:"held"`
-}
-
-// WebhookEnabling is an object of the API.
-type WebhookEnabling struct {
-	// Also send the deliveries held while the webhook was disabled.
-	ReleaseHeld Optional[bool] `json:"release_held,omitzero"`
 }
 
 // EnabledWebhook: A webhook after it was enabled.
@@ -307,7 +411,7 @@ type EnabledWebhook struct {
 	Released int `json:"released"`
 }
 
-// Event is an object of the API.
+// Event: Writes a model's times in UTC.
 type Event struct {
 	ID             string    `json:"id"`
 	Type           string    `json:"type"`
@@ -318,7 +422,7 @@ type Event struct {
 	AcceptedAt     time.Time `json:"accepted_at"`
 }
 
-// EventDetail is an object of the API.
+// EventDetail: Writes a model's times in UTC.
 type EventDetail struct {
 	Event
 	// The published data.
@@ -344,21 +448,19 @@ type EventType struct {
 	Example json.RawMessage `json:"example"`
 }
 
-// NewEventType: An event type with its JSON Schema and an example.
-type NewEventType struct {
+// EventTypeChanges: An event type with its JSON Schema and an example.
+type EventTypeChanges struct {
 	// Words joined by dots, such as issues.opened.
-	Type        string `json:"type"`
-	Description string `json:"description,omitzero"`
+	Type        Optional[string] `json:"type,omitzero"`
+	Description Optional[string] `json:"description,omitzero"`
 	// JSON Schema 2020-12, without regular expressions.
-	Schema map[string]any `json:"schema,omitzero"`
+	Schema Optional[map[string]any] `json:"schema,omitzero"`
 	// Data of a test event.
-	Example any `json:"example,omitzero"`
-	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization string `json:"organization,omitzero"`
+	Example Optional[any] `json:"example,omitzero"`
 }
 
-// Failures: The attempts that did not deliver, by kind.
-type Failures struct {
+// FailureCounts: The attempts that did not deliver, by kind.
+type FailureCounts struct {
 	// Responses with a status 3xx.
 	Redirects int `json:"redirects"`
 	// Responses with a status 4xx.
@@ -396,6 +498,12 @@ const (
 	FormatCloudeventsBinary Format = "cloudevents-binary"
 )
 
+// HeaderChanges is an object of the API.
+type HeaderChanges struct {
+	// Header values by name; null removes a header.
+	Headers Optional[map[string]*string] `json:"headers,omitzero"`
+}
+
 // KeyScope is a string of the API; a newer HookHub may have more of them.
 type KeyScope string
 
@@ -404,16 +512,6 @@ const (
 	KeyScopeManage  KeyScope = "manage"
 	KeyScopePublish KeyScope = "publish"
 	KeyScopeRead    KeyScope = "read"
-)
-
-// Kinds is a string of the API; a newer HookHub may have more of them.
-type Kinds string
-
-const (
-	KindsFailing     Kinds = "failing"
-	KindsDisabled    Kinds = "disabled"
-	KindsRecovered   Kinds = "recovered"
-	KindsLeaseEnding Kinds = "lease_ending"
 )
 
 // Meta: The version and the configuration of this deployment.
@@ -444,10 +542,10 @@ type MissingCount struct {
 // NewAlertChannel: The fields of a new channel; those of a change are the same, without “type“.
 type NewAlertChannel struct {
 	// `slack` is an incoming webhook, `teams` a workflow, `webhook` a URL of your own.
-	Type Type   `json:"type"`
-	Name string `json:"name,omitzero"`
+	Type AlertChannelType `json:"type"`
+	Name string           `json:"name,omitzero"`
 	// What it is told; everything by default.
-	Kinds []Kinds `json:"kinds,omitzero"`
+	Kinds []AlertChannelKind `json:"kinds,omitzero"`
 	// Of the warnings that a webhook keeps failing, only those from this percentage on.
 	FromPercent Optional[int] `json:"from_percent,omitzero"`
 	// Only about the webhooks of this repository; null for all.
@@ -459,6 +557,30 @@ type NewAlertChannel struct {
 	Enabled Optional[bool] `json:"enabled,omitzero"`
 }
 
+// NewAPIKey: Writes a model's times in UTC.
+type NewAPIKey struct {
+	Name string `json:"name,omitzero"`
+	// What the key permits. manage includes publish and read; master includes all.
+	Scope KeyScope `json:"scope"`
+	// When the key expires; null for never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// IP addresses and networks that may use the key; empty for any.
+	AllowedNetworks []string `json:"allowed_networks,omitzero"`
+}
+
+// NewEventType: An event type with its JSON Schema and an example.
+type NewEventType struct {
+	// Words joined by dots, such as issues.opened.
+	Type        string `json:"type"`
+	Description string `json:"description,omitzero"`
+	// JSON Schema 2020-12, without regular expressions.
+	Schema map[string]any `json:"schema,omitzero"`
+	// Data of a test event.
+	Example any `json:"example,omitzero"`
+	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
+	Organization string `json:"organization,omitzero"`
+}
+
 // NewMissingReplay is an object of the API.
 type NewMissingReplay struct {
 	// Only events accepted at or after this time.
@@ -467,15 +589,52 @@ type NewMissingReplay struct {
 	Before time.Time `json:"before,omitzero"`
 }
 
+// NewOrganizationLimits: Limits of this organization, set by the operator; null for the deployment's limits.
+type NewOrganizationLimits struct {
+	EventsPerMinute         Optional[int] `json:"events_per_minute,omitzero"`
+	RequestsPerMinute       Optional[int] `json:"requests_per_minute,omitzero"`
+	WebhookChangesPerMinute Optional[int] `json:"webhook_changes_per_minute,omitzero"`
+	Webhooks                Optional[int] `json:"webhooks,omitzero"`
+	HubSubscriptions        Optional[int] `json:"hub_subscriptions,omitzero"`
+	McpSubscriptions        Optional[int] `json:"mcp_subscriptions,omitzero"`
+	WebhooksPerURL          Optional[int] `json:"webhooks_per_url,omitzero"`
+}
+
+// NewOrganization: Uses “StrictCharField“ for a model's text columns.
+type NewOrganization struct {
+	Slug string `json:"slug"`
+	Name string `json:"name,omitzero"`
+	// System whose event types and API the organization uses.
+	DefaultDialect Dialect `json:"default_dialect,omitzero"`
+	// Default wire format; null for the default dialect's.
+	DefaultFormat Format `json:"default_format,omitzero"`
+	// Reject events whose data violates the schema of their type.
+	ValidateEvents Optional[bool] `json:"validate_events,omitzero"`
+	// Create a repository when an event first names it.
+	CreateRepositories Optional[bool] `json:"create_repositories,omitzero"`
+	// Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them.
+	VerifyWebhooks Optional[bool] `json:"verify_webhooks,omitzero"`
+	// Limits of this organization, set by the operator; null for the deployment's limits.
+	Limits Optional[NewOrganizationLimits] `json:"limits,omitzero"`
+}
+
+// NewPortalScope: What a session shows; without either field, all of the organization.
+type NewPortalScope struct {
+	// Only the webhooks of this repository.
+	Repository string `json:"repository,omitzero"`
+	// Only these webhooks.
+	Webhooks []string `json:"webhooks,omitzero"`
+}
+
 // NewPortalSession is an object of the API.
 type NewPortalSession struct {
 	Scope NewPortalScope `json:"scope,omitzero"`
-	Role  Role           `json:"role,omitzero"`
+	Role  PortalRole     `json:"role,omitzero"`
 	// For how many seconds the session lasts.
 	ExpiresIn Optional[int] `json:"expires_in,omitzero"`
-	Theme     Theme         `json:"theme,omitzero"`
+	Theme     PortalTheme   `json:"theme,omitzero"`
 	// Language of the pages; by default the browser's.
-	Locale string `json:"locale,omitzero"`
+	Locale PortalLocale `json:"locale,omitzero"`
 	// Time zone of the times, such as `Europe/Berlin`; by default the browser's.
 	TimeZone string `json:"time_zone,omitzero"`
 	// Where the pages lead back to, an http:// or https:// URL.
@@ -504,11 +663,58 @@ type NewReplay struct {
 	Before time.Time `json:"before,omitzero"`
 }
 
-// AlertChannelWithSecret: A new channel; one of type “webhook“ with the secret that signs, which is shown only
-// once.
-type AlertChannelWithSecret struct {
-	AlertChannel
-	Secret *string `json:"secret"`
+// NewRepository: A repository to create.
+type NewRepository struct {
+	Name string `json:"name"`
+	// Whether the repository is private, as GitHub-compatible responses show it.
+	Private Optional[bool] `json:"private,omitzero"`
+	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
+	Organization string `json:"organization,omitzero"`
+}
+
+// NewWebhook: A subscription of a URL to event types.
+type NewWebhook struct {
+	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
+	Organization string `json:"organization,omitzero"`
+	// Receive only this repository's events; null for all events of the organization.
+	Repository string `json:"repository,omitzero"`
+	// Display name.
+	Name string `json:"name,omitzero"`
+	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+	Kind WebhookKind `json:"kind,omitzero"`
+	// Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack.
+	// Required, except of a polling webhook, which has none.
+	URL string `json:"url,omitzero"`
+	// Event types or families to subscribe to, or ["*"] for all.
+	Events []string `json:"events"`
+	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
+	Filter map[string]any `json:"filter,omitzero"`
+	// Wire format; the organization's default if absent.
+	Format Format `json:"format,omitzero"`
+	// Encoding of the body: JSON, or a form with the JSON in one field.
+	ContentType ContentType `json:"content_type,omitzero"`
+	// Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.
+	Secret Optional[string] `json:"secret,omitzero"`
+	// Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted
+	// headers are removed.
+	Headers map[string]string `json:"headers,omitzero"`
+	// Whether to verify the receiver's TLS certificate.
+	VerifySSL Optional[bool] `json:"verify_ssl,omitzero"`
+	// Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.
+	RetrySchedule []float64 `json:"retry_schedule,omitzero"`
+	// Maximum duration of one attempt, in seconds.
+	Timeout Optional[float64] `json:"timeout,omitzero"`
+	// Maximum number of concurrent requests; null for the deployment's limit.
+	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
+	// Whether to disable the webhook automatically when its deliveries keep failing.
+	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
+	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
+	// that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
+	Verify Proof `json:"verify,omitzero"`
+	// When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Whether the webhook is enabled.
+	Active Optional[bool] `json:"active,omitzero"`
 }
 
 // OrganizationLimits: Limits of this organization, set by the operator; null for the deployment's limits.
@@ -527,9 +733,9 @@ type Organization struct {
 	Slug string `json:"slug"`
 	Name string `json:"name"`
 	// System whose event types and API the organization uses.
-	DefaultDialect DefaultDialect `json:"default_dialect"`
+	DefaultDialect Dialect `json:"default_dialect"`
 	// Default wire format; null for the default dialect's.
-	DefaultFormat *string `json:"default_format"`
+	DefaultFormat *Format `json:"default_format"`
 	// Reject events whose data violates the schema of their type.
 	ValidateEvents bool `json:"validate_events"`
 	// Create a repository when an event first names it.
@@ -539,77 +745,6 @@ type Organization struct {
 	// Limits of this organization, set by the operator; null for the deployment's limits.
 	Limits    *OrganizationLimits `json:"limits"`
 	CreatedAt time.Time           `json:"created_at"`
-}
-
-// NewOrganizationLimits: Limits of this organization, set by the operator; null for the deployment's limits.
-type NewOrganizationLimits struct {
-	EventsPerMinute         Optional[int] `json:"events_per_minute,omitzero"`
-	RequestsPerMinute       Optional[int] `json:"requests_per_minute,omitzero"`
-	WebhookChangesPerMinute Optional[int] `json:"webhook_changes_per_minute,omitzero"`
-	Webhooks                Optional[int] `json:"webhooks,omitzero"`
-	HubSubscriptions        Optional[int] `json:"hub_subscriptions,omitzero"`
-	McpSubscriptions        Optional[int] `json:"mcp_subscriptions,omitzero"`
-	WebhooksPerURL          Optional[int] `json:"webhooks_per_url,omitzero"`
-}
-
-// NewOrganization: Uses “StrictCharField“ for a model's text columns.
-type NewOrganization struct {
-	Slug string `json:"slug"`
-	Name string `json:"name,omitzero"`
-	// System whose event types and API the organization uses.
-	DefaultDialect DefaultDialect `json:"default_dialect,omitzero"`
-	// Default wire format; null for the default dialect's.
-	DefaultFormat string `json:"default_format,omitzero"`
-	// Reject events whose data violates the schema of their type.
-	ValidateEvents Optional[bool] `json:"validate_events,omitzero"`
-	// Create a repository when an event first names it.
-	CreateRepositories Optional[bool] `json:"create_repositories,omitzero"`
-	// Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them.
-	VerifyWebhooks Optional[bool] `json:"verify_webhooks,omitzero"`
-	// Limits of this organization, set by the operator; null for the deployment's limits.
-	Limits Optional[NewOrganizationLimits] `json:"limits,omitzero"`
-}
-
-// AlertChannelChanges: Changes to a channel. Its type cannot be changed.
-type AlertChannelChanges struct {
-	Name Optional[string] `json:"name,omitzero"`
-	// What it is told; everything by default.
-	Kinds Optional[[]Kinds] `json:"kinds,omitzero"`
-	// Of the warnings that a webhook keeps failing, only those from this percentage on.
-	FromPercent Optional[int] `json:"from_percent,omitzero"`
-	// Only about the webhooks of this repository; null for all.
-	Repository Optional[string] `json:"repository,omitzero"`
-	// For `email`: the addresses; none for the owners of the organization.
-	Recipients Optional[[]string] `json:"recipients,omitzero"`
-	// For all others: where to send to. It is shown masked.
-	URL     Optional[string] `json:"url,omitzero"`
-	Enabled Optional[bool]   `json:"enabled,omitzero"`
-}
-
-// APIKeyChanges: Changes to an API key. Its scope cannot be changed.
-type APIKeyChanges struct {
-	Name Optional[string] `json:"name,omitzero"`
-	// When the key expires; null for never.
-	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
-	// IP addresses and networks that may use the key; empty for any.
-	AllowedNetworks Optional[[]string] `json:"allowed_networks,omitzero"`
-}
-
-// EventTypeChanges: An event type with its JSON Schema and an example.
-type EventTypeChanges struct {
-	// Words joined by dots, such as issues.opened.
-	Type        Optional[string] `json:"type,omitzero"`
-	Description Optional[string] `json:"description,omitzero"`
-	// JSON Schema 2020-12, without regular expressions.
-	Schema Optional[map[string]any] `json:"schema,omitzero"`
-	// Data of a test event.
-	Example Optional[any] `json:"example,omitzero"`
-}
-
-// HeaderChanges is an object of the API.
-type HeaderChanges struct {
-	// Header values by name; null removes a header.
-	Headers Optional[map[string]*string] `json:"headers,omitzero"`
 }
 
 // OrganizationChangesLimits: Limits of this organization, set by the operator; null for the deployment's limits.
@@ -628,9 +763,9 @@ type OrganizationChanges struct {
 	Slug Optional[string] `json:"slug,omitzero"`
 	Name Optional[string] `json:"name,omitzero"`
 	// System whose event types and API the organization uses.
-	DefaultDialect Optional[DefaultDialect] `json:"default_dialect,omitzero"`
+	DefaultDialect Optional[Dialect] `json:"default_dialect,omitzero"`
 	// Default wire format; null for the default dialect's.
-	DefaultFormat Optional[string] `json:"default_format,omitzero"`
+	DefaultFormat Optional[Format] `json:"default_format,omitzero"`
 	// Reject events whose data violates the schema of their type.
 	ValidateEvents Optional[bool] `json:"validate_events,omitzero"`
 	// Create a repository when an event first names it.
@@ -639,78 +774,6 @@ type OrganizationChanges struct {
 	VerifyWebhooks Optional[bool] `json:"verify_webhooks,omitzero"`
 	// Limits of this organization, set by the operator; null for the deployment's limits.
 	Limits Optional[OrganizationChangesLimits] `json:"limits,omitzero"`
-}
-
-// PortalSettingsChanges: Uses “StrictCharField“ for a model's text columns.
-type PortalSettingsChanges struct {
-	// Name of your product, shown at the head of each page.
-	ProductName Optional[string] `json:"product_name,omitzero"`
-	// Color of buttons and of the head, such as `#1a2b3c`.
-	AccentColor Optional[string] `json:"accent_color,omitzero"`
-	// A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image.
-	Logo Optional[string] `json:"logo,omitzero"`
-	// Origins whose pages may embed the portal, such as `https://app.example`.
-	EmbedOrigins Optional[[]string] `json:"embed_origins,omitzero"`
-}
-
-// RepositoryChanges: Uses “StrictCharField“ for a model's text columns.
-type RepositoryChanges struct {
-	Name Optional[string] `json:"name,omitzero"`
-	// Whether the repository is private, as GitHub-compatible responses show it.
-	Private Optional[bool] `json:"private,omitzero"`
-}
-
-// WebhookChanges: Changes to a webhook.
-type WebhookChanges struct {
-	// Display name.
-	Name Optional[string] `json:"name,omitzero"`
-	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
-	Kind Optional[WebhookKind] `json:"kind,omitzero"`
-	// The masked URL, sent back unchanged, keeps the stored one.
-	URL Optional[string] `json:"url,omitzero"`
-	// Event types or families to subscribe to, or ["*"] for all.
-	Events Optional[[]string] `json:"events,omitzero"`
-	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
-	Filter Optional[map[string]any] `json:"filter,omitzero"`
-	// Wire format; the organization's default if absent.
-	Format Optional[Format] `json:"format,omitzero"`
-	// Encoding of the body: JSON, or a form with the JSON in one field.
-	ContentType Optional[ContentType] `json:"content_type,omitzero"`
-	// Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.
-	Secret Optional[string] `json:"secret,omitzero"`
-	// Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted
-	// headers are removed.
-	Headers Optional[map[string]string] `json:"headers,omitzero"`
-	// Whether to verify the receiver's TLS certificate.
-	VerifySSL Optional[bool] `json:"verify_ssl,omitzero"`
-	// Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.
-	RetrySchedule Optional[[]float64] `json:"retry_schedule,omitzero"`
-	// Maximum duration of one attempt, in seconds.
-	Timeout Optional[float64] `json:"timeout,omitzero"`
-	// Maximum number of concurrent requests; null for the deployment's limit.
-	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
-	// Whether to disable the webhook automatically when its deliveries keep failing.
-	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
-	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
-	// that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-	Verify Optional[string] `json:"verify,omitzero"`
-	// When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
-	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
-	// Whether the webhook is enabled.
-	Active Optional[bool] `json:"active,omitzero"`
-}
-
-// Point is an object of the API.
-type Point struct {
-	// The beginning of the step.
-	At        time.Time `json:"at"`
-	Attempts  int       `json:"attempts"`
-	Delivered int       `json:"delivered"`
-	Failed    Failures  `json:"failed"`
-	// Median time to a complete response, in milliseconds; null without responses.
-	P50Ms *float64 `json:"p50_ms"`
-	P95Ms *float64 `json:"p95_ms"`
-	P99Ms *float64 `json:"p99_ms"`
 }
 
 // Poll: Events of a polling webhook, in the order in which they were accepted.
@@ -774,6 +837,22 @@ type PortalLink struct {
 	URLExpiresAt time.Time `json:"url_expires_at"`
 }
 
+// PortalLocale is a string of the API; a newer HookHub may have more of them.
+type PortalLocale string
+
+const (
+	PortalLocaleEn PortalLocale = "en"
+	PortalLocaleDe PortalLocale = "de"
+)
+
+// PortalRole is a string of the API; a newer HookHub may have more of them.
+type PortalRole string
+
+const (
+	PortalRoleRead   PortalRole = "read"
+	PortalRoleManage PortalRole = "manage"
+)
+
 // PortalScope: What a session shows; without either field, all of the organization.
 type PortalScope struct {
 	// Only the webhooks of this repository.
@@ -782,22 +861,14 @@ type PortalScope struct {
 	Webhooks []string `json:"webhooks"`
 }
 
-// NewPortalScope: What a session shows; without either field, all of the organization.
-type NewPortalScope struct {
-	// Only the webhooks of this repository.
-	Repository string `json:"repository,omitzero"`
-	// Only these webhooks.
-	Webhooks []string `json:"webhooks,omitzero"`
-}
-
-// PortalSession is an object of the API.
+// PortalSession: Writes a model's times in UTC.
 type PortalSession struct {
 	ID    string      `json:"id"`
 	Scope PortalScope `json:"scope"`
-	Role  Role        `json:"role"`
-	Theme Theme       `json:"theme"`
+	Role  PortalRole  `json:"role"`
+	Theme PortalTheme `json:"theme"`
 	// Language of the pages; null for the browser's.
-	Locale *string `json:"locale"`
+	Locale *PortalLocale `json:"locale"`
 	// Time zone of the times; null for the browser's.
 	TimeZone  *string   `json:"time_zone"`
 	CreatedAt time.Time `json:"created_at"`
@@ -819,7 +890,38 @@ type PortalSettings struct {
 	EmbedOrigins []string `json:"embed_origins"`
 }
 
-// Replay is an object of the API.
+// PortalSettingsChanges: Uses “StrictCharField“ for a model's text columns.
+type PortalSettingsChanges struct {
+	// Name of your product, shown at the head of each page.
+	ProductName Optional[string] `json:"product_name,omitzero"`
+	// Color of buttons and of the head, such as `#1a2b3c`.
+	AccentColor Optional[string] `json:"accent_color,omitzero"`
+	// A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image.
+	Logo Optional[string] `json:"logo,omitzero"`
+	// Origins whose pages may embed the portal, such as `https://app.example`.
+	EmbedOrigins Optional[[]string] `json:"embed_origins,omitzero"`
+}
+
+// PortalTheme is a string of the API; a newer HookHub may have more of them.
+type PortalTheme string
+
+const (
+	PortalThemeAuto  PortalTheme = "auto"
+	PortalThemeLight PortalTheme = "light"
+	PortalThemeDark  PortalTheme = "dark"
+)
+
+// Proof is a string of the API; a newer HookHub may have more of them.
+type Proof string
+
+const (
+	ProofChallenge Proof = "challenge"
+	ProofWebsub    Proof = "websub"
+	ProofMcp       Proof = "mcp"
+	ProofHandshake Proof = "handshake"
+)
+
+// Replay: Writes a model's times in UTC.
 type Replay struct {
 	ID    string      `json:"id"`
 	Kind  ReplayKind  `json:"kind"`
@@ -859,29 +961,11 @@ type Repository struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// NewRepository: A repository to create.
-type NewRepository struct {
-	Name string `json:"name"`
+// RepositoryChanges: Uses “StrictCharField“ for a model's text columns.
+type RepositoryChanges struct {
+	Name Optional[string] `json:"name,omitzero"`
 	// Whether the repository is private, as GitHub-compatible responses show it.
 	Private Optional[bool] `json:"private,omitzero"`
-	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization string `json:"organization,omitzero"`
-}
-
-// Role is a string of the API; a newer HookHub may have more of them.
-type Role string
-
-const (
-	RoleRead   Role = "read"
-	RoleManage Role = "manage"
-)
-
-// APIKeyRoll: The options of rolling an API key.
-type APIKeyRoll struct {
-	// Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.
-	OverlapSeconds Optional[int] `json:"overlap_seconds,omitzero"`
-	// New expiry; unchanged by default.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // SecretRotation is an object of the API.
@@ -892,44 +976,24 @@ type SecretRotation struct {
 	Overlap Optional[int] `json:"overlap,omitzero"`
 }
 
-// Sent: The request of an attempt, with secrets masked.
-type Sent struct {
-	URL string `json:"url"`
-	// One `Name: value` pair per line.
-	Headers string `json:"headers"`
-}
-
-// WebhookStats is an object of the API.
-type WebhookStats struct {
-	Since time.Time `json:"since"`
-	// Number of deliveries by state.
-	Deliveries map[string]int `json:"deliveries"`
-	Attempts   int            `json:"attempts"`
-	Succeeded  int            `json:"succeeded"`
-	// Share of attempts that succeeded, from 0 to 1; null without attempts.
-	SuccessRate *float64 `json:"success_rate"`
-	// Median duration of an attempt, in milliseconds.
-	P50Ms *float64 `json:"p50_ms"`
-	// 95th percentile of the duration, in milliseconds.
-	P95Ms *float64 `json:"p95_ms"`
-	// 99th percentile of the duration, in milliseconds.
-	P99Ms *float64 `json:"p99_ms"`
-}
-
-// Step is a string of the API; a newer HookHub may have more of them.
-type Step string
-
-const (
-	StepHour Step = "hour"
-	StepDay  Step = "day"
-)
-
-// Target: The object that was changed.
-type Target struct {
-	Kind string `json:"kind"`
-	// Empty if several objects were changed at once; `after` lists them.
-	ID    string `json:"id"`
-	Label string `json:"label"`
+// Subscription: What a subscriber has asked for: at the hub by WebSub, or an agent by MCP.
+type Subscription struct {
+	// WebSub: the topic, as the subscriber writes it.
+	Topic string `json:"topic"`
+	// WebSub: the address that it subscribed at.
+	Hub string `json:"hub"`
+	// WebSub: the algorithm that signs.
+	Algorithm string `json:"algorithm"`
+	// WebSub: whether it subscribed without a key that may read the repository.
+	IsPublic bool `json:"is_public"`
+	// MCP: the id of the subscription, as the agent knows it.
+	ID string `json:"id"`
+	// MCP: the name of the event.
+	Name string `json:"name"`
+	// MCP: what events are filtered by.
+	Arguments map[string]any `json:"arguments"`
+	// MCP: the id of the API key with which it subscribed.
+	APIKey string `json:"api_key"`
 }
 
 // TestEvent is an object of the API.
@@ -940,44 +1004,33 @@ type TestEvent struct {
 	Data any `json:"data,omitzero"`
 }
 
-// Theme is a string of the API; a newer HookHub may have more of them.
-type Theme string
-
-const (
-	ThemeAuto  Theme = "auto"
-	ThemeLight Theme = "light"
-	ThemeDark  Theme = "dark"
-)
-
 // Timeseries is an object of the API.
 type Timeseries struct {
-	Step Step `json:"step"`
+	Step TimeseriesStep `json:"step"`
 	// Attempts that ended before this time are counted; it is about a minute ago. Null before the first.
-	CountedUntil *time.Time `json:"counted_until"`
-	Points       []Point    `json:"points"`
+	CountedUntil *time.Time        `json:"counted_until"`
+	Points       []TimeseriesPoint `json:"points"`
 }
 
-// Timing: How long each phase of an attempt took, in seconds; null for a phase that was not needed, or not
-// completed.
-type Timing struct {
-	// Look-up of the host name.
-	Dns *float64 `json:"dns"`
-	// TCP connection; null if one was kept from before.
-	Connect *float64 `json:"connect"`
-	// TLS handshake.
-	Tls *float64 `json:"tls"`
-	// From the request to the first byte of the response.
-	FirstByte *float64 `json:"first_byte"`
+// TimeseriesPoint is an object of the API.
+type TimeseriesPoint struct {
+	// The beginning of the step.
+	At        time.Time     `json:"at"`
+	Attempts  int           `json:"attempts"`
+	Delivered int           `json:"delivered"`
+	Failed    FailureCounts `json:"failed"`
+	// Median time to a complete response, in milliseconds; null without responses.
+	P50Ms *float64 `json:"p50_ms"`
+	P95Ms *float64 `json:"p95_ms"`
+	P99Ms *float64 `json:"p99_ms"`
 }
 
-// Type is a string of the API; a newer HookHub may have more of them.
-type Type string
+// TimeseriesStep is a string of the API; a newer HookHub may have more of them.
+type TimeseriesStep string
 
 const (
-	TypeEmail   Type = "email"
-	TypeSlack   Type = "slack"
-	TypeTeams   Type = "teams"
-	TypeWebhook Type = "webhook"
+	TimeseriesStepHour TimeseriesStep = "hour"
+	TimeseriesStepDay  TimeseriesStep = "day"
 )
 
 // Validated: The result of a successful validation.
@@ -987,45 +1040,8 @@ type Validated struct {
 	Events       int    `json:"events"`
 }
 
-// VerificationOutcome is a string of the API; a newer HookHub may have more of them.
-type VerificationOutcome string
-
-const (
-	VerificationOutcomeVerified   VerificationOutcome = "verified"
-	VerificationOutcomeFailed     VerificationOutcome = "failed"
-	VerificationOutcomeNoResponse VerificationOutcome = "no_response"
-	VerificationOutcomeUnknown    VerificationOutcome = "unknown"
-)
-
-// VerificationAttempt: One request of a verification.
-type VerificationAttempt struct {
-	Number    int       `json:"number"`
-	StartedAt time.Time `json:"started_at"`
-	// In seconds; null if unknown.
-	Duration *float64 `json:"duration"`
-	// `unknown` if the worker ended before it was recorded.
-	Outcome VerificationOutcome `json:"outcome"`
-	// HTTP status of the response, if any.
-	Status *int `json:"status"`
-	// The beginning of its body.
-	Excerpt string `json:"excerpt"`
-	// Why it was no proof.
-	Error string `json:"error"`
-}
-
-// VerificationState is a string of the API; a newer HookHub may have more of them.
-type VerificationState string
-
-const (
-	VerificationStatePending    VerificationState = "pending"
-	VerificationStateSending    VerificationState = "sending"
-	VerificationStateVerified   VerificationState = "verified"
-	VerificationStateFailed     VerificationState = "failed"
-	VerificationStateSuperseded VerificationState = "superseded"
-)
-
-// WebhookVerification: The latest verification, which may be of a new URL; null if there was none.
-type WebhookVerification struct {
+// Verification: A request, repeated on a short schedule, to which the receiver must answer as the proof demands.
+type Verification struct {
 	ID    string            `json:"id"`
 	State VerificationState `json:"state"`
 	// The URL asked, masked like the webhook's own.
@@ -1049,25 +1065,42 @@ type WebhookVerification struct {
 	FinishedAt *time.Time            `json:"finished_at"`
 }
 
-// WebhookSubscription: What a subscriber has asked for; null for webhooks that were created otherwise.
-type WebhookSubscription struct {
-	// WebSub: the topic, as the subscriber writes it.
-	Topic string `json:"topic"`
-	// WebSub: the address that it subscribed at.
-	Hub string `json:"hub"`
-	// WebSub: the algorithm that signs.
-	Algorithm string `json:"algorithm"`
-	// WebSub: whether it subscribed without a key that may read the repository.
-	IsPublic bool `json:"is_public"`
-	// MCP: the id of the subscription, as the agent knows it.
-	ID string `json:"id"`
-	// MCP: the name of the event.
-	Name string `json:"name"`
-	// MCP: what events are filtered by.
-	Arguments map[string]any `json:"arguments"`
-	// MCP: the id of the API key with which it subscribed.
-	APIKey string `json:"api_key"`
+// VerificationAttempt: One request of a verification.
+type VerificationAttempt struct {
+	Number    int       `json:"number"`
+	StartedAt time.Time `json:"started_at"`
+	// In seconds; null if unknown.
+	Duration *float64 `json:"duration"`
+	// `unknown` if the worker ended before it was recorded.
+	Outcome VerificationOutcome `json:"outcome"`
+	// HTTP status of the response, if any.
+	Status *int `json:"status"`
+	// The beginning of its body.
+	Excerpt string `json:"excerpt"`
+	// Why it was no proof.
+	Error string `json:"error"`
 }
+
+// VerificationOutcome is a string of the API; a newer HookHub may have more of them.
+type VerificationOutcome string
+
+const (
+	VerificationOutcomeVerified   VerificationOutcome = "verified"
+	VerificationOutcomeFailed     VerificationOutcome = "failed"
+	VerificationOutcomeNoResponse VerificationOutcome = "no_response"
+	VerificationOutcomeUnknown    VerificationOutcome = "unknown"
+)
+
+// VerificationState is a string of the API; a newer HookHub may have more of them.
+type VerificationState string
+
+const (
+	VerificationStatePending    VerificationState = "pending"
+	VerificationStateSending    VerificationState = "sending"
+	VerificationStateVerified   VerificationState = "verified"
+	VerificationStateFailed     VerificationState = "failed"
+	VerificationStateSuperseded VerificationState = "superseded"
+)
 
 // Webhook: A subscription of a URL to event types.
 type Webhook struct {
@@ -1105,15 +1138,15 @@ type Webhook struct {
 	AutoDisable bool `json:"auto_disable"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
 	// that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-	Verify *string `json:"verify"`
+	Verify *Proof `json:"verify"`
 	// When the URL was last verified; null if it never was.
 	VerifiedAt *time.Time `json:"verified_at"`
 	// The latest verification, which may be of a new URL; null if there was none.
-	Verification *WebhookVerification `json:"verification"`
+	Verification *Verification `json:"verification"`
 	// How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit.
 	AllowedRate *int `json:"allowed_rate"`
 	// What a subscriber has asked for; null for webhooks that were created otherwise.
-	Subscription *WebhookSubscription `json:"subscription"`
+	Subscription *Subscription `json:"subscription"`
 	// When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
 	ExpiresAt *time.Time `json:"expires_at"`
 	// Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease.
@@ -1134,44 +1167,31 @@ type Webhook struct {
 	UpdatedAt          time.Time `json:"updated_at"`
 }
 
-// WebhookKind is a string of the API; a newer HookHub may have more of them.
-type WebhookKind string
-
-const (
-	WebhookKindPush WebhookKind = "push"
-	WebhookKindPoll WebhookKind = "poll"
-)
-
-// NewWebhook: A subscription of a URL to event types.
-type NewWebhook struct {
-	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
-	Organization string `json:"organization,omitzero"`
-	// Receive only this repository's events; null for all events of the organization.
-	Repository string `json:"repository,omitzero"`
+// WebhookChanges: Changes to a webhook.
+type WebhookChanges struct {
 	// Display name.
-	Name string `json:"name,omitzero"`
+	Name Optional[string] `json:"name,omitzero"`
 	// `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
-	Kind WebhookKind `json:"kind,omitzero"`
-	// Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack.
-	// Required, except of a polling webhook, which has none.
-	URL string `json:"url,omitzero"`
+	Kind Optional[WebhookKind] `json:"kind,omitzero"`
+	// The masked URL, sent back unchanged, keeps the stored one.
+	URL Optional[string] `json:"url,omitzero"`
 	// Event types or families to subscribe to, or ["*"] for all.
-	Events []string `json:"events"`
+	Events Optional[[]string] `json:"events,omitzero"`
 	// Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events.
-	Filter map[string]any `json:"filter,omitzero"`
+	Filter Optional[map[string]any] `json:"filter,omitzero"`
 	// Wire format; the organization's default if absent.
-	Format Format `json:"format,omitzero"`
+	Format Optional[Format] `json:"format,omitzero"`
 	// Encoding of the body: JSON, or a form with the JSON in one field.
-	ContentType ContentType `json:"content_type,omitzero"`
+	ContentType Optional[ContentType] `json:"content_type,omitzero"`
 	// Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.
 	Secret Optional[string] `json:"secret,omitzero"`
 	// Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted
 	// headers are removed.
-	Headers map[string]string `json:"headers,omitzero"`
+	Headers Optional[map[string]string] `json:"headers,omitzero"`
 	// Whether to verify the receiver's TLS certificate.
 	VerifySSL Optional[bool] `json:"verify_ssl,omitzero"`
 	// Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.
-	RetrySchedule []float64 `json:"retry_schedule,omitzero"`
+	RetrySchedule Optional[[]float64] `json:"retry_schedule,omitzero"`
 	// Maximum duration of one attempt, in seconds.
 	Timeout Optional[float64] `json:"timeout,omitzero"`
 	// Maximum number of concurrent requests; null for the deployment's limit.
@@ -1180,11 +1200,42 @@ type NewWebhook struct {
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
 	// that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-	Verify string `json:"verify,omitzero"`
+	Verify Optional[Proof] `json:"verify,omitzero"`
 	// When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ExpiresAt Optional[time.Time] `json:"expires_at,omitzero"`
 	// Whether the webhook is enabled.
 	Active Optional[bool] `json:"active,omitzero"`
+}
+
+// WebhookEnabling is an object of the API.
+type WebhookEnabling struct {
+	// Also send the deliveries held while the webhook was disabled.
+	ReleaseHeld Optional[bool] `json:"release_held,omitzero"`
+}
+
+// WebhookKind is a string of the API; a newer HookHub may have more of them.
+type WebhookKind string
+
+const (
+	WebhookKindPush WebhookKind = "push"
+	WebhookKindPoll WebhookKind = "poll"
+)
+
+// WebhookStats is an object of the API.
+type WebhookStats struct {
+	Since time.Time `json:"since"`
+	// Number of deliveries by state.
+	Deliveries map[string]int `json:"deliveries"`
+	Attempts   int            `json:"attempts"`
+	Succeeded  int            `json:"succeeded"`
+	// Share of attempts that succeeded, from 0 to 1; null without attempts.
+	SuccessRate *float64 `json:"success_rate"`
+	// Median duration of an attempt, in milliseconds.
+	P50Ms *float64 `json:"p50_ms"`
+	// 95th percentile of the duration, in milliseconds.
+	P95Ms *float64 `json:"p95_ms"`
+	// 99th percentile of the duration, in milliseconds.
+	P99Ms *float64 `json:"p99_ms"`
 }
 
 // WebhookStatus is a string of the API; a newer HookHub may have more of them.

@@ -21,6 +21,11 @@ def operations() -> Iterator[str]:
         for method in METHODS:
             if method in methods:
                 yield from _operation(f"{method.upper()} {path}", methods[method])
+    for name, response in sorted(document["components"]["responses"].items()):
+        yield from _response(f"response {name}", response)
+    for name, methods in sorted(document["webhooks"].items()):
+        for method, operation in methods.items():
+            yield from _operation(f"webhook {name} {method.upper()}", operation)
     for name, schema in sorted(document["components"]["schemas"].items()):
         yield from _fields(name, schema)
     for name, scheme in sorted(document["components"].get("securitySchemes", {}).items()):
@@ -65,17 +70,24 @@ def _operation(called: str, operation: Mapping[str, Any]) -> Iterator[str]:
         for media, content in sorted(body["content"].items()):
             required = " required" if body.get("required") else ""
             yield from _content(f"{called} body {media}", content["schema"], required)
-    # Most operations can fail in the same ways, with one shape.
-    same: dict[str, list[str]] = {}
+    # Most operations can fail in the same ways, which are described once.
+    shared = [_kind(response) for response in operation["responses"].values() if "$ref" in response]
     for status, response in sorted(operation["responses"].items()):
-        for name, header in sorted(response.get("headers", {}).items()):
-            yield f"{called} {status} header {name} {_kind(header['schema'])}"
-        lines = [line for media, content in sorted(response.get("content", {}).items())
-                 for line in _content(media, content["schema"], "")] or ["nothing"]  # fmt: skip
-        same.setdefault("\n".join(lines), []).append(status)
-    for lines, statuses in same.items():
-        for line in lines.split("\n"):
-            yield f"{called} {','.join(statuses)} {line}"
+        if "$ref" not in response:
+            yield from _response(f"{called} {status}", response)
+    if shared:
+        yield f"{called} may answer {', '.join(sorted(shared))}"
+
+
+def _response(where: str, response: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each header of a response, and for its content in each media type."""
+    for name, header in sorted(response.get("headers", {}).items()):
+        yield f"{where} header {name} {_kind(header['schema'])}"
+    contents = sorted(response.get("content", {}).items())
+    for media, content in contents:
+        yield from _content(f"{where} {media}", content["schema"], "")
+    if not contents:
+        yield f"{where} nothing"
 
 
 def _content(where: str, schema: Mapping[str, Any], end: str) -> Iterator[str]:
@@ -114,11 +126,12 @@ def _kind(schema: Any) -> str:
             return mark.join(_kind(each) for each in schema[joint]) + _extras(schema)
     if "enum" in schema:
         return f"enum({'|'.join('null' if each is None else str(each) for each in schema['enum'])})" + _extras(schema)
-    if schema.get("type") == "array":
+    if schema.get("type") in ("array", ["array", "null"]):
         return f"[{_kind(schema['items'])}]" + _extras(schema)
     if schema.get("type") == "object" and "properties" not in schema and "additionalProperties" in schema:
         return f"{{{_kind(schema['additionalProperties'])}}}" + _extras(schema)
-    kind = str(schema.get("type", "any"))
+    said = schema.get("type", "const" if "const" in schema else "any")
+    kind = "|".join(said) if isinstance(said, list) else str(said)
     return kind + (f":{schema['format']}" if "format" in schema else "") + _extras(schema)
 
 

@@ -298,6 +298,8 @@ NOT_RECORDED = {
     # Its forms need a portal session; tests/integration/test_portal.py has what they record.
     *(operation for operation in operations() if operation[1].startswith("portal/")),
     *((method, "^docs(?P<path>|/.*)$") for method in ("POST", "PUT", "PATCH", "DELETE")),
+    *((method, "docs/<path:name>.md") for method in ("POST", "PUT", "PATCH", "DELETE")),
+    *((method, "llms.txt") for method in ("POST", "PUT", "PATCH", "DELETE")),
     *((method, ".well-known/security.txt") for method in ("POST", "PUT", "PATCH", "DELETE")),
     # The position of a consumer changes nothing for others, and may change every second.
     *((method, "v1/webhooks/<str:uid>/consumers/<str:name>") for method in ("PUT", "DELETE")),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from deliveries.formats import FORMATS, Message
-from deliveries.formats.base import SecretPolicy
+from deliveries.formats.policies import SecretPolicy
 from hookhub.portal import snippets
 from hookhub.portal.snippets import LANGUAGES, OF_WEBSUB, SCHEMES, Scheme
 

@@ -34,7 +34,7 @@ MASKED_URL = (
 KIND = "`push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed."
 
 
-@extend_schema_field({"type": "string", "enum": list(PROOFS), "nullable": True})
+@extend_schema_field({"type": "string", "enum": [*PROOFS, None], "nullable": True})
 class ProofName(serializers.CharField):
     """The name of a proof; those of a hub and of agents are shown, and cannot be asked for."""
 

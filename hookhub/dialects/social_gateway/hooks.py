@@ -36,6 +36,7 @@ class HooksView(SocialGatewayView):
         responses=HookShown(many=True),
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
+        """List a repository's hooks, oldest first."""
         repository = repository_at(request, owner, repo, scope=Scope.READ, any_case=True)
         size = pagination.per_page(request)
         page = pagination.whole(request, "page", default=1, most=pagination.MAX_PAGE)
@@ -48,6 +49,7 @@ class HooksView(SocialGatewayView):
 
     @extend_schema(summary="Create a hook", request=HookBody, responses={201: HookShown})
     def post(self, request: Request, owner: str, repo: str) -> Response:
+        """Create a hook."""
         repository = repository_at(request, owner, repo, scope=Scope.MANAGE, any_case=True)
         webhook = hook_changes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
@@ -65,17 +67,20 @@ class HookView(SocialGatewayView):
 
     @extend_schema(summary="Get a hook", responses=HookShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        """Get a hook."""
         repository, found = find(request, owner, repo, webhook, scope=Scope.READ)
         return Response(representation.hook(fresh(found), Place.of(request, repository)))
 
     @extend_schema(summary="Change a hook", request=HookEdit, responses=HookShown)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        """Change the fields of a hook that the request names; `config` replaces all of its settings."""
         repository, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         changed = hook_changes.edit(self.body, webhook=found, now=timezone.now())
         return Response(representation.hook(fresh(changed), Place.of(request, repository)))
 
     @extend_schema(summary="Delete a hook", responses={204: None})
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        """Delete a hook."""
         _, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         lifecycle.delete(found.pk, now=timezone.now())
         return Response(status=204)
@@ -86,11 +91,13 @@ class ConfigView(SocialGatewayView):
 
     @extend_schema(summary="Get a hook's configuration", responses=ConfigBody)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        """Get a hook's settings."""
         _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         return Response(hook_config.shown(found))
 
     @extend_schema(summary="Change a hook's configuration", request=ConfigToSet, responses=ConfigBody)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        """Change the settings of a hook that the request names."""
         _, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         hook_changes.change_config(self.body, webhook=found, now=timezone.now())
         return Response(hook_config.shown(fresh(found)))

@@ -4,391 +4,6 @@
  */
 
 export interface paths {
-    "/v1/alert-channels": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List alert channels
-         * @description List the organization's alert channels, or create one.
-         *
-         *     The response to POST contains the secret of a channel of type `webhook`, which is shown only once.
-         */
-        get: operations["alert_channels_list"];
-        put?: never;
-        /**
-         * Create an alert channel
-         * @description List the organization's alert channels, or create one.
-         *
-         *     The response to POST contains the secret of a channel of type `webhook`, which is shown only once.
-         */
-        post: operations["alert_channels_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-channels/{uid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an alert channel
-         * @description Retrieve, change or delete an alert channel. What waits to be sent to a deleted one is not sent.
-         */
-        get: operations["alert_channels_retrieve"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete an alert channel
-         * @description Retrieve, change or delete an alert channel. What waits to be sent to a deleted one is not sent.
-         */
-        delete: operations["alert_channels_destroy"];
-        options?: never;
-        head?: never;
-        /**
-         * Change an alert channel
-         * @description Retrieve, change or delete an alert channel. What waits to be sent to a deleted one is not sent.
-         */
-        patch: operations["alert_channels_partial_update"];
-        trace?: never;
-    };
-    "/v1/alert-channels/{uid}/rotate-secret": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Rotate an alert channel's secret
-         * @description Rotate the secret of a channel of type `webhook`. The response has the new one, which is shown only once.
-         *
-         *     Alerts are also signed with the previous secrets for `overlap` seconds, one day by default.
-         */
-        post: operations["alert_channels_rotate_secret_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alert-channels/{uid}/test": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Send a test alert
-         * @description Send a test alert to a channel. It is sent within seconds; `GET /v1/alerts/{uid}` has what became of it.
-         */
-        post: operations["alert_channels_test_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alerts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List alerts
-         * @description List the alerts that were sent, or are to be, newest first.
-         */
-        get: operations["alerts_list"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/alerts/{uid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an alert
-         * @description Retrieve an alert.
-         */
-        get: operations["alerts_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/api-keys": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List API keys
-         * @description List the organization's API keys, or create one.
-         *
-         *     The response to POST contains the new key, which is shown only once.
-         */
-        get: operations["api_keys_list"];
-        put?: never;
-        /**
-         * Create an API key
-         * @description List the organization's API keys, or create one.
-         *
-         *     The response to POST contains the new key, which is shown only once.
-         */
-        post: operations["api_keys_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/api-keys/{key_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an API key
-         * @description Retrieve, change or revoke an API key.
-         *
-         *     PATCH changes its name, expiry or networks. DELETE revokes it permanently.
-         */
-        get: operations["api_keys_retrieve"];
-        put?: never;
-        post?: never;
-        /**
-         * Revoke an API key
-         * @description Retrieve, change or revoke an API key.
-         *
-         *     PATCH changes its name, expiry or networks. DELETE revokes it permanently.
-         */
-        delete: operations["api_keys_destroy"];
-        options?: never;
-        head?: never;
-        /**
-         * Change an API key
-         * @description Retrieve, change or revoke an API key.
-         *
-         *     PATCH changes its name, expiry or networks. DELETE revokes it permanently.
-         */
-        patch: operations["api_keys_partial_update"];
-        trace?: never;
-    };
-    "/v1/api-keys/{key_id}/roll": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Roll an API key
-         * @description Roll an API key. The response contains the key with its new secret, which is shown only once.
-         *
-         *     The old secret is accepted until the overlap ends.
-         */
-        post: operations["api_keys_roll_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/audit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List audit log entries
-         * @description List the audit log, newest first: every change by API, admin, command or HookHub itself, and its author.
-         *
-         *     Requires the scope `master`. The operator gets the entries of all organizations, or with `organization` those of
-         *     one.
-         */
-        get: operations["audit_list"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/deliveries": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List deliveries
-         * @description List the organization's deliveries, newest first.
-         */
-        get: operations["deliveries_list"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/deliveries/{uid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get a delivery with its attempts
-         * @description Retrieve a delivery with all of its attempts.
-         */
-        get: operations["deliveries_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/deliveries/{uid}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel a delivery
-         * @description Cancel a pending or held delivery.
-         */
-        post: operations["deliveries_cancel_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/deliveries/{uid}/redeliver": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Redeliver a delivery
-         * @description Redeliver a delivery: it becomes due immediately, with the same id and its retry schedule restarted.
-         */
-        post: operations["deliveries_redeliver_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/event-types": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List event types
-         * @description List event types, or register a custom one. Each has a JSON Schema and an example.
-         *
-         *     The organization's custom event types are listed first, then those that a dialect documents. Documented types can be
-         *     read without an API key; the list then has HookHub's types, or those of `dialect`. Types that are not listed can be
-         *     published and subscribed to as well. A custom type replaces the documented type of the same name.
-         */
-        get: operations["event_types_list"];
-        put?: never;
-        /**
-         * Register an event type
-         * @description List event types, or register a custom one. Each has a JSON Schema and an example.
-         *
-         *     The organization's custom event types are listed first, then those that a dialect documents. Documented types can be
-         *     read without an API key; the list then has HookHub's types, or those of `dialect`. Types that are not listed can be
-         *     published and subscribed to as well. A custom type replaces the documented type of the same name.
-         */
-        post: operations["event_types_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/event-types/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an event type
-         * @description Retrieve, change or delete an event type. Only custom event types can be changed or deleted.
-         */
-        get: operations["event_types_retrieve"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete an event type
-         * @description Retrieve, change or delete an event type. Only custom event types can be changed or deleted.
-         */
-        delete: operations["event_types_destroy"];
-        options?: never;
-        head?: never;
-        /**
-         * Change an event type
-         * @description Retrieve, change or delete an event type. Only custom event types can be changed or deleted.
-         */
-        patch: operations["event_types_partial_update"];
-        trace?: never;
-    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -398,49 +13,21 @@ export interface paths {
         };
         /**
          * List events
-         * @description Publish events, or list published events, newest first.
-         *
-         *     POST takes one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000 events.
-         *     Either all events of a request are accepted or none. A 202 means that the events are stored: they will be delivered
-         *     even if processes of HookHub crash.
-         *
-         *     To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same key
-         *     returns the first response and publishes nothing; using the key again with different content returns 409.
+         * @description List published events, newest first, without their data.
          */
         get: operations["events_list"];
         put?: never;
         /**
          * Publish events
-         * @description Publish events, or list published events, newest first.
+         * @description Publish one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000.
          *
-         *     POST takes one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000 events.
-         *     Either all events of a request are accepted or none. A 202 means that the events are stored: they will be delivered
-         *     even if processes of HookHub crash.
+         *     Either all events of a request are accepted or none. A 202 means that the events are stored: they will be
+         *     delivered even if processes of HookHub crash.
          *
-         *     To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same key
-         *     returns the first response and publishes nothing; using the key again with different content returns 409.
+         *     To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same
+         *     key returns the first response and publishes nothing; using the key again with different content returns 409.
          */
         post: operations["events_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/events/{uid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an event
-         * @description Retrieve an event, with its data and its deliveries.
-         */
-        get: operations["events_retrieve"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -470,7 +57,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/meta": {
+    "/v1/events/{uid}": {
         parameters: {
             query?: never;
             header?: never;
@@ -478,12 +65,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get the deployment's configuration
-         * @description Retrieve the version, the defaults and the limits of this deployment.
-         *
-         *     No API key is needed, so that receivers can read the addresses that requests are sent from.
+         * Get an event
+         * @description Retrieve an event, with its data and its deliveries.
          */
-        get: operations["meta_retrieve"];
+        get: operations["events_retrieve"];
         put?: never;
         post?: never;
         delete?: never;
@@ -492,7 +77,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/organizations": {
+    "/v1/event-types": {
         parameters: {
             query?: never;
             header?: never;
@@ -500,121 +85,26 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List organizations
-         * @description List the organizations that the caller acts for, or create one. Only the operator can create organizations.
-         */
-        get: operations["organizations_list"];
-        put?: never;
-        /**
-         * Create an organization
-         * @description List the organizations that the caller acts for, or create one. Only the operator can create organizations.
-         */
-        post: operations["organizations_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/organizations/{slug}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get an organization
-         * @description Retrieve or change an organization.
-         */
-        get: operations["organizations_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Change an organization
-         * @description Retrieve or change an organization.
-         */
-        patch: operations["organizations_partial_update"];
-        trace?: never;
-    };
-    "/v1/organizations/{slug}/portal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Retrieve the look of an organization's portal
-         * @description Retrieve or change how the organization's portal looks, and which pages may embed it.
-         */
-        get: operations["organizations_portal_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        /**
-         * Change the look of an organization's portal
-         * @description Retrieve or change how the organization's portal looks, and which pages may embed it.
-         */
-        patch: operations["organizations_portal_partial_update"];
-        trace?: never;
-    };
-    "/v1/organizations/{slug}/timeseries": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Retrieve an organization's statistics by hour or day
-         * @description Retrieve what became of the attempts to all webhooks of an organization in each hour or day.
-         */
-        get: operations["organizations_timeseries_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/portal-sessions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List portal sessions
-         * @description List the organization's portal sessions, or create one.
+         * List event types
+         * @description List event types with JSON Schemas and examples: custom ones first, then those that a dialect documents.
          *
-         *     The response to POST contains the link, which is shown only once. Give it to one person: the first browser that
-         *     opens it has the session.
+         *     Without an API key, the list has HookHub's types, or those of `dialect`. Types that are not listed can be
+         *     published and subscribed to as well.
          */
-        get: operations["portal_sessions_list"];
+        get: operations["event_types_list"];
         put?: never;
         /**
-         * Create a portal session
-         * @description List the organization's portal sessions, or create one.
-         *
-         *     The response to POST contains the link, which is shown only once. Give it to one person: the first browser that
-         *     opens it has the session.
+         * Register an event type
+         * @description Register a custom event type. It replaces the documented type of the same name, if there is one.
          */
-        post: operations["portal_sessions_create"];
+        post: operations["event_types_create"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/v1/portal-sessions/{uid}": {
+    "/v1/event-types/{name}": {
         parameters: {
             query?: never;
             header?: never;
@@ -622,148 +112,24 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get a portal session
-         * @description Retrieve or revoke a portal session. DELETE ends it at once, and its link.
+         * Get an event type
+         * @description Get an event type: the organization's custom one, or the one that a dialect documents.
          */
-        get: operations["portal_sessions_retrieve"];
+        get: operations["event_types_retrieve"];
         put?: never;
         post?: never;
         /**
-         * Revoke a portal session
-         * @description Retrieve or revoke a portal session. DELETE ends it at once, and its link.
+         * Delete an event type
+         * @description Delete a custom event type. A documented type of the same name applies again.
          */
-        delete: operations["portal_sessions_destroy"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/replays": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List replays
-         * @description List replays, or start one.
-         *
-         *     A replay redelivers many deliveries: those listed in `deliveries`, or all that match the filter. It runs in the
-         *     background; retrieve it to follow its progress.
-         */
-        get: operations["replays_list"];
-        put?: never;
-        /**
-         * Start a replay
-         * @description List replays, or start one.
-         *
-         *     A replay redelivers many deliveries: those listed in `deliveries`, or all that match the filter. It runs in the
-         *     background; retrieve it to follow its progress.
-         */
-        post: operations["replays_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/replays/{uid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get a replay
-         * @description Retrieve a replay with its progress.
-         */
-        get: operations["replays_retrieve"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/replays/{uid}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel a replay
-         * @description Cancel a replay. Deliveries that it has already made due stay due.
-         */
-        post: operations["replays_cancel_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/repositories": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List repositories
-         * @description List the organization's repositories, or create one.
-         */
-        get: operations["repositories_list"];
-        put?: never;
-        /**
-         * Create a repository
-         * @description List the organization's repositories, or create one.
-         */
-        post: operations["repositories_create"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/repositories/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get a repository
-         * @description Retrieve, change or delete a repository.
-         *
-         *     Deleting a repository deletes its webhooks. Its events and deliveries are kept until their retention ends.
-         */
-        get: operations["repositories_retrieve"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete a repository
-         * @description Retrieve, change or delete a repository.
-         *
-         *     Deleting a repository deletes its webhooks. Its events and deliveries are kept until their retention ends.
-         */
-        delete: operations["repositories_destroy"];
+        delete: operations["event_types_destroy"];
         options?: never;
         head?: never;
         /**
-         * Change a repository
-         * @description Retrieve, change or delete a repository.
-         *
-         *     Deleting a repository deletes its webhooks. Its events and deliveries are kept until their retention ends.
+         * Change an event type
+         * @description Change the fields of a custom event type that the request names.
          */
-        patch: operations["repositories_partial_update"];
+        patch: operations["event_types_partial_update"];
         trace?: never;
     };
     "/v1/webhooks": {
@@ -775,25 +141,19 @@ export interface paths {
         };
         /**
          * List webhooks
-         * @description List the organization's webhooks, or create one.
+         * @description List the organization's webhooks, newest first.
          *
-         *     The response to POST contains the webhook's secret, which is shown only once.
-         *
-         *     The APIs of Coregit and codmir use this same path. In an organization whose dialect is `coregit`, responses have
-         *     exactly Coregit's shapes: POST returns `id`, `url`, `events`, `secret` and `active`, and GET returns all webhooks
-         *     under `webhooks`. Send `HookHub-Dialect: native` to get the shapes described here.
+         *     In an organization whose dialect is `coregit`, the response has Coregit's shape: all webhooks under `webhooks`.
+         *     Send `HookHub-Dialect: native` to get the shape described here.
          */
         get: operations["webhooks_list"];
         put?: never;
         /**
          * Create a webhook
-         * @description List the organization's webhooks, or create one.
+         * @description Create a webhook. The response contains its secret, which is shown only once.
          *
-         *     The response to POST contains the webhook's secret, which is shown only once.
-         *
-         *     The APIs of Coregit and codmir use this same path. In an organization whose dialect is `coregit`, responses have
-         *     exactly Coregit's shapes: POST returns `id`, `url`, `events`, `secret` and `active`, and GET returns all webhooks
-         *     under `webhooks`. Send `HookHub-Dialect: native` to get the shapes described here.
+         *     In an organization whose dialect is `coregit`, the response has Coregit's shape: `id`, `url`, `events`, `secret`
+         *     and `active`. Send `HookHub-Dialect: native` to get the shape described here.
          */
         post: operations["webhooks_create"];
         delete?: never;
@@ -811,51 +171,31 @@ export interface paths {
         };
         /**
          * Get a webhook
-         * @description Retrieve, change or delete a webhook.
-         *
-         *     PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
-         *     single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
-         *     value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
-         *
-         *     Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom headers,
-         *     unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers` along.
-         *
-         *     In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
-         *     `deleted`.
+         * @description Get a webhook. In an organization whose dialect is `coregit`, it has Coregit's shape.
          */
         get: operations["webhooks_retrieve"];
         put?: never;
         post?: never;
         /**
          * Delete a webhook
-         * @description Retrieve, change or delete a webhook.
+         * @description Delete a webhook and cancel its unfinished deliveries.
          *
-         *     PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
-         *     single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
-         *     value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
-         *
-         *     Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom headers,
-         *     unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers` along.
-         *
-         *     In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
-         *     `deleted`.
+         *     In an organization whose dialect is `coregit`, the response is a 200 with `deleted`.
          */
         delete: operations["webhooks_destroy"];
         options?: never;
         head?: never;
         /**
          * Change a webhook
-         * @description Retrieve, change or delete a webhook.
+         * @description Change the fields of a webhook that the request names.
          *
-         *     PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
-         *     single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
-         *     value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
+         *     `headers` replaces all custom headers of the webhook; to set or remove single ones, use
+         *     `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored value: a header
+         *     of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
          *
-         *     Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom headers,
-         *     unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers` along.
-         *
-         *     In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
-         *     `deleted`.
+         *     Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom
+         *     headers, unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers`
+         *     along.
          */
         patch: operations["webhooks_partial_update"];
         trace?: never;
@@ -1031,24 +371,20 @@ export interface paths {
         };
         /**
          * Count the events that a webhook never got
-         * @description Count, or deliver, the events that a webhook never got, and would get by its settings now.
+         * @description Count the events that a webhook never got, and would get by its settings now.
          *
          *     These are events from before the webhook existed, from before it subscribed to their type, or from while it was
-         *     disabled. Each is delivered once, however often this is asked for; deliveries that failed or were cancelled are not
-         *     meant, but a replay sends those again. It runs in the background, in the order of the events, and beside new ones:
-         *     retrieve the replay to follow its progress, or cancel it. If the webhook is disabled or deleted meanwhile, it is
-         *     cancelled. Events older than the retention period are gone.
+         *     disabled.
          */
         get: operations["webhooks_replay_missing_retrieve"];
         put?: never;
         /**
          * Deliver the events that a webhook never got
-         * @description Count, or deliver, the events that a webhook never got, and would get by its settings now.
+         * @description Deliver the events that a webhook never got, and would get by its settings now.
          *
-         *     These are events from before the webhook existed, from before it subscribed to their type, or from while it was
-         *     disabled. Each is delivered once, however often this is asked for; deliveries that failed or were cancelled are not
-         *     meant, but a replay sends those again. It runs in the background, in the order of the events, and beside new ones:
-         *     retrieve the replay to follow its progress, or cancel it. If the webhook is disabled or deleted meanwhile, it is
+         *     Each is delivered once, however often this is asked for; deliveries that failed or were cancelled are not meant,
+         *     but a replay sends those again. It runs in the background, in the order of the events, and beside new ones: get
+         *     the replay to follow its progress, or cancel it. If the webhook is disabled or deleted meanwhile, it is
          *     cancelled. Events older than the retention period are gone.
          */
         post: operations["webhooks_replay_missing_create"];
@@ -1137,7 +473,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Retrieve a webhook's statistics by hour or day
+         * Get a webhook's statistics by hour or day
          * @description Retrieve what became of a webhook's attempts in each hour or day: delivered, failed by kind, and latencies.
          *
          *     Percentiles are read from a histogram and are off by a fifth at most.
@@ -1174,71 +510,640 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deliveries
+         * @description List the organization's deliveries, newest first.
+         */
+        get: operations["deliveries_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{uid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a delivery with its attempts
+         * @description Retrieve a delivery with all of its attempts.
+         */
+        get: operations["deliveries_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{uid}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a delivery
+         * @description Cancel a pending or held delivery.
+         */
+        post: operations["deliveries_cancel_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{uid}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeliver a delivery
+         * @description Redeliver a delivery: it becomes due immediately, with the same id and its retry schedule restarted.
+         */
+        post: operations["deliveries_redeliver_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List replays
+         * @description List replays, newest first.
+         */
+        get: operations["replays_list"];
+        put?: never;
+        /**
+         * Start a replay
+         * @description Start a replay, which redelivers the deliveries listed in `deliveries`, or all that match the filter.
+         *
+         *     It runs in the background; get it to follow its progress.
+         */
+        post: operations["replays_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{uid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a replay
+         * @description Retrieve a replay with its progress.
+         */
+        get: operations["replays_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{uid}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a replay
+         * @description Cancel a replay. Deliveries that it has already made due stay due.
+         */
+        post: operations["replays_cancel_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/repositories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List repositories
+         * @description List the organization's repositories, newest first.
+         */
+        get: operations["repositories_list"];
+        put?: never;
+        /**
+         * Create a repository
+         * @description Create a repository.
+         */
+        post: operations["repositories_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/repositories/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a repository
+         * @description Get a repository.
+         */
+        get: operations["repositories_retrieve"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a repository
+         * @description Delete a repository and its webhooks. Its events and deliveries are kept until their retention ends.
+         */
+        delete: operations["repositories_destroy"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a repository
+         * @description Change the name of a repository, or whether it is private.
+         */
+        patch: operations["repositories_partial_update"];
+        trace?: never;
+    };
+    "/v1/organizations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List organizations
+         * @description List the organizations that the caller acts for.
+         */
+        get: operations["organizations_list"];
+        put?: never;
+        /**
+         * Create an organization
+         * @description Create an organization. Only the operator can: a superuser, or a master key without an organization.
+         */
+        post: operations["organizations_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/organizations/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an organization
+         * @description Get an organization with its settings.
+         */
+        get: operations["organizations_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change an organization
+         * @description Change the settings of an organization that the request names. Only the operator can change `limits`.
+         */
+        patch: operations["organizations_partial_update"];
+        trace?: never;
+    };
+    "/v1/organizations/{slug}/portal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the look of an organization's portal
+         * @description Get how the organization's portal looks, and which pages may embed it.
+         */
+        get: operations["organizations_portal_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the look of an organization's portal
+         * @description Change how the organization's portal looks, and which pages may embed it.
+         */
+        patch: operations["organizations_portal_partial_update"];
+        trace?: never;
+    };
+    "/v1/organizations/{slug}/timeseries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an organization's statistics by hour or day
+         * @description Retrieve what became of the attempts to all webhooks of an organization in each hour or day.
+         */
+        get: operations["organizations_timeseries_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List API keys
+         * @description List the organization's API keys, newest first. Requires the scope `master`, as all operations on keys do.
+         */
+        get: operations["api_keys_list"];
+        put?: never;
+        /**
+         * Create an API key
+         * @description Create an API key. The response contains the key itself, which is shown only once.
+         */
+        post: operations["api_keys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/api-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an API key
+         * @description Get an API key, without the key itself.
+         */
+        get: operations["api_keys_retrieve"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an API key
+         * @description Revoke an API key, permanently and at once.
+         */
+        delete: operations["api_keys_destroy"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an API key
+         * @description Change the name, the expiry or the networks of an API key.
+         */
+        patch: operations["api_keys_partial_update"];
+        trace?: never;
+    };
+    "/v1/api-keys/{key_id}/roll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll an API key
+         * @description Roll an API key. The response contains the key with its new secret, which is shown only once.
+         *
+         *     The old secret is accepted until the overlap ends.
+         */
+        post: operations["api_keys_roll_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/portal-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List portal sessions
+         * @description List the organization's portal sessions, newest first.
+         */
+        get: operations["portal_sessions_list"];
+        put?: never;
+        /**
+         * Create a portal session
+         * @description Create a portal session. The response contains the link, which is shown only once.
+         *
+         *     Give it to one person: the first browser that opens it has the session.
+         */
+        post: operations["portal_sessions_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/portal-sessions/{uid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a portal session
+         * @description Get a portal session, without its link.
+         */
+        get: operations["portal_sessions_retrieve"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a portal session
+         * @description Revoke a portal session: it ends at once, and so does its link.
+         */
+        delete: operations["portal_sessions_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List alert channels
+         * @description List the organization's alert channels, newest first.
+         */
+        get: operations["alert_channels_list"];
+        put?: never;
+        /**
+         * Create an alert channel
+         * @description Create an alert channel. The response has the secret of one of type `webhook`, which is shown only once.
+         */
+        post: operations["alert_channels_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-channels/{uid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an alert channel
+         * @description Get an alert channel, with what became of the last alert sent to it.
+         */
+        get: operations["alert_channels_retrieve"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an alert channel
+         * @description Delete an alert channel. What waits to be sent to it is not sent.
+         */
+        delete: operations["alert_channels_destroy"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an alert channel
+         * @description Change the fields that the request names.
+         */
+        patch: operations["alert_channels_partial_update"];
+        trace?: never;
+    };
+    "/v1/alert-channels/{uid}/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate an alert channel's secret
+         * @description Rotate the secret of a channel of type `webhook`. The response has the new one, which is shown only once.
+         *
+         *     Alerts are also signed with the previous secrets for `overlap` seconds, one day by default.
+         */
+        post: operations["alert_channels_rotate_secret_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alert-channels/{uid}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test alert
+         * @description Send a test alert to a channel. It is sent within seconds; `GET /v1/alerts/{uid}` has what became of it.
+         */
+        post: operations["alert_channels_test_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List alerts
+         * @description List the alerts that were sent, or are to be, newest first.
+         */
+        get: operations["alerts_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{uid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an alert
+         * @description Retrieve an alert.
+         */
+        get: operations["alerts_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List audit log entries
+         * @description List the audit log, newest first: every change by API, admin, command or HookHub itself, and its author.
+         *
+         *     Requires the scope `master`. The operator gets the entries of all organizations, or with `organization` those of
+         *     one.
+         */
+        get: operations["audit_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/meta": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the deployment's configuration
+         * @description Retrieve the version, the defaults and the limits of this deployment.
+         *
+         *     No API key is needed, so that receivers can read the addresses that requests are sent from.
+         */
+        get: operations["meta_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description The key, person, command or part of HookHub that made a change. */
-        Actor: {
-            kind: components["schemas"]["ActorKindEnum"];
-            /** @description Id of the key, login of the person or name of the command. */
-            id: string;
-            /** @description Name of the key or the person; for a command, the operating system user that ran it. */
-            name: string;
-            /** @description IP address of the client; empty if there was no request. */
-            address: string;
-            /** @description X-Request-Id of the request; empty if it had none. */
-            request_id: string;
-        };
-        /**
-         * @description * `api_key` - api_key
-         *     * `person` - person
-         *     * `command` - command
-         *     * `system` - system
-         *     * `anonymous` - anonymous
-         * @enum {string}
-         */
-        ActorKindEnum: "api_key" | "person" | "command" | "system" | "anonymous";
+        /** @description Writes a model's times in UTC. */
         Alert: {
             /** Format: uuid */
             readonly id: string;
-            kind: components["schemas"]["AlertKindEnum"];
+            kind: components["schemas"]["AlertKind"];
             /** @description How much of what disables the webhook was used up; null for other kinds. */
             percent: number | null;
-            /** @description The webhook that an alert is about. */
-            readonly webhook: {
-                /** Format: uuid */
-                id: string;
-                name: string;
-            } | null;
+            readonly webhook: components["schemas"]["AlertedWebhook"] | null;
             /**
              * Format: uuid
              * @description The id of the channel; null for an e-mail to the owners.
              */
             readonly channel: string | null;
-            channel_type: components["schemas"]["ChannelTypeEnum"];
+            channel_type: components["schemas"]["AlertReceiver"];
             channel_name: string;
             /** @description The facts told, as in the system event. */
             details: {
                 [key: string]: unknown;
             };
-            state?: components["schemas"]["AlertStateEnum"];
-            attempts?: number;
+            state: components["schemas"]["AlertState"];
+            attempts: number;
             /** @description Why it could not be sent, at the last attempt. */
             error: string;
             /** Format: date-time */
-            created_at?: string;
+            created_at: string;
             /** Format: date-time */
-            finished_at?: string | null;
+            finished_at: string | null;
         };
+        /** @description Writes a model's times in UTC. */
         AlertChannel: {
             /** Format: uuid */
             readonly id: string;
-            name?: string;
-            type: components["schemas"]["TypeEnum"];
-            kinds: components["schemas"]["KindsEnum"][];
+            name: string;
+            type: components["schemas"]["AlertChannelType"];
+            kinds: components["schemas"]["AlertChannelKind"][];
             /** @default 50 */
-            from_percent: components["schemas"]["FromPercentEnum"];
+            from_percent: components["schemas"]["AlertLevel"];
             readonly repository: string | null;
             recipients: string[];
             /** @description With its secret parts masked; empty for e-mail. */
@@ -1258,6 +1163,80 @@ export interface components {
             /** Format: date-time */
             readonly changed_at: string;
         };
+        /** @description Changes to a channel. Its type cannot be changed. */
+        AlertChannelChanges: {
+            name?: string;
+            /** @description What it is told; everything by default. */
+            kinds?: components["schemas"]["AlertChannelKind"][];
+            /**
+             * @description Of the warnings that a webhook keeps failing, only those from this percentage on.
+             * @default 50
+             */
+            from_percent?: components["schemas"]["AlertLevel"];
+            /** @description Only about the webhooks of this repository; null for all. */
+            repository?: string | null;
+            /** @description For `email`: the addresses; none for the owners of the organization. */
+            recipients?: string[];
+            /** @description For all others: where to send to. It is shown masked. */
+            url?: string;
+            enabled?: boolean;
+        };
+        /**
+         * @description * `failing` - a webhook keeps failing
+         *     * `disabled` - a webhook was disabled
+         *     * `recovered` - a webhook works again
+         *     * `lease_ending` - a webhook ends soon
+         * @enum {string}
+         */
+        AlertChannelKind: "failing" | "disabled" | "recovered" | "lease_ending";
+        AlertChannelPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["AlertChannel"][];
+        };
+        AlertChannelRotation: {
+            /** @description Seconds for which the previous secrets keep signing; 0 stops them immediately. */
+            overlap?: number | null;
+        };
+        /**
+         * @description * `email` - e-mail
+         *     * `slack` - Slack
+         *     * `teams` - Microsoft Teams
+         *     * `webhook` - webhook
+         * @enum {string}
+         */
+        AlertChannelType: "email" | "slack" | "teams" | "webhook";
+        /** @description A new channel; one of type ``webhook`` with the secret that signs, which is shown only once. */
+        AlertChannelWithSecret: {
+            /** Format: uuid */
+            readonly id: string;
+            name: string;
+            type: components["schemas"]["AlertChannelType"];
+            kinds: components["schemas"]["AlertChannelKind"][];
+            /** @default 50 */
+            from_percent: components["schemas"]["AlertLevel"];
+            readonly repository: string | null;
+            recipients: string[];
+            /** @description With its secret parts masked; empty for e-mail. */
+            url: string;
+            readonly enabled: boolean;
+            /** Format: date-time */
+            readonly last_sent_at: string | null;
+            /**
+             * Format: date-time
+             * @description Since when nothing could be sent; null if it works.
+             */
+            readonly failing_since: string | null;
+            /** @description Why the last alert could not be sent; empty if it was. */
+            last_error: string;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly changed_at: string;
+            secret: string | null;
+        };
         /**
          * @description * `failing` - a webhook keeps failing
          *     * `disabled` - a webhook was disabled
@@ -1266,7 +1245,25 @@ export interface components {
          *     * `test` - a test
          * @enum {string}
          */
-        AlertKindEnum: "failing" | "disabled" | "recovered" | "lease_ending" | "test";
+        AlertKind: "failing" | "disabled" | "recovered" | "lease_ending" | "test";
+        /** @enum {integer} */
+        AlertLevel: 50 | 70 | 90;
+        AlertPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Alert"][];
+        };
+        /**
+         * @description * `owners` - e-mail to the owners
+         *     * `email` - e-mail
+         *     * `slack` - Slack
+         *     * `teams` - Microsoft Teams
+         *     * `webhook` - webhook
+         * @enum {string}
+         */
+        AlertReceiver: "owners" | "email" | "slack" | "teams" | "webhook";
         /**
          * @description * `pending` - Pending
          *     * `sent` - Sent
@@ -1274,10 +1271,17 @@ export interface components {
          *     * `superseded` - Superseded
          * @enum {string}
          */
-        AlertStateEnum: "pending" | "sent" | "failed" | "superseded";
+        AlertState: "pending" | "sent" | "failed" | "superseded";
+        /** @description The webhook that an alert is about. */
+        AlertedWebhook: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+        };
+        /** @description Writes a model's times in UTC. */
         ApiKey: {
             readonly id: string;
-            name?: string;
+            name: string;
             /**
              * @description What the key permits. manage includes publish and read; master includes all.
              *
@@ -1291,9 +1295,9 @@ export interface components {
              * Format: date-time
              * @description When the key expires; null for never.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description IP addresses and networks that may use the key; empty for any. */
-            allowed_networks?: string[];
+            allowed_networks: string[];
             /** Format: date-time */
             readonly created_at: string;
             /** Format: date-time */
@@ -1305,17 +1309,9 @@ export interface components {
             /** Format: date-time */
             readonly revoked_at: string | null;
         };
-        ApiKeyRequest: {
+        /** @description Changes to an API key. Its scope cannot be changed. */
+        ApiKeyChanges: {
             name?: string;
-            /**
-             * @description What the key permits. manage includes publish and read; master includes all.
-             *
-             *     * `master` - full access, including API keys
-             *     * `manage` - manage webhooks, publish and read events
-             *     * `publish` - publish events only
-             *     * `read` - read only
-             */
-            scope: components["schemas"]["KeyScope"];
             /**
              * Format: date-time
              * @description When the key expires; null for never.
@@ -1324,10 +1320,27 @@ export interface components {
             /** @description IP addresses and networks that may use the key; empty for any. */
             allowed_networks?: string[];
         };
+        ApiKeyPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["ApiKey"][];
+        };
+        /** @description The options of rolling an API key. */
+        ApiKeyRoll: {
+            /** @description Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default. */
+            overlap_seconds?: number;
+            /**
+             * Format: date-time
+             * @description New expiry; unchanged by default.
+             */
+            expires_at?: string;
+        };
         /** @description An API key with the text of the key itself, which is shown only once. */
         ApiKeyWithText: {
             readonly id: string;
-            name?: string;
+            name: string;
             /**
              * @description What the key permits. manage includes publish and read; master includes all.
              *
@@ -1341,9 +1354,9 @@ export interface components {
              * Format: date-time
              * @description When the key expires; null for never.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description IP addresses and networks that may use the key; empty for any. */
-            allowed_networks?: string[];
+            allowed_networks: string[];
             /** Format: date-time */
             readonly created_at: string;
             /** Format: date-time */
@@ -1356,6 +1369,7 @@ export interface components {
             readonly revoked_at: string | null;
             readonly key: string;
         };
+        /** @description Writes a model's times in UTC. */
         Attempt: {
             /** Format: uuid */
             readonly id: string;
@@ -1364,9 +1378,9 @@ export interface components {
             started_at: string;
             /** Format: double */
             duration: number | null;
-            readonly timing: components["schemas"]["Timing"];
+            readonly timing: components["schemas"]["AttemptTiming"];
             outcome: components["schemas"]["AttemptOutcome"];
-            status?: number | null;
+            status: number | null;
             /**
              * @description What exactly went wrong, if there was no response and it is known.
              *
@@ -1388,23 +1402,39 @@ export interface components {
              *     * `response_not_http` - response_not_http
              *     * `response_headers_too_long` - response_headers_too_long
              *     * `unrenderable` - unrenderable
-             * @enum {string|null}
              */
-            readonly cause: "name_not_resolved" | "name_timed_out" | "connection_refused" | "connection_failed" | "connection_timed_out" | "connection_closed" | "out_of_resources" | "address_blocked" | "https_required" | "certificate_expired" | "certificate_untrusted" | "certificate_for_other_name" | "tls_failed" | "response_timed_out" | "response_incomplete" | "response_not_http" | "response_headers_too_long" | "unrenderable" | null;
+            readonly cause: components["schemas"]["AttemptCause"] | null;
             error: string;
-            /** @description Why an attempt did not deliver, in words. */
-            readonly explanation: {
-                what_happened: string;
-                what_to_do: string;
-            } | null;
-            readonly request: components["schemas"]["Sent"];
-            /** @description The receiver's response to an attempt. */
-            readonly response: {
-                /** @description One `Name: value` pair per line. */
-                headers: string;
-                /** @description Start of the body, as text. */
-                body: string;
-            } | null;
+            readonly explanation: components["schemas"]["AttemptExplanation"] | null;
+            readonly request: components["schemas"]["AttemptRequest"];
+            readonly response: components["schemas"]["AttemptResponse"] | null;
+        };
+        /**
+         * @description * `name_not_resolved` - name_not_resolved
+         *     * `name_timed_out` - name_timed_out
+         *     * `connection_refused` - connection_refused
+         *     * `connection_failed` - connection_failed
+         *     * `connection_timed_out` - connection_timed_out
+         *     * `connection_closed` - connection_closed
+         *     * `out_of_resources` - out_of_resources
+         *     * `address_blocked` - address_blocked
+         *     * `https_required` - https_required
+         *     * `certificate_expired` - certificate_expired
+         *     * `certificate_untrusted` - certificate_untrusted
+         *     * `certificate_for_other_name` - certificate_for_other_name
+         *     * `tls_failed` - tls_failed
+         *     * `response_timed_out` - response_timed_out
+         *     * `response_incomplete` - response_incomplete
+         *     * `response_not_http` - response_not_http
+         *     * `response_headers_too_long` - response_headers_too_long
+         *     * `unrenderable` - unrenderable
+         * @enum {string}
+         */
+        AttemptCause: "name_not_resolved" | "name_timed_out" | "connection_refused" | "connection_failed" | "connection_timed_out" | "connection_closed" | "out_of_resources" | "address_blocked" | "https_required" | "certificate_expired" | "certificate_untrusted" | "certificate_for_other_name" | "tls_failed" | "response_timed_out" | "response_incomplete" | "response_not_http" | "response_headers_too_long" | "unrenderable";
+        /** @description Why an attempt did not deliver, in words. */
+        AttemptExplanation: {
+            what_happened: string;
+            what_to_do: string;
         };
         /**
          * @description * `delivered` - delivered
@@ -1415,6 +1445,63 @@ export interface components {
          * @enum {string}
          */
         AttemptOutcome: "delivered" | "failed" | "gone" | "no_response" | "unknown";
+        /** @description The request of an attempt, with secrets masked. */
+        AttemptRequest: {
+            url: string;
+            /** @description One `Name: value` pair per line. */
+            headers: string;
+        };
+        /** @description The receiver's response to an attempt. */
+        AttemptResponse: {
+            /** @description One `Name: value` pair per line. */
+            headers: string;
+            /** @description Start of the body, as text. */
+            body: string;
+        };
+        /** @description How long each phase of an attempt took, in seconds; null for a phase that was not needed, or not completed. */
+        AttemptTiming: {
+            /**
+             * Format: double
+             * @description Look-up of the host name.
+             */
+            dns: number | null;
+            /**
+             * Format: double
+             * @description TCP connection; null if one was kept from before.
+             */
+            connect: number | null;
+            /**
+             * Format: double
+             * @description TLS handshake.
+             */
+            tls: number | null;
+            /**
+             * Format: double
+             * @description From the request to the first byte of the response.
+             */
+            first_byte: number | null;
+        };
+        /** @description The key, person, command or part of HookHub that made a change. */
+        AuditActor: {
+            kind: components["schemas"]["AuditActorKind"];
+            /** @description Id of the key, login of the person or name of the command. */
+            id: string;
+            /** @description Name of the key or the person; for a command, the operating system user that ran it. */
+            name: string;
+            /** @description IP address of the client; empty if there was no request. */
+            address: string;
+            /** @description X-Request-Id of the request; empty if it had none. */
+            request_id: string;
+        };
+        /**
+         * @description * `api_key` - api_key
+         *     * `person` - person
+         *     * `command` - command
+         *     * `system` - system
+         *     * `anonymous` - anonymous
+         * @enum {string}
+         */
+        AuditActorKind: "api_key" | "person" | "command" | "system" | "anonymous";
         /** @description A change in the audit log. */
         AuditEntry: {
             /** Format: uuid */
@@ -1424,8 +1511,8 @@ export interface components {
             /** @description Object and verb, such as webhook.updated. */
             action: string;
             organization: string | null;
-            actor: components["schemas"]["Actor"];
-            target: components["schemas"]["Target"];
+            actor: components["schemas"]["AuditActor"];
+            target: components["schemas"]["AuditTarget"];
             /** @description The changed fields before the change, with secrets masked. */
             before: {
                 [key: string]: unknown;
@@ -1435,15 +1522,29 @@ export interface components {
                 [key: string]: unknown;
             } | null;
         };
+        AuditEntryPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["AuditEntry"][];
+        };
+        /** @description The object that was changed. */
+        AuditTarget: {
+            kind: string;
+            /** @description Empty if several objects were changed at once; `after` lists them. */
+            id: string;
+            label: string;
+        };
         /** @description A webhook after a change. Moving it to another receiver generates a new secret, which is shown only once. */
         ChangedWebhook: {
             /** Format: uuid */
             readonly id: string;
             readonly organization: string;
             /** @description Receive only this repository's events; null for all events of the organization. */
-            repository?: string | null;
+            repository: string | null;
             /** @description Display name. */
-            name?: string;
+            name: string;
             /**
              * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
              *
@@ -1456,7 +1557,7 @@ export interface components {
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
-            filter?: {
+            filter: {
                 [key: string]: unknown;
             } | null;
             /**
@@ -1477,108 +1578,54 @@ export interface components {
              *     * `cloudevents` - CloudEvents
              *     * `cloudevents-binary` - CloudEvents (binary mode)
              */
-            format?: components["schemas"]["Format"];
+            format: components["schemas"]["Format"];
             /**
              * @description Encoding of the body: JSON, or a form with the JSON in one field.
              *
              *     * `json` - json
              *     * `form` - form
              */
-            content_type?: components["schemas"]["ContentTypeEnum"];
+            content_type: components["schemas"]["ContentType"];
             secret?: string;
             /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
-            headers?: {
+            headers: {
                 [key: string]: string;
             };
             /** @description Whether to verify the receiver's TLS certificate. */
-            verify_ssl?: boolean;
+            verify_ssl: boolean;
             /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
             retry_schedule?: number[] | null;
             /**
              * Format: double
              * @description Maximum duration of one attempt, in seconds.
              */
-            timeout?: number | null;
+            timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
-            max_in_flight?: number | null;
+            max_in_flight: number | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
-            auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
+            auto_disable: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify: components["schemas"]["Proof"] | null;
             /**
              * Format: date-time
              * @description When the URL was last verified; null if it never was.
              */
             readonly verified_at: string | null;
             /** @description The latest verification, which may be of a new URL; null if there was none. */
-            readonly verification: {
-                /** Format: uuid */
-                readonly id: string;
-                readonly state: components["schemas"]["VerificationState"];
-                /** @description The URL asked, masked like the webhook's own. */
-                readonly url: string;
-                /** @description Number of requests so far. */
-                readonly attempts: number;
-                /**
-                 * Format: date-time
-                 * @description When the next request is due; null if none is.
-                 */
-                readonly due_at: string | null;
-                /**
-                 * Format: date-time
-                 * @description When the last request started.
-                 */
-                readonly started_at: string | null;
-                /** Format: double */
-                readonly duration: number | null;
-                /** @description HTTP status of the last response, if any. */
-                readonly status: number | null;
-                /** @description The beginning of its body. */
-                readonly excerpt: string;
-                /** @description Why it was no proof. */
-                readonly error: string;
-                /** @description The latest requests, oldest first; at most 10. */
-                readonly requests: components["schemas"]["VerificationRequest"][];
-                /** Format: date-time */
-                readonly created_at: string;
-                /** Format: date-time */
-                readonly finished_at: string | null;
-            } | null;
+            readonly verification: components["schemas"]["Verification"] | null;
             /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
             readonly allowed_rate: number | null;
             /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
-            readonly subscription: {
-                /** @description WebSub: the topic, as the subscriber writes it. */
-                topic?: string;
-                /** @description WebSub: the address that it subscribed at. */
-                hub?: string;
-                /** @description WebSub: the algorithm that signs. */
-                algorithm?: string;
-                /** @description WebSub: whether it subscribed without a key that may read the repository. */
-                is_public?: boolean;
-                /** @description MCP: the id of the subscription, as the agent knows it. */
-                id?: string;
-                /** @description MCP: the name of the event. */
-                name?: string;
-                /** @description MCP: what events are filtered by. */
-                arguments?: {
-                    [key: string]: unknown;
-                };
-                /** @description MCP: the id of the API key with which it subscribed. */
-                api_key?: string;
-            } | null;
+            readonly subscription: components["schemas"]["Subscription"] | null;
             /**
              * Format: date-time
              * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
             readonly status: components["schemas"]["WebhookStatus"];
             /** @description Whether the webhook is enabled. */
-            active?: boolean;
+            active: boolean;
             /** Format: date-time */
             readonly disabled_at: string | null;
             /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
@@ -1599,35 +1646,13 @@ export interface components {
             /** Format: date-time */
             readonly updated_at: string;
         };
-        ChannelRotationRequest: {
-            /** @description Seconds for which the previous secrets keep signing; 0 stops them immediately. */
-            overlap?: number | null;
-        };
-        /**
-         * @description * `owners` - e-mail to the owners
-         *     * `email` - e-mail
-         *     * `slack` - Slack
-         *     * `teams` - Microsoft Teams
-         *     * `webhook` - webhook
-         * @enum {string}
-         */
-        ChannelTypeEnum: "owners" | "email" | "slack" | "teams" | "webhook";
         /**
          * @description * `json` - json
          *     * `form` - form
          * @enum {string}
          */
-        ContentTypeEnum: "json" | "form";
-        /**
-         * @description * `native` - HookHub's own
-         *     * `coregit` - Coregit
-         *     * `code-storage` - Code Storage
-         *     * `sigmagit` - Sigmagit
-         *     * `social-gateway` - SocialGateway
-         *     * `codmir` - codmir
-         * @enum {string}
-         */
-        DefaultDialectEnum: "native" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "codmir";
+        ContentType: "json" | "form";
+        /** @description Writes a model's times in UTC. */
         Delivery: {
             /** Format: uuid */
             readonly id: string;
@@ -1637,7 +1662,7 @@ export interface components {
             /** Format: uuid */
             readonly webhook: string;
             readonly repository: string | null;
-            state?: components["schemas"]["DeliveryState"];
+            state: components["schemas"]["DeliveryState"];
             /**
              * @description Why the delivery is finished; null until then.
              *
@@ -1647,26 +1672,26 @@ export interface components {
              *     * `poison` - poison message: its workers kept dying
              *     * `cancelled` - cancelled
              *     * `lease_expired` - the webhook's lease has ended
-             * @enum {string|null}
              */
-            finish_reason?: "delivered" | "exhausted" | "gone" | "poison" | "cancelled" | "lease_expired" | null;
+            finish_reason: components["schemas"]["DeliveryFinishReason"] | null;
             /** @description Number of attempts. */
-            attempts_made?: number;
+            attempts_made: number;
             /** @description Number of failed attempts in the current retry schedule. */
-            failures?: number;
+            failures: number;
             /** @description Number of times the delivery was redelivered. */
-            redeliveries?: number;
-            last_status?: number | null;
+            redeliveries: number;
+            last_status: number | null;
             /**
              * Format: date-time
              * @description When the next attempt of a pending delivery is due.
              */
-            due_at?: string | null;
+            due_at: string | null;
             /** Format: date-time */
-            created_at?: string;
+            created_at: string;
             /** Format: date-time */
-            finished_at?: string | null;
+            finished_at: string | null;
         };
+        /** @description Writes a model's times in UTC. */
         DeliveryDetail: {
             /** Format: uuid */
             readonly id: string;
@@ -1676,7 +1701,7 @@ export interface components {
             /** Format: uuid */
             readonly webhook: string;
             readonly repository: string | null;
-            state?: components["schemas"]["DeliveryState"];
+            state: components["schemas"]["DeliveryState"];
             /**
              * @description Why the delivery is finished; null until then.
              *
@@ -1686,27 +1711,36 @@ export interface components {
              *     * `poison` - poison message: its workers kept dying
              *     * `cancelled` - cancelled
              *     * `lease_expired` - the webhook's lease has ended
-             * @enum {string|null}
              */
-            finish_reason?: "delivered" | "exhausted" | "gone" | "poison" | "cancelled" | "lease_expired" | null;
+            finish_reason: components["schemas"]["DeliveryFinishReason"] | null;
             /** @description Number of attempts. */
-            attempts_made?: number;
+            attempts_made: number;
             /** @description Number of failed attempts in the current retry schedule. */
-            failures?: number;
+            failures: number;
             /** @description Number of times the delivery was redelivered. */
-            redeliveries?: number;
-            last_status?: number | null;
+            redeliveries: number;
+            last_status: number | null;
             /**
              * Format: date-time
              * @description When the next attempt of a pending delivery is due.
              */
-            due_at?: string | null;
+            due_at: string | null;
             /** Format: date-time */
-            created_at?: string;
+            created_at: string;
             /** Format: date-time */
-            finished_at?: string | null;
+            finished_at: string | null;
             readonly attempts: components["schemas"]["Attempt"][];
         };
+        /**
+         * @description * `delivered` - delivered
+         *     * `exhausted` - retry schedule exhausted
+         *     * `gone` - the receiver is gone
+         *     * `poison` - poison message: its workers kept dying
+         *     * `cancelled` - cancelled
+         *     * `lease_expired` - the webhook's lease has ended
+         * @enum {string}
+         */
+        DeliveryFinishReason: "delivered" | "exhausted" | "gone" | "poison" | "cancelled" | "lease_expired";
         /** @description A delivery of an event, in brief. */
         DeliveryOfEvent: {
             /** Format: uuid */
@@ -1714,6 +1748,13 @@ export interface components {
             /** Format: uuid */
             webhook: string;
             state: components["schemas"]["DeliveryState"];
+        };
+        DeliveryPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Delivery"][];
         };
         /**
          * @description * `pending` - Pending
@@ -1725,15 +1766,25 @@ export interface components {
          * @enum {string}
          */
         DeliveryState: "pending" | "sending" | "delivered" | "failed" | "held" | "cancelled";
+        /**
+         * @description * `native` - HookHub's own
+         *     * `coregit` - Coregit
+         *     * `code-storage` - Code Storage
+         *     * `sigmagit` - Sigmagit
+         *     * `social-gateway` - SocialGateway
+         *     * `codmir` - codmir
+         * @enum {string}
+         */
+        Dialect: "native" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "codmir";
         /** @description A webhook after it was disabled. */
         DisabledWebhook: {
             /** Format: uuid */
             readonly id: string;
             readonly organization: string;
             /** @description Receive only this repository's events; null for all events of the organization. */
-            repository?: string | null;
+            repository: string | null;
             /** @description Display name. */
-            name?: string;
+            name: string;
             /**
              * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
              *
@@ -1746,7 +1797,7 @@ export interface components {
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
-            filter?: {
+            filter: {
                 [key: string]: unknown;
             } | null;
             /**
@@ -1767,107 +1818,53 @@ export interface components {
              *     * `cloudevents` - CloudEvents
              *     * `cloudevents-binary` - CloudEvents (binary mode)
              */
-            format?: components["schemas"]["Format"];
+            format: components["schemas"]["Format"];
             /**
              * @description Encoding of the body: JSON, or a form with the JSON in one field.
              *
              *     * `json` - json
              *     * `form` - form
              */
-            content_type?: components["schemas"]["ContentTypeEnum"];
+            content_type: components["schemas"]["ContentType"];
             /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
-            headers?: {
+            headers: {
                 [key: string]: string;
             };
             /** @description Whether to verify the receiver's TLS certificate. */
-            verify_ssl?: boolean;
+            verify_ssl: boolean;
             /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
             retry_schedule?: number[] | null;
             /**
              * Format: double
              * @description Maximum duration of one attempt, in seconds.
              */
-            timeout?: number | null;
+            timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
-            max_in_flight?: number | null;
+            max_in_flight: number | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
-            auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
+            auto_disable: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify: components["schemas"]["Proof"] | null;
             /**
              * Format: date-time
              * @description When the URL was last verified; null if it never was.
              */
             readonly verified_at: string | null;
             /** @description The latest verification, which may be of a new URL; null if there was none. */
-            readonly verification: {
-                /** Format: uuid */
-                readonly id: string;
-                readonly state: components["schemas"]["VerificationState"];
-                /** @description The URL asked, masked like the webhook's own. */
-                readonly url: string;
-                /** @description Number of requests so far. */
-                readonly attempts: number;
-                /**
-                 * Format: date-time
-                 * @description When the next request is due; null if none is.
-                 */
-                readonly due_at: string | null;
-                /**
-                 * Format: date-time
-                 * @description When the last request started.
-                 */
-                readonly started_at: string | null;
-                /** Format: double */
-                readonly duration: number | null;
-                /** @description HTTP status of the last response, if any. */
-                readonly status: number | null;
-                /** @description The beginning of its body. */
-                readonly excerpt: string;
-                /** @description Why it was no proof. */
-                readonly error: string;
-                /** @description The latest requests, oldest first; at most 10. */
-                readonly requests: components["schemas"]["VerificationRequest"][];
-                /** Format: date-time */
-                readonly created_at: string;
-                /** Format: date-time */
-                readonly finished_at: string | null;
-            } | null;
+            readonly verification: components["schemas"]["Verification"] | null;
             /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
             readonly allowed_rate: number | null;
             /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
-            readonly subscription: {
-                /** @description WebSub: the topic, as the subscriber writes it. */
-                topic?: string;
-                /** @description WebSub: the address that it subscribed at. */
-                hub?: string;
-                /** @description WebSub: the algorithm that signs. */
-                algorithm?: string;
-                /** @description WebSub: whether it subscribed without a key that may read the repository. */
-                is_public?: boolean;
-                /** @description MCP: the id of the subscription, as the agent knows it. */
-                id?: string;
-                /** @description MCP: the name of the event. */
-                name?: string;
-                /** @description MCP: what events are filtered by. */
-                arguments?: {
-                    [key: string]: unknown;
-                };
-                /** @description MCP: the id of the API key with which it subscribed. */
-                api_key?: string;
-            } | null;
+            readonly subscription: components["schemas"]["Subscription"] | null;
             /**
              * Format: date-time
              * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
             readonly status: components["schemas"]["WebhookStatus"];
             /** @description Whether the webhook is enabled. */
-            active?: boolean;
+            active: boolean;
             /** Format: date-time */
             readonly disabled_at: string | null;
             /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
@@ -1890,22 +1887,15 @@ export interface components {
             /** @description Number of pending deliveries that are now held. */
             readonly held: number;
         };
-        EnableRequest: {
-            /**
-             * @description Also send the deliveries held while the webhook was disabled.
-             * @default false
-             */
-            release_held?: boolean;
-        };
         /** @description A webhook after it was enabled. */
         EnabledWebhook: {
             /** Format: uuid */
             readonly id: string;
             readonly organization: string;
             /** @description Receive only this repository's events; null for all events of the organization. */
-            repository?: string | null;
+            repository: string | null;
             /** @description Display name. */
-            name?: string;
+            name: string;
             /**
              * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
              *
@@ -1918,7 +1908,7 @@ export interface components {
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
             /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
-            filter?: {
+            filter: {
                 [key: string]: unknown;
             } | null;
             /**
@@ -1939,107 +1929,53 @@ export interface components {
              *     * `cloudevents` - CloudEvents
              *     * `cloudevents-binary` - CloudEvents (binary mode)
              */
-            format?: components["schemas"]["Format"];
+            format: components["schemas"]["Format"];
             /**
              * @description Encoding of the body: JSON, or a form with the JSON in one field.
              *
              *     * `json` - json
              *     * `form` - form
              */
-            content_type?: components["schemas"]["ContentTypeEnum"];
+            content_type: components["schemas"]["ContentType"];
             /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
-            headers?: {
+            headers: {
                 [key: string]: string;
             };
             /** @description Whether to verify the receiver's TLS certificate. */
-            verify_ssl?: boolean;
+            verify_ssl: boolean;
             /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
             retry_schedule?: number[] | null;
             /**
              * Format: double
              * @description Maximum duration of one attempt, in seconds.
              */
-            timeout?: number | null;
+            timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
-            max_in_flight?: number | null;
+            max_in_flight: number | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
-            auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
+            auto_disable: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify: components["schemas"]["Proof"] | null;
             /**
              * Format: date-time
              * @description When the URL was last verified; null if it never was.
              */
             readonly verified_at: string | null;
             /** @description The latest verification, which may be of a new URL; null if there was none. */
-            readonly verification: {
-                /** Format: uuid */
-                readonly id: string;
-                readonly state: components["schemas"]["VerificationState"];
-                /** @description The URL asked, masked like the webhook's own. */
-                readonly url: string;
-                /** @description Number of requests so far. */
-                readonly attempts: number;
-                /**
-                 * Format: date-time
-                 * @description When the next request is due; null if none is.
-                 */
-                readonly due_at: string | null;
-                /**
-                 * Format: date-time
-                 * @description When the last request started.
-                 */
-                readonly started_at: string | null;
-                /** Format: double */
-                readonly duration: number | null;
-                /** @description HTTP status of the last response, if any. */
-                readonly status: number | null;
-                /** @description The beginning of its body. */
-                readonly excerpt: string;
-                /** @description Why it was no proof. */
-                readonly error: string;
-                /** @description The latest requests, oldest first; at most 10. */
-                readonly requests: components["schemas"]["VerificationRequest"][];
-                /** Format: date-time */
-                readonly created_at: string;
-                /** Format: date-time */
-                readonly finished_at: string | null;
-            } | null;
+            readonly verification: components["schemas"]["Verification"] | null;
             /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
             readonly allowed_rate: number | null;
             /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
-            readonly subscription: {
-                /** @description WebSub: the topic, as the subscriber writes it. */
-                topic?: string;
-                /** @description WebSub: the address that it subscribed at. */
-                hub?: string;
-                /** @description WebSub: the algorithm that signs. */
-                algorithm?: string;
-                /** @description WebSub: whether it subscribed without a key that may read the repository. */
-                is_public?: boolean;
-                /** @description MCP: the id of the subscription, as the agent knows it. */
-                id?: string;
-                /** @description MCP: the name of the event. */
-                name?: string;
-                /** @description MCP: what events are filtered by. */
-                arguments?: {
-                    [key: string]: unknown;
-                };
-                /** @description MCP: the id of the API key with which it subscribed. */
-                api_key?: string;
-            } | null;
+            readonly subscription: components["schemas"]["Subscription"] | null;
             /**
              * Format: date-time
              * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
             readonly status: components["schemas"]["WebhookStatus"];
             /** @description Whether the webhook is enabled. */
-            active?: boolean;
+            active: boolean;
             /** Format: date-time */
             readonly disabled_at: string | null;
             /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
@@ -2062,6 +1998,7 @@ export interface components {
             /** @description Number of held deliveries that were released. */
             readonly released: number;
         };
+        /** @description Writes a model's times in UTC. */
         Event: {
             /** Format: uuid */
             readonly id: string;
@@ -2074,6 +2011,7 @@ export interface components {
             /** Format: date-time */
             accepted_at: string;
         };
+        /** @description Writes a model's times in UTC. */
         EventDetail: {
             /** Format: uuid */
             readonly id: string;
@@ -2090,6 +2028,13 @@ export interface components {
             /** @description The first 100 deliveries of this event. */
             readonly deliveries: components["schemas"]["DeliveryOfEvent"][];
         };
+        EventPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Event"][];
+        };
         /** @description An event type with its JSON Schema and an example. */
         EventType: {
             /** @description Words joined by dots, such as issues.opened. */
@@ -2098,9 +2043,21 @@ export interface components {
             readonly family: string;
             /** @description System that documents the event type; null for a custom type. */
             readonly dialect: string | null;
-            description?: string;
+            description: string;
             /** @description Possible values of `action` in the data. */
             readonly actions: string[];
+            /** @description JSON Schema 2020-12, without regular expressions. */
+            schema: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Data of a test event. */
+            example: unknown;
+        };
+        /** @description An event type with its JSON Schema and an example. */
+        EventTypeChanges: {
+            /** @description Words joined by dots, such as issues.opened. */
+            type?: string;
+            description?: string;
             /** @description JSON Schema 2020-12, without regular expressions. */
             schema?: {
                 [key: string]: unknown;
@@ -2112,22 +2069,8 @@ export interface components {
         EventTypeList: {
             results: components["schemas"]["EventType"][];
         };
-        /** @description An event type with its JSON Schema and an example. */
-        EventTypeRequest: {
-            /** @description Words joined by dots, such as issues.opened. */
-            type: string;
-            description?: string;
-            /** @description JSON Schema 2020-12, without regular expressions. */
-            schema?: {
-                [key: string]: unknown;
-            } | null;
-            /** @description Data of a test event. */
-            example?: unknown;
-            /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
-            organization?: string | null;
-        };
         /** @description The attempts that did not deliver, by kind. */
-        Failures: {
+        FailureCounts: {
             /** @description Responses with a status 3xx. */
             redirects: number;
             /** @description Responses with a status 4xx. */
@@ -2162,8 +2105,12 @@ export interface components {
          * @enum {string}
          */
         Format: "standard-webhooks" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "github" | "codmir" | "slack" | "discord" | "campfire" | "websub" | "mcp-event" | "cloudevents" | "cloudevents-binary";
-        /** @enum {integer} */
-        FromPercentEnum: 50 | 70 | 90;
+        HeaderChanges: {
+            /** @description Header values by name; null removes a header. */
+            headers?: {
+                [key: string]: string | null;
+            };
+        };
         /**
          * @description * `master` - full access, including API keys
          *     * `manage` - manage webhooks, publish and read events
@@ -2172,14 +2119,6 @@ export interface components {
          * @enum {string}
          */
         KeyScope: "master" | "manage" | "publish" | "read";
-        /**
-         * @description * `failing` - a webhook keeps failing
-         *     * `disabled` - a webhook was disabled
-         *     * `recovered` - a webhook works again
-         *     * `lease_ending` - a webhook ends soon
-         * @enum {string}
-         */
-        KindsEnum: "failing" | "disabled" | "recovered" | "lease_ending";
         /** @description The version and the configuration of this deployment. */
         Meta: {
             version: string;
@@ -2207,7 +2146,7 @@ export interface components {
             is_at_least: boolean;
         };
         /** @description The fields of a new channel; those of a change are the same, without ``type``. */
-        NewAlertChannelRequest: {
+        NewAlertChannel: {
             /**
              * @description `slack` is an incoming webhook, `teams` a workflow, `webhook` a URL of your own.
              *
@@ -2216,15 +2155,15 @@ export interface components {
              *     * `teams` - Microsoft Teams
              *     * `webhook` - webhook
              */
-            type: components["schemas"]["TypeEnum"];
+            type: components["schemas"]["AlertChannelType"];
             name?: string;
             /** @description What it is told; everything by default. */
-            kinds?: components["schemas"]["KindsEnum"][];
+            kinds?: components["schemas"]["AlertChannelKind"][];
             /**
              * @description Of the warnings that a webhook keeps failing, only those from this percentage on.
              * @default 50
              */
-            from_percent?: components["schemas"]["FromPercentEnum"];
+            from_percent?: components["schemas"]["AlertLevel"];
             /** @description Only about the webhooks of this repository; null for all. */
             repository?: string | null;
             /** @description For `email`: the addresses; none for the owners of the organization. */
@@ -2234,8 +2173,28 @@ export interface components {
             /** @default true */
             enabled?: boolean;
         };
+        /** @description Writes a model's times in UTC. */
+        NewApiKey: {
+            name?: string;
+            /**
+             * @description What the key permits. manage includes publish and read; master includes all.
+             *
+             *     * `master` - full access, including API keys
+             *     * `manage` - manage webhooks, publish and read events
+             *     * `publish` - publish events only
+             *     * `read` - read only
+             */
+            scope: components["schemas"]["KeyScope"];
+            /**
+             * Format: date-time
+             * @description When the key expires; null for never.
+             */
+            expires_at?: string | null;
+            /** @description IP addresses and networks that may use the key; empty for any. */
+            allowed_networks?: string[];
+        };
         /** @description An event to publish. */
-        NewEventRequest: {
+        NewEvent: {
             /** @description Words joined by dots, such as issues.opened. */
             type: string;
             /** @description Any JSON value; delivered exactly as sent. */
@@ -2252,7 +2211,22 @@ export interface components {
              */
             timestamp?: string | null;
         };
-        NewMissingReplayRequest: {
+        /** @description An event type with its JSON Schema and an example. */
+        NewEventType: {
+            /** @description Words joined by dots, such as issues.opened. */
+            type: string;
+            description?: string;
+            /** @description JSON Schema 2020-12, without regular expressions. */
+            schema?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Data of a test event. */
+            example?: unknown;
+            /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
+            organization?: string | null;
+        };
+        NewEvents: components["schemas"]["NewEvent"] | components["schemas"]["NewEvent"][];
+        NewMissingReplay: {
             /**
              * Format: date-time
              * @description Only events accepted at or after this time.
@@ -2264,32 +2238,89 @@ export interface components {
              */
             before?: string | null;
         };
-        NewPortalSessionRequest: {
-            scope?: components["schemas"]["PortalScopeRequest"];
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        NewOrganization: {
+            slug: string;
+            name?: string;
+            /**
+             * @description System whose event types and API the organization uses.
+             *
+             *     * `native` - HookHub's own
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `codmir` - codmir
+             */
+            default_dialect?: components["schemas"]["Dialect"];
+            /**
+             * @description Default wire format; null for the default dialect's.
+             *
+             *     * `standard-webhooks` - Standard Webhooks
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `github` - GitHub
+             *     * `codmir` - codmir
+             *     * `slack` - Slack
+             *     * `discord` - Discord
+             *     * `campfire` - Campfire
+             *     * `websub` - WebSub
+             *     * `mcp-event` - MCP Event
+             *     * `cloudevents` - CloudEvents
+             *     * `cloudevents-binary` - CloudEvents (binary mode)
+             */
+            default_format?: components["schemas"]["Format"] | null;
+            /** @description Reject events whose data violates the schema of their type. */
+            validate_events?: boolean;
+            /** @description Create a repository when an event first names it. */
+            create_repositories?: boolean;
+            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
+            verify_webhooks?: boolean;
+            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
+            limits?: {
+                events_per_minute?: number;
+                requests_per_minute?: number;
+                webhook_changes_per_minute?: number;
+                webhooks?: number;
+                hub_subscriptions?: number;
+                mcp_subscriptions?: number;
+                webhooks_per_url?: number;
+            } | null;
+        };
+        /** @description What a session shows; without either field, all of the organization. */
+        NewPortalScope: {
+            /** @description Only the webhooks of this repository. */
+            repository?: string;
+            /** @description Only these webhooks. */
+            webhooks?: string[];
+        };
+        NewPortalSession: {
+            scope?: components["schemas"]["NewPortalScope"];
             /** @default read */
-            role?: components["schemas"]["RoleEnum"];
+            role?: components["schemas"]["PortalRole"];
             /**
              * @description For how many seconds the session lasts.
              * @default 3600
              */
             expires_in?: number;
             /** @default auto */
-            theme?: components["schemas"]["ThemeEnum"];
+            theme?: components["schemas"]["PortalTheme"];
             /**
              * @description Language of the pages; by default the browser's.
              *
              *     * `en` - English
              *     * `de` - Deutsch
-             * @enum {string|null}
              */
-            locale?: "en" | "de" | null;
+            locale?: components["schemas"]["PortalLocale"] | null;
             /** @description Time zone of the times, such as `Europe/Berlin`; by default the browser's. */
             time_zone?: string | null;
             /** @description Where the pages lead back to, an http:// or https:// URL. */
             return_url?: string;
         };
         /** @description A filter for deliveries; at least one field besides `organization` is required. */
-        NewReplayRequest: {
+        NewReplay: {
             /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
             organization?: string | null;
             /** @description Only these deliveries. */
@@ -2321,984 +2352,16 @@ export interface components {
              */
             before?: string;
         };
-        /** @description A new channel; one of type ``webhook`` with the secret that signs, which is shown only once. */
-        NewlyCreatedAlertChannel: {
-            /** Format: uuid */
-            readonly id: string;
-            name?: string;
-            type: components["schemas"]["TypeEnum"];
-            kinds: components["schemas"]["KindsEnum"][];
-            /** @default 50 */
-            from_percent: components["schemas"]["FromPercentEnum"];
-            readonly repository: string | null;
-            recipients: string[];
-            /** @description With its secret parts masked; empty for e-mail. */
-            url: string;
-            readonly enabled: boolean;
-            /** Format: date-time */
-            readonly last_sent_at: string | null;
-            /**
-             * Format: date-time
-             * @description Since when nothing could be sent; null if it works.
-             */
-            readonly failing_since: string | null;
-            /** @description Why the last alert could not be sent; empty if it was. */
-            last_error: string;
-            /** Format: date-time */
-            readonly created_at: string;
-            /** Format: date-time */
-            readonly changed_at: string;
-            secret: string | null;
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        Organization: {
-            slug: string;
-            name?: string;
-            /**
-             * @description System whose event types and API the organization uses.
-             *
-             *     * `native` - HookHub's own
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `codmir` - codmir
-             */
-            default_dialect?: components["schemas"]["DefaultDialectEnum"];
-            /**
-             * @description Default wire format; null for the default dialect's.
-             *
-             *     * `standard-webhooks` - Standard Webhooks
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `github` - GitHub
-             *     * `codmir` - codmir
-             *     * `slack` - Slack
-             *     * `discord` - Discord
-             *     * `campfire` - Campfire
-             *     * `websub` - WebSub
-             *     * `mcp-event` - MCP Event
-             *     * `cloudevents` - CloudEvents
-             *     * `cloudevents-binary` - CloudEvents (binary mode)
-             * @enum {string|null}
-             */
-            default_format?: "standard-webhooks" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "github" | "codmir" | "slack" | "discord" | "campfire" | "websub" | "mcp-event" | "cloudevents" | "cloudevents-binary" | null;
-            /** @description Reject events whose data violates the schema of their type. */
-            validate_events?: boolean;
-            /** @description Create a repository when an event first names it. */
-            create_repositories?: boolean;
-            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
-            verify_webhooks?: boolean;
-            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
-            limits?: {
-                events_per_minute?: number;
-                requests_per_minute?: number;
-                webhook_changes_per_minute?: number;
-                webhooks?: number;
-                hub_subscriptions?: number;
-                mcp_subscriptions?: number;
-                webhooks_per_url?: number;
-            } | null;
-            /** Format: date-time */
-            readonly created_at: string;
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        OrganizationRequest: {
-            slug: string;
-            name?: string;
-            /**
-             * @description System whose event types and API the organization uses.
-             *
-             *     * `native` - HookHub's own
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `codmir` - codmir
-             */
-            default_dialect?: components["schemas"]["DefaultDialectEnum"];
-            /**
-             * @description Default wire format; null for the default dialect's.
-             *
-             *     * `standard-webhooks` - Standard Webhooks
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `github` - GitHub
-             *     * `codmir` - codmir
-             *     * `slack` - Slack
-             *     * `discord` - Discord
-             *     * `campfire` - Campfire
-             *     * `websub` - WebSub
-             *     * `mcp-event` - MCP Event
-             *     * `cloudevents` - CloudEvents
-             *     * `cloudevents-binary` - CloudEvents (binary mode)
-             * @enum {string|null}
-             */
-            default_format?: "standard-webhooks" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "github" | "codmir" | "slack" | "discord" | "campfire" | "websub" | "mcp-event" | "cloudevents" | "cloudevents-binary" | null;
-            /** @description Reject events whose data violates the schema of their type. */
-            validate_events?: boolean;
-            /** @description Create a repository when an event first names it. */
-            create_repositories?: boolean;
-            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
-            verify_webhooks?: boolean;
-            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
-            limits?: {
-                events_per_minute?: number;
-                requests_per_minute?: number;
-                webhook_changes_per_minute?: number;
-                webhooks?: number;
-                hub_subscriptions?: number;
-                mcp_subscriptions?: number;
-                webhooks_per_url?: number;
-            } | null;
-        };
-        PaginatedAlertChannelList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["AlertChannel"][];
-        };
-        PaginatedAlertList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Alert"][];
-        };
-        PaginatedApiKeyList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["ApiKey"][];
-        };
-        PaginatedAuditEntryList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["AuditEntry"][];
-        };
-        PaginatedDeliveryList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Delivery"][];
-        };
-        PaginatedEventList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Event"][];
-        };
-        PaginatedOrganizationList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Organization"][];
-        };
-        PaginatedPortalSessionList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["PortalSession"][];
-        };
-        PaginatedReplayList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Replay"][];
-        };
-        PaginatedRepositoryList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Repository"][];
-        };
-        PaginatedWebhookList: {
-            /** Format: uri */
-            next?: string | null;
-            /** Format: uri */
-            previous?: string | null;
-            results: components["schemas"]["Webhook"][];
-        };
-        /** @description Changes to a channel. Its type cannot be changed. */
-        PatchedAlertChannelChangesRequest: {
-            name?: string;
-            /** @description What it is told; everything by default. */
-            kinds?: components["schemas"]["KindsEnum"][];
-            /**
-             * @description Of the warnings that a webhook keeps failing, only those from this percentage on.
-             * @default 50
-             */
-            from_percent?: components["schemas"]["FromPercentEnum"];
-            /** @description Only about the webhooks of this repository; null for all. */
-            repository?: string | null;
-            /** @description For `email`: the addresses; none for the owners of the organization. */
-            recipients?: string[];
-            /** @description For all others: where to send to. It is shown masked. */
-            url?: string;
-            enabled?: boolean;
-        };
-        /** @description Changes to an API key. Its scope cannot be changed. */
-        PatchedApiKeyChangesRequest: {
-            name?: string;
-            /**
-             * Format: date-time
-             * @description When the key expires; null for never.
-             */
-            expires_at?: string | null;
-            /** @description IP addresses and networks that may use the key; empty for any. */
-            allowed_networks?: string[];
-        };
-        /** @description An event type with its JSON Schema and an example. */
-        PatchedEventTypeRequest: {
-            /** @description Words joined by dots, such as issues.opened. */
-            type?: string;
-            description?: string;
-            /** @description JSON Schema 2020-12, without regular expressions. */
-            schema?: {
-                [key: string]: unknown;
-            } | null;
-            /** @description Data of a test event. */
-            example?: unknown;
-        };
-        PatchedHeaderChangesRequest: {
-            /** @description Header values by name; null removes a header. */
-            headers?: {
-                [key: string]: string | null;
-            };
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        PatchedOrganizationRequest: {
-            slug?: string;
-            name?: string;
-            /**
-             * @description System whose event types and API the organization uses.
-             *
-             *     * `native` - HookHub's own
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `codmir` - codmir
-             */
-            default_dialect?: components["schemas"]["DefaultDialectEnum"];
-            /**
-             * @description Default wire format; null for the default dialect's.
-             *
-             *     * `standard-webhooks` - Standard Webhooks
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `github` - GitHub
-             *     * `codmir` - codmir
-             *     * `slack` - Slack
-             *     * `discord` - Discord
-             *     * `campfire` - Campfire
-             *     * `websub` - WebSub
-             *     * `mcp-event` - MCP Event
-             *     * `cloudevents` - CloudEvents
-             *     * `cloudevents-binary` - CloudEvents (binary mode)
-             * @enum {string|null}
-             */
-            default_format?: "standard-webhooks" | "coregit" | "code-storage" | "sigmagit" | "social-gateway" | "github" | "codmir" | "slack" | "discord" | "campfire" | "websub" | "mcp-event" | "cloudevents" | "cloudevents-binary" | null;
-            /** @description Reject events whose data violates the schema of their type. */
-            validate_events?: boolean;
-            /** @description Create a repository when an event first names it. */
-            create_repositories?: boolean;
-            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
-            verify_webhooks?: boolean;
-            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
-            limits?: {
-                events_per_minute?: number;
-                requests_per_minute?: number;
-                webhook_changes_per_minute?: number;
-                webhooks?: number;
-                hub_subscriptions?: number;
-                mcp_subscriptions?: number;
-                webhooks_per_url?: number;
-            } | null;
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        PatchedPortalSettingsRequest: {
-            /** @description Name of your product, shown at the head of each page. */
-            product_name?: string;
-            /** @description Color of buttons and of the head, such as `#1a2b3c`. */
-            accent_color?: string;
-            /** @description A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image. */
-            logo?: string;
-            /** @description Origins whose pages may embed the portal, such as `https://app.example`. */
-            embed_origins?: string[];
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        PatchedRepositoryRequest: {
-            name?: string;
-            /** @description Whether the repository is private, as GitHub-compatible responses show it. */
-            private?: boolean;
-        };
-        /** @description Changes to a webhook. */
-        PatchedWebhookRequest: {
-            /** @description Display name. */
-            name?: string;
-            /**
-             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
-             *
-             *     * `push` - HookHub sends them
-             *     * `poll` - the receiver fetches them
-             */
-            kind?: components["schemas"]["WebhookKind"];
-            /** @description The masked URL, sent back unchanged, keeps the stored one. */
-            url?: string | null;
-            /** @description Event types or families to subscribe to, or ["*"] for all. */
-            events?: string[];
-            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
-            filter?: {
-                [key: string]: unknown;
-            } | null;
-            /**
-             * @description Wire format; the organization's default if absent.
-             *
-             *     * `standard-webhooks` - Standard Webhooks
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `github` - GitHub
-             *     * `codmir` - codmir
-             *     * `slack` - Slack
-             *     * `discord` - Discord
-             *     * `campfire` - Campfire
-             *     * `websub` - WebSub
-             *     * `mcp-event` - MCP Event
-             *     * `cloudevents` - CloudEvents
-             *     * `cloudevents-binary` - CloudEvents (binary mode)
-             */
-            format?: components["schemas"]["Format"];
-            /**
-             * @description Encoding of the body: JSON, or a form with the JSON in one field.
-             *
-             *     * `json` - json
-             *     * `form` - form
-             */
-            content_type?: components["schemas"]["ContentTypeEnum"];
-            /** @description Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it. */
-            secret?: string;
-            /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
-            headers?: {
-                [key: string]: string;
-            };
-            /** @description Whether to verify the receiver's TLS certificate. */
-            verify_ssl?: boolean;
-            /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
-            retry_schedule?: number[] | null;
-            /**
-             * Format: double
-             * @description Maximum duration of one attempt, in seconds.
-             */
-            timeout?: number | null;
-            /** @description Maximum number of concurrent requests; null for the deployment's limit. */
-            max_in_flight?: number | null;
-            /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
-            auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
-            /**
-             * Format: date-time
-             * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
-             */
-            expires_at?: string | null;
-            /** @description Whether the webhook is enabled. */
-            active?: boolean;
-        };
-        Point: {
-            /**
-             * Format: date-time
-             * @description The beginning of the step.
-             */
-            at: string;
-            attempts: number;
-            delivered: number;
-            failed: components["schemas"]["Failures"];
-            /**
-             * Format: double
-             * @description Median time to a complete response, in milliseconds; null without responses.
-             */
-            p50_ms: number | null;
-            /** Format: double */
-            p95_ms: number | null;
-            /** Format: double */
-            p99_ms: number | null;
-        };
-        /** @description Events of a polling webhook, in the order in which they were accepted. */
-        Poll: {
-            events: components["schemas"]["PolledEvent"][];
-            /** @description The position after the last of these events: pass it to get the next. */
-            cursor: string;
-            /** @description Whether there are more already. */
-            has_more: boolean;
-            /** @description How many events before these were deleted unread, because they were older than the retention period. */
-            expired: number;
-        };
-        /** @description A program that reads a polling webhook, and how far it has come. */
-        PollConsumer: {
-            readonly name: string;
-            /** @description The position up to which it has processed the events. */
-            cursor: string;
-            /** @description How many events it has not processed yet. */
-            readonly behind: number;
-            /**
-             * Format: date-time
-             * @description When it last committed its position.
-             */
-            readonly committed_at: string;
-            /** Format: date-time */
-            readonly created_at: string;
-        };
-        /** @description A program that reads a polling webhook, and how far it has come. */
-        PollConsumerRequest: {
-            /** @description The position up to which it has processed the events. */
-            cursor: string;
-        };
-        /** @description The consumers of a polling webhook. */
-        PollConsumers: {
-            consumers: components["schemas"]["PollConsumer"][];
-        };
-        /** @description An event of a polling webhook, with the request that a webhook with a URL would get. */
-        PolledEvent: {
-            /**
-             * Format: uuid
-             * @description The id of the delivery: the same however often the event is fetched.
-             */
-            id: string;
-            /**
-             * Format: uuid
-             * @description The id of the event.
-             */
-            event: string;
-            type: string;
-            /**
-             * Format: date-time
-             * @description When it happened.
-             */
-            timestamp: string;
-            /** @description The position after this event. */
-            cursor: string;
-            /** @description The headers of the request, signed now; null if it cannot be built. */
-            headers: {
-                [key: string]: string;
-            } | null;
-            /** @description Its body, over which the signature is. */
-            body: string | null;
-            /** @description Why the request cannot be built. */
-            error: string | null;
-        };
-        /** @description A new session with its link, which opens it once. */
-        PortalLink: {
-            /** Format: uuid */
-            readonly id: string;
-            readonly scope: components["schemas"]["PortalScope"];
-            role: components["schemas"]["RoleEnum"];
-            theme?: components["schemas"]["ThemeEnum"];
-            /**
-             * @description Language of the pages; null for the browser's.
-             *
-             *     * `en` - English
-             *     * `de` - Deutsch
-             * @enum {string|null}
-             */
-            locale?: "en" | "de" | null;
-            /** @description Time zone of the times; null for the browser's. */
-            time_zone?: string | null;
-            /** Format: date-time */
-            readonly created_at: string;
-            /**
-             * Format: date-time
-             * @description When the link was opened; null until then.
-             */
-            opened_at?: string | null;
-            /** Format: date-time */
-            expires_at: string;
-            /** Format: date-time */
-            revoked_at?: string | null;
-            /** @description The link; it can be opened once, until `url_expires_at`. */
-            url: string;
-            /** Format: date-time */
-            url_expires_at: string;
-        };
-        /** @description What a session shows; without either field, all of the organization. */
-        PortalScope: {
-            /** @description Only the webhooks of this repository. */
-            repository?: string;
-            /** @description Only these webhooks. */
-            webhooks?: string[];
-        };
-        /** @description What a session shows; without either field, all of the organization. */
-        PortalScopeRequest: {
-            /** @description Only the webhooks of this repository. */
-            repository?: string;
-            /** @description Only these webhooks. */
-            webhooks?: string[];
-        };
-        PortalSession: {
-            /** Format: uuid */
-            readonly id: string;
-            readonly scope: components["schemas"]["PortalScope"];
-            role: components["schemas"]["RoleEnum"];
-            theme?: components["schemas"]["ThemeEnum"];
-            /**
-             * @description Language of the pages; null for the browser's.
-             *
-             *     * `en` - English
-             *     * `de` - Deutsch
-             * @enum {string|null}
-             */
-            locale?: "en" | "de" | null;
-            /** @description Time zone of the times; null for the browser's. */
-            time_zone?: string | null;
-            /** Format: date-time */
-            readonly created_at: string;
-            /**
-             * Format: date-time
-             * @description When the link was opened; null until then.
-             */
-            opened_at?: string | null;
-            /** Format: date-time */
-            expires_at: string;
-            /** Format: date-time */
-            revoked_at?: string | null;
-        };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        PortalSettings: {
-            /** @description Name of your product, shown at the head of each page. */
-            product_name?: string;
-            /** @description Color of buttons and of the head, such as `#1a2b3c`. */
-            accent_color?: string;
-            /** @description A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image. */
-            logo?: string;
-            /** @description Origins whose pages may embed the portal, such as `https://app.example`. */
-            embed_origins?: string[];
-        };
-        PublishedRequest: components["schemas"]["NewEventRequest"] | components["schemas"]["NewEventRequest"][];
-        /** @description The receipt of a stored event. */
-        Receipt: {
-            /** Format: uuid */
-            id: string;
-            type: string;
-            /** Format: date-time */
-            accepted_at: string;
-        };
-        /** @description The receipts of an array or of NDJSON, in the order in which the events were sent. */
-        ReceiptBatch: {
-            events: components["schemas"]["Receipt"][];
-        };
-        Receipts: components["schemas"]["Receipt"] | components["schemas"]["ReceiptBatch"];
-        Replay: {
-            /** Format: uuid */
-            readonly id: string;
-            kind?: components["schemas"]["ReplayKindEnum"];
-            state?: components["schemas"]["ReplayState"];
-            /** @description The filter as sent. */
-            readonly asked: {
-                [key: string]: unknown;
-            };
-            total: number;
-            examined?: number;
-            redelivered?: number;
-            /** Format: date-time */
-            readonly created_at: string;
-            /** Format: date-time */
-            finished_at?: string | null;
-        };
-        /**
-         * @description * `redelivery` - Redelivery
-         *     * `missing` - Missing
-         * @enum {string}
-         */
-        ReplayKindEnum: "redelivery" | "missing";
-        /**
-         * @description * `running` - Running
-         *     * `finished` - Finished
-         *     * `cancelled` - Cancelled
-         * @enum {string}
-         */
-        ReplayState: "running" | "finished" | "cancelled";
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
-        Repository: {
-            name: string;
-            readonly full_name: string;
-            /** @description Whether the repository is private, as GitHub-compatible responses show it. */
-            private?: boolean;
-            /** Format: date-time */
-            readonly created_at: string;
-        };
         /** @description A repository to create. */
-        RepositoryRequest: {
+        NewRepository: {
             name: string;
             /** @description Whether the repository is private, as GitHub-compatible responses show it. */
             private?: boolean;
             /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
             organization?: string | null;
         };
-        /**
-         * @description * `read` - look only
-         *     * `manage` - look and change
-         * @enum {string}
-         */
-        RoleEnum: "read" | "manage";
-        /** @description The options of rolling an API key. */
-        RollRequest: {
-            /** @description Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default. */
-            overlap_seconds?: number;
-            /**
-             * Format: date-time
-             * @description New expiry; unchanged by default.
-             */
-            expires_at?: string;
-        };
-        RotationRequest: {
-            /** @description New secret; generated if absent. */
-            secret?: string | null;
-            /** @description Seconds for which the previous secrets keep signing; 0 stops them immediately. */
-            overlap?: number | null;
-        };
-        /** @description The request of an attempt, with secrets masked. */
-        Sent: {
-            url: string;
-            /** @description One `Name: value` pair per line. */
-            headers: string;
-        };
-        Stats: {
-            /** Format: date-time */
-            since: string;
-            /** @description Number of deliveries by state. */
-            deliveries: {
-                [key: string]: number;
-            };
-            attempts: number;
-            succeeded: number;
-            /**
-             * Format: double
-             * @description Share of attempts that succeeded, from 0 to 1; null without attempts.
-             */
-            success_rate: number | null;
-            /**
-             * Format: double
-             * @description Median duration of an attempt, in milliseconds.
-             */
-            p50_ms: number | null;
-            /**
-             * Format: double
-             * @description 95th percentile of the duration, in milliseconds.
-             */
-            p95_ms: number | null;
-            /**
-             * Format: double
-             * @description 99th percentile of the duration, in milliseconds.
-             */
-            p99_ms: number | null;
-        };
-        /**
-         * @description * `hour` - hour
-         *     * `day` - day
-         * @enum {string}
-         */
-        StepEnum: "hour" | "day";
-        /** @description The object that was changed. */
-        Target: {
-            kind: string;
-            /** @description Empty if several objects were changed at once; `after` lists them. */
-            id: string;
-            label: string;
-        };
-        TestRequest: {
-            /** @description An event type that the webhook subscribes to; by default, the first one with an example. */
-            type?: string | null;
-            /** @description The data to send instead of the example; requires `type`. */
-            data?: unknown;
-        };
-        /**
-         * @description * `auto` - as the system
-         *     * `light` - Light
-         *     * `dark` - Dark
-         * @enum {string}
-         */
-        ThemeEnum: "auto" | "light" | "dark";
-        Timeseries: {
-            step: components["schemas"]["StepEnum"];
-            /**
-             * Format: date-time
-             * @description Attempts that ended before this time are counted; it is about a minute ago. Null before the first.
-             */
-            counted_until: string | null;
-            points: components["schemas"]["Point"][];
-        };
-        /** @description How long each phase of an attempt took, in seconds; null for a phase that was not needed, or not completed. */
-        Timing: {
-            /**
-             * Format: double
-             * @description Look-up of the host name.
-             */
-            dns: number | null;
-            /**
-             * Format: double
-             * @description TCP connection; null if one was kept from before.
-             */
-            connect: number | null;
-            /**
-             * Format: double
-             * @description TLS handshake.
-             */
-            tls: number | null;
-            /**
-             * Format: double
-             * @description From the request to the first byte of the response.
-             */
-            first_byte: number | null;
-        };
-        /**
-         * @description * `email` - e-mail
-         *     * `slack` - Slack
-         *     * `teams` - Microsoft Teams
-         *     * `webhook` - webhook
-         * @enum {string}
-         */
-        TypeEnum: "email" | "slack" | "teams" | "webhook";
-        /** @description The result of a successful validation. */
-        Validated: {
-            valid: boolean;
-            organization: string;
-            events: number;
-        };
-        /**
-         * @description * `verified` - verified
-         *     * `failed` - failed
-         *     * `no_response` - no_response
-         *     * `unknown` - unknown
-         * @enum {string}
-         */
-        VerificationOutcomeEnum: "verified" | "failed" | "no_response" | "unknown";
-        /** @description One request of a verification. */
-        VerificationRequest: {
-            readonly number: number;
-            /** Format: date-time */
-            readonly started_at: string;
-            /**
-             * Format: double
-             * @description In seconds; null if unknown.
-             */
-            readonly duration: number | null;
-            /**
-             * @description `unknown` if the worker ended before it was recorded.
-             *
-             *     * `verified` - verified
-             *     * `failed` - failed
-             *     * `no_response` - no_response
-             *     * `unknown` - unknown
-             */
-            readonly outcome: components["schemas"]["VerificationOutcomeEnum"];
-            /** @description HTTP status of the response, if any. */
-            readonly status: number | null;
-            /** @description The beginning of its body. */
-            readonly excerpt: string;
-            /** @description Why it was no proof. */
-            readonly error: string;
-        };
-        /**
-         * @description * `pending` - Pending
-         *     * `sending` - Sending
-         *     * `verified` - Verified
-         *     * `failed` - Failed
-         *     * `superseded` - Superseded
-         * @enum {string}
-         */
-        VerificationState: "pending" | "sending" | "verified" | "failed" | "superseded";
         /** @description A subscription of a URL to event types. */
-        Webhook: {
-            /** Format: uuid */
-            readonly id: string;
-            readonly organization: string;
-            /** @description Receive only this repository's events; null for all events of the organization. */
-            repository?: string | null;
-            /** @description Display name. */
-            name?: string;
-            /**
-             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
-             *
-             *     * `push` - HookHub sends them
-             *     * `poll` - the receiver fetches them
-             */
-            kind: components["schemas"]["WebhookKind"];
-            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
-            url: string | null;
-            /** @description Event types or families to subscribe to, or ["*"] for all. */
-            events: string[];
-            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
-            filter?: {
-                [key: string]: unknown;
-            } | null;
-            /**
-             * @description Wire format; the organization's default if absent.
-             *
-             *     * `standard-webhooks` - Standard Webhooks
-             *     * `coregit` - Coregit
-             *     * `code-storage` - Code Storage
-             *     * `sigmagit` - Sigmagit
-             *     * `social-gateway` - SocialGateway
-             *     * `github` - GitHub
-             *     * `codmir` - codmir
-             *     * `slack` - Slack
-             *     * `discord` - Discord
-             *     * `campfire` - Campfire
-             *     * `websub` - WebSub
-             *     * `mcp-event` - MCP Event
-             *     * `cloudevents` - CloudEvents
-             *     * `cloudevents-binary` - CloudEvents (binary mode)
-             */
-            format?: components["schemas"]["Format"];
-            /**
-             * @description Encoding of the body: JSON, or a form with the JSON in one field.
-             *
-             *     * `json` - json
-             *     * `form` - form
-             */
-            content_type?: components["schemas"]["ContentTypeEnum"];
-            /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
-            headers?: {
-                [key: string]: string;
-            };
-            /** @description Whether to verify the receiver's TLS certificate. */
-            verify_ssl?: boolean;
-            /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
-            retry_schedule?: number[] | null;
-            /**
-             * Format: double
-             * @description Maximum duration of one attempt, in seconds.
-             */
-            timeout?: number | null;
-            /** @description Maximum number of concurrent requests; null for the deployment's limit. */
-            max_in_flight?: number | null;
-            /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
-            auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
-            /**
-             * Format: date-time
-             * @description When the URL was last verified; null if it never was.
-             */
-            readonly verified_at: string | null;
-            /** @description The latest verification, which may be of a new URL; null if there was none. */
-            readonly verification: {
-                /** Format: uuid */
-                readonly id: string;
-                readonly state: components["schemas"]["VerificationState"];
-                /** @description The URL asked, masked like the webhook's own. */
-                readonly url: string;
-                /** @description Number of requests so far. */
-                readonly attempts: number;
-                /**
-                 * Format: date-time
-                 * @description When the next request is due; null if none is.
-                 */
-                readonly due_at: string | null;
-                /**
-                 * Format: date-time
-                 * @description When the last request started.
-                 */
-                readonly started_at: string | null;
-                /** Format: double */
-                readonly duration: number | null;
-                /** @description HTTP status of the last response, if any. */
-                readonly status: number | null;
-                /** @description The beginning of its body. */
-                readonly excerpt: string;
-                /** @description Why it was no proof. */
-                readonly error: string;
-                /** @description The latest requests, oldest first; at most 10. */
-                readonly requests: components["schemas"]["VerificationRequest"][];
-                /** Format: date-time */
-                readonly created_at: string;
-                /** Format: date-time */
-                readonly finished_at: string | null;
-            } | null;
-            /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
-            readonly allowed_rate: number | null;
-            /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
-            readonly subscription: {
-                /** @description WebSub: the topic, as the subscriber writes it. */
-                topic?: string;
-                /** @description WebSub: the address that it subscribed at. */
-                hub?: string;
-                /** @description WebSub: the algorithm that signs. */
-                algorithm?: string;
-                /** @description WebSub: whether it subscribed without a key that may read the repository. */
-                is_public?: boolean;
-                /** @description MCP: the id of the subscription, as the agent knows it. */
-                id?: string;
-                /** @description MCP: the name of the event. */
-                name?: string;
-                /** @description MCP: what events are filtered by. */
-                arguments?: {
-                    [key: string]: unknown;
-                };
-                /** @description MCP: the id of the API key with which it subscribed. */
-                api_key?: string;
-            } | null;
-            /**
-             * Format: date-time
-             * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
-             */
-            expires_at?: string | null;
-            /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
-            readonly status: components["schemas"]["WebhookStatus"];
-            /** @description Whether the webhook is enabled. */
-            active?: boolean;
-            /** Format: date-time */
-            readonly disabled_at: string | null;
-            /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
-            readonly disabled_reason: string | null;
-            /** @description Number of failed attempts since the last success. */
-            readonly failure_count: number;
-            /**
-             * Format: date-time
-             * @description Until when the webhook gets no requests, because of a backoff.
-             */
-            readonly backoff_until: string | null;
-            /** Format: date-time */
-            readonly last_delivery_at: string | null;
-            /** @description HTTP status of the last attempt, or why there was no response. */
-            readonly last_delivery_status: string | null;
-            /** Format: date-time */
-            readonly created_at: string;
-            /** Format: date-time */
-            readonly updated_at: string;
-        };
-        /**
-         * @description * `push` - HookHub sends them
-         *     * `poll` - the receiver fetches them
-         * @enum {string}
-         */
-        WebhookKind: "push" | "poll";
-        /** @description A subscription of a URL to event types. */
-        WebhookRequest: {
+        NewWebhook: {
             /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
             organization?: string | null;
             /** @description Receive only this repository's events; null for all events of the organization. */
@@ -3346,7 +2409,7 @@ export interface components {
              *     * `json` - json
              *     * `form` - form
              */
-            content_type?: components["schemas"]["ContentTypeEnum"];
+            content_type?: components["schemas"]["ContentType"];
             /** @description Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it. */
             secret?: string;
             /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
@@ -3366,11 +2429,8 @@ export interface components {
             max_in_flight?: number | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
-            /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
-             */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify?: components["schemas"]["Proof"] | null;
             /**
              * Format: date-time
              * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
@@ -3379,17 +2439,529 @@ export interface components {
             /** @description Whether the webhook is enabled. */
             active?: boolean;
         };
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        Organization: {
+            slug: string;
+            name: string;
+            /**
+             * @description System whose event types and API the organization uses.
+             *
+             *     * `native` - HookHub's own
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `codmir` - codmir
+             */
+            default_dialect: components["schemas"]["Dialect"];
+            /**
+             * @description Default wire format; null for the default dialect's.
+             *
+             *     * `standard-webhooks` - Standard Webhooks
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `github` - GitHub
+             *     * `codmir` - codmir
+             *     * `slack` - Slack
+             *     * `discord` - Discord
+             *     * `campfire` - Campfire
+             *     * `websub` - WebSub
+             *     * `mcp-event` - MCP Event
+             *     * `cloudevents` - CloudEvents
+             *     * `cloudevents-binary` - CloudEvents (binary mode)
+             */
+            default_format: components["schemas"]["Format"] | null;
+            /** @description Reject events whose data violates the schema of their type. */
+            validate_events: boolean;
+            /** @description Create a repository when an event first names it. */
+            create_repositories: boolean;
+            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
+            verify_webhooks: boolean;
+            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
+            limits: {
+                events_per_minute?: number;
+                requests_per_minute?: number;
+                webhook_changes_per_minute?: number;
+                webhooks?: number;
+                hub_subscriptions?: number;
+                mcp_subscriptions?: number;
+                webhooks_per_url?: number;
+            } | null;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        OrganizationChanges: {
+            slug?: string;
+            name?: string;
+            /**
+             * @description System whose event types and API the organization uses.
+             *
+             *     * `native` - HookHub's own
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `codmir` - codmir
+             */
+            default_dialect?: components["schemas"]["Dialect"];
+            /**
+             * @description Default wire format; null for the default dialect's.
+             *
+             *     * `standard-webhooks` - Standard Webhooks
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `github` - GitHub
+             *     * `codmir` - codmir
+             *     * `slack` - Slack
+             *     * `discord` - Discord
+             *     * `campfire` - Campfire
+             *     * `websub` - WebSub
+             *     * `mcp-event` - MCP Event
+             *     * `cloudevents` - CloudEvents
+             *     * `cloudevents-binary` - CloudEvents (binary mode)
+             */
+            default_format?: components["schemas"]["Format"] | null;
+            /** @description Reject events whose data violates the schema of their type. */
+            validate_events?: boolean;
+            /** @description Create a repository when an event first names it. */
+            create_repositories?: boolean;
+            /** @description Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them. */
+            verify_webhooks?: boolean;
+            /** @description Limits of this organization, set by the operator; null for the deployment's limits. */
+            limits?: {
+                events_per_minute?: number;
+                requests_per_minute?: number;
+                webhook_changes_per_minute?: number;
+                webhooks?: number;
+                hub_subscriptions?: number;
+                mcp_subscriptions?: number;
+                webhooks_per_url?: number;
+            } | null;
+        };
+        OrganizationPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Organization"][];
+        };
+        /** @description Events of a polling webhook, in the order in which they were accepted. */
+        Poll: {
+            events: components["schemas"]["PolledEvent"][];
+            /** @description The position after the last of these events: pass it to get the next. */
+            cursor: string;
+            /** @description Whether there are more already. */
+            has_more: boolean;
+            /** @description How many events before these were deleted unread, because they were older than the retention period. */
+            expired: number;
+        };
+        /** @description A program that reads a polling webhook, and how far it has come. */
+        PollConsumer: {
+            readonly name: string;
+            /** @description The position up to which it has processed the events. */
+            cursor: string;
+            /** @description How many events it has not processed yet. */
+            readonly behind: number;
+            /**
+             * Format: date-time
+             * @description When it last committed its position.
+             */
+            readonly committed_at: string;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description A program that reads a polling webhook, and how far it has come. */
+        PollConsumerChanges: {
+            /** @description The position up to which it has processed the events. */
+            cursor: string;
+        };
+        /** @description The consumers of a polling webhook. */
+        PollConsumers: {
+            consumers: components["schemas"]["PollConsumer"][];
+        };
+        /** @description An event of a polling webhook, with the request that a webhook with a URL would get. */
+        PolledEvent: {
+            /**
+             * Format: uuid
+             * @description The id of the delivery: the same however often the event is fetched.
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description The id of the event.
+             */
+            event: string;
+            type: string;
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            timestamp: string;
+            /** @description The position after this event. */
+            cursor: string;
+            /** @description The headers of the request, signed now; null if it cannot be built. */
+            headers: {
+                [key: string]: string;
+            } | null;
+            /** @description Its body, over which the signature is. */
+            body: string | null;
+            /** @description Why the request cannot be built. */
+            error: string | null;
+        };
+        /** @description A new session with its link, which opens it once. */
+        PortalLink: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly scope: components["schemas"]["PortalScope"];
+            role: components["schemas"]["PortalRole"];
+            theme: components["schemas"]["PortalTheme"];
+            /**
+             * @description Language of the pages; null for the browser's.
+             *
+             *     * `en` - English
+             *     * `de` - Deutsch
+             */
+            locale: components["schemas"]["PortalLocale"] | null;
+            /** @description Time zone of the times; null for the browser's. */
+            time_zone: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /**
+             * Format: date-time
+             * @description When the link was opened; null until then.
+             */
+            opened_at: string | null;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: date-time */
+            revoked_at: string | null;
+            /** @description The link; it can be opened once, until `url_expires_at`. */
+            url: string;
+            /** Format: date-time */
+            url_expires_at: string;
+        };
+        /**
+         * @description * `en` - English
+         *     * `de` - Deutsch
+         * @enum {string}
+         */
+        PortalLocale: "en" | "de";
+        /**
+         * @description * `read` - look only
+         *     * `manage` - look and change
+         * @enum {string}
+         */
+        PortalRole: "read" | "manage";
+        /** @description What a session shows; without either field, all of the organization. */
+        PortalScope: {
+            /** @description Only the webhooks of this repository. */
+            repository?: string;
+            /** @description Only these webhooks. */
+            webhooks?: string[];
+        };
+        /** @description Writes a model's times in UTC. */
+        PortalSession: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly scope: components["schemas"]["PortalScope"];
+            role: components["schemas"]["PortalRole"];
+            theme: components["schemas"]["PortalTheme"];
+            /**
+             * @description Language of the pages; null for the browser's.
+             *
+             *     * `en` - English
+             *     * `de` - Deutsch
+             */
+            locale: components["schemas"]["PortalLocale"] | null;
+            /** @description Time zone of the times; null for the browser's. */
+            time_zone: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /**
+             * Format: date-time
+             * @description When the link was opened; null until then.
+             */
+            opened_at: string | null;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: date-time */
+            revoked_at: string | null;
+        };
+        PortalSessionPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["PortalSession"][];
+        };
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        PortalSettings: {
+            /** @description Name of your product, shown at the head of each page. */
+            product_name: string;
+            /** @description Color of buttons and of the head, such as `#1a2b3c`. */
+            accent_color: string;
+            /** @description A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image. */
+            logo: string;
+            /** @description Origins whose pages may embed the portal, such as `https://app.example`. */
+            embed_origins: string[];
+        };
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        PortalSettingsChanges: {
+            /** @description Name of your product, shown at the head of each page. */
+            product_name?: string;
+            /** @description Color of buttons and of the head, such as `#1a2b3c`. */
+            accent_color?: string;
+            /** @description A `data:` URL in base64 of a PNG, JPEG, WebP, GIF or SVG image. */
+            logo?: string;
+            /** @description Origins whose pages may embed the portal, such as `https://app.example`. */
+            embed_origins?: string[];
+        };
+        /**
+         * @description * `auto` - as the system
+         *     * `light` - Light
+         *     * `dark` - Dark
+         * @enum {string}
+         */
+        PortalTheme: "auto" | "light" | "dark";
         /** @enum {string} */
-        WebhookStatus: "active" | "unverified" | "disabled" | "ended" | "deleted";
-        /** @description A webhook with its secret, which is shown only once. */
-        WebhookWithSecret: {
+        Proof: "challenge" | "websub" | "mcp" | "handshake";
+        /** @description The receipt of a stored event. */
+        Receipt: {
+            /** Format: uuid */
+            id: string;
+            type: string;
+            /** Format: date-time */
+            accepted_at: string;
+        };
+        /** @description The receipts of an array or of NDJSON, in the order in which the events were sent. */
+        ReceiptBatch: {
+            events: components["schemas"]["Receipt"][];
+        };
+        Receipts: components["schemas"]["Receipt"] | components["schemas"]["ReceiptBatch"];
+        /** @description Writes a model's times in UTC. */
+        Replay: {
+            /** Format: uuid */
+            readonly id: string;
+            kind: components["schemas"]["ReplayKind"];
+            state: components["schemas"]["ReplayState"];
+            /** @description The filter as sent. */
+            readonly asked: {
+                [key: string]: unknown;
+            };
+            total: number;
+            examined: number;
+            redelivered: number;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            finished_at: string | null;
+        };
+        /**
+         * @description * `redelivery` - Redelivery
+         *     * `missing` - Missing
+         * @enum {string}
+         */
+        ReplayKind: "redelivery" | "missing";
+        ReplayPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Replay"][];
+        };
+        /**
+         * @description * `running` - Running
+         *     * `finished` - Finished
+         *     * `cancelled` - Cancelled
+         * @enum {string}
+         */
+        ReplayState: "running" | "finished" | "cancelled";
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        Repository: {
+            name: string;
+            readonly full_name: string;
+            /** @description Whether the repository is private, as GitHub-compatible responses show it. */
+            private: boolean;
+            /** Format: date-time */
+            readonly created_at: string;
+        };
+        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        RepositoryChanges: {
+            name?: string;
+            /** @description Whether the repository is private, as GitHub-compatible responses show it. */
+            private?: boolean;
+        };
+        RepositoryPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Repository"][];
+        };
+        SecretRotation: {
+            /** @description New secret; generated if absent. */
+            secret?: string | null;
+            /** @description Seconds for which the previous secrets keep signing; 0 stops them immediately. */
+            overlap?: number | null;
+        };
+        /** @description What a subscriber has asked for: at the hub by WebSub, or an agent by MCP. */
+        Subscription: {
+            /** @description WebSub: the topic, as the subscriber writes it. */
+            topic?: string;
+            /** @description WebSub: the address that it subscribed at. */
+            hub?: string;
+            /** @description WebSub: the algorithm that signs. */
+            algorithm?: string;
+            /** @description WebSub: whether it subscribed without a key that may read the repository. */
+            is_public?: boolean;
+            /** @description MCP: the id of the subscription, as the agent knows it. */
+            id?: string;
+            /** @description MCP: the name of the event. */
+            name?: string;
+            /** @description MCP: what events are filtered by. */
+            arguments?: {
+                [key: string]: unknown;
+            };
+            /** @description MCP: the id of the API key with which it subscribed. */
+            api_key?: string;
+        };
+        TestEvent: {
+            /** @description An event type that the webhook subscribes to; by default, the first one with an example. */
+            type?: string | null;
+            /** @description The data to send instead of the example; requires `type`. */
+            data?: unknown;
+        };
+        Timeseries: {
+            step: components["schemas"]["TimeseriesStep"];
+            /**
+             * Format: date-time
+             * @description Attempts that ended before this time are counted; it is about a minute ago. Null before the first.
+             */
+            counted_until: string | null;
+            points: components["schemas"]["TimeseriesPoint"][];
+        };
+        TimeseriesPoint: {
+            /**
+             * Format: date-time
+             * @description The beginning of the step.
+             */
+            at: string;
+            attempts: number;
+            delivered: number;
+            failed: components["schemas"]["FailureCounts"];
+            /**
+             * Format: double
+             * @description Median time to a complete response, in milliseconds; null without responses.
+             */
+            p50_ms: number | null;
+            /** Format: double */
+            p95_ms: number | null;
+            /** Format: double */
+            p99_ms: number | null;
+        };
+        /**
+         * @description * `hour` - hour
+         *     * `day` - day
+         * @enum {string}
+         */
+        TimeseriesStep: "hour" | "day";
+        /** @description The result of a successful validation. */
+        Validated: {
+            valid: boolean;
+            organization: string;
+            events: number;
+        };
+        /** @description A request, repeated on a short schedule, to which the receiver must answer as the proof demands. */
+        Verification: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly state: components["schemas"]["VerificationState"];
+            /** @description The URL asked, masked like the webhook's own. */
+            readonly url: string;
+            /** @description Number of requests so far. */
+            readonly attempts: number;
+            /**
+             * Format: date-time
+             * @description When the next request is due; null if none is.
+             */
+            readonly due_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the last request started.
+             */
+            readonly started_at: string | null;
+            /** Format: double */
+            readonly duration: number | null;
+            /** @description HTTP status of the last response, if any. */
+            readonly status: number | null;
+            /** @description The beginning of its body. */
+            readonly excerpt: string;
+            /** @description Why it was no proof. */
+            readonly error: string;
+            /** @description The latest requests, oldest first; at most 10. */
+            readonly requests: components["schemas"]["VerificationAttempt"][];
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly finished_at: string | null;
+        };
+        /** @description One request of a verification. */
+        VerificationAttempt: {
+            readonly number: number;
+            /** Format: date-time */
+            readonly started_at: string;
+            /**
+             * Format: double
+             * @description In seconds; null if unknown.
+             */
+            readonly duration: number | null;
+            /**
+             * @description `unknown` if the worker ended before it was recorded.
+             *
+             *     * `verified` - verified
+             *     * `failed` - failed
+             *     * `no_response` - no_response
+             *     * `unknown` - unknown
+             */
+            readonly outcome: components["schemas"]["VerificationOutcome"];
+            /** @description HTTP status of the response, if any. */
+            readonly status: number | null;
+            /** @description The beginning of its body. */
+            readonly excerpt: string;
+            /** @description Why it was no proof. */
+            readonly error: string;
+        };
+        /**
+         * @description * `verified` - verified
+         *     * `failed` - failed
+         *     * `no_response` - no_response
+         *     * `unknown` - unknown
+         * @enum {string}
+         */
+        VerificationOutcome: "verified" | "failed" | "no_response" | "unknown";
+        /**
+         * @description * `pending` - Pending
+         *     * `sending` - Sending
+         *     * `verified` - Verified
+         *     * `failed` - Failed
+         *     * `superseded` - Superseded
+         * @enum {string}
+         */
+        VerificationState: "pending" | "sending" | "verified" | "failed" | "superseded";
+        /** @description A subscription of a URL to event types. */
+        Webhook: {
             /** Format: uuid */
             readonly id: string;
             readonly organization: string;
             /** @description Receive only this repository's events; null for all events of the organization. */
-            repository?: string | null;
+            repository: string | null;
             /** @description Display name. */
-            name?: string;
+            name: string;
             /**
              * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
              *
@@ -3401,6 +2973,110 @@ export interface components {
             url: string | null;
             /** @description Event types or families to subscribe to, or ["*"] for all. */
             events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Wire format; the organization's default if absent.
+             *
+             *     * `standard-webhooks` - Standard Webhooks
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `github` - GitHub
+             *     * `codmir` - codmir
+             *     * `slack` - Slack
+             *     * `discord` - Discord
+             *     * `campfire` - Campfire
+             *     * `websub` - WebSub
+             *     * `mcp-event` - MCP Event
+             *     * `cloudevents` - CloudEvents
+             *     * `cloudevents-binary` - CloudEvents (binary mode)
+             */
+            format: components["schemas"]["Format"];
+            /**
+             * @description Encoding of the body: JSON, or a form with the JSON in one field.
+             *
+             *     * `json` - json
+             *     * `form` - form
+             */
+            content_type: components["schemas"]["ContentType"];
+            /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
+            headers: {
+                [key: string]: string;
+            };
+            /** @description Whether to verify the receiver's TLS certificate. */
+            verify_ssl: boolean;
+            /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
+            retry_schedule?: number[] | null;
+            /**
+             * Format: double
+             * @description Maximum duration of one attempt, in seconds.
+             */
+            timeout: number | null;
+            /** @description Maximum number of concurrent requests; null for the deployment's limit. */
+            max_in_flight: number | null;
+            /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
+            auto_disable: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify: components["schemas"]["Proof"] | null;
+            /**
+             * Format: date-time
+             * @description When the URL was last verified; null if it never was.
+             */
+            readonly verified_at: string | null;
+            /** @description The latest verification, which may be of a new URL; null if there was none. */
+            readonly verification: components["schemas"]["Verification"] | null;
+            /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
+            readonly allowed_rate: number | null;
+            /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
+            readonly subscription: components["schemas"]["Subscription"] | null;
+            /**
+             * Format: date-time
+             * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
+             */
+            expires_at: string | null;
+            /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
+            readonly status: components["schemas"]["WebhookStatus"];
+            /** @description Whether the webhook is enabled. */
+            active: boolean;
+            /** Format: date-time */
+            readonly disabled_at: string | null;
+            /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
+            readonly disabled_reason: string | null;
+            /** @description Number of failed attempts since the last success. */
+            readonly failure_count: number;
+            /**
+             * Format: date-time
+             * @description Until when the webhook gets no requests, because of a backoff.
+             */
+            readonly backoff_until: string | null;
+            /** Format: date-time */
+            readonly last_delivery_at: string | null;
+            /** @description HTTP status of the last attempt, or why there was no response. */
+            readonly last_delivery_status: string | null;
+            /** Format: date-time */
+            readonly created_at: string;
+            /** Format: date-time */
+            readonly updated_at: string;
+        };
+        /** @description Changes to a webhook. */
+        WebhookChanges: {
+            /** @description Display name. */
+            name?: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind?: components["schemas"]["WebhookKind"];
+            /** @description The masked URL, sent back unchanged, keeps the stored one. */
+            url?: string | null;
+            /** @description Event types or families to subscribe to, or ["*"] for all. */
+            events?: string[];
             /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
             filter?: {
                 [key: string]: unknown;
@@ -3430,8 +3106,8 @@ export interface components {
              *     * `json` - json
              *     * `form` - form
              */
-            content_type?: components["schemas"]["ContentTypeEnum"];
-            /** @description Absent in formats without signatures. */
+            content_type?: components["schemas"]["ContentType"];
+            /** @description Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it. */
             secret?: string;
             /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
             headers?: {
@@ -3450,82 +3126,159 @@ export interface components {
             max_in_flight?: number | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify?: components["schemas"]["Proof"] | null;
             /**
-             * @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification.
-             * @enum {string|null}
+             * Format: date-time
+             * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
              */
-            verify?: "challenge" | "websub" | "mcp" | "handshake" | null;
+            expires_at?: string | null;
+            /** @description Whether the webhook is enabled. */
+            active?: boolean;
+        };
+        WebhookEnabling: {
+            /**
+             * @description Also send the deliveries held while the webhook was disabled.
+             * @default false
+             */
+            release_held?: boolean;
+        };
+        /**
+         * @description * `push` - HookHub sends them
+         *     * `poll` - the receiver fetches them
+         * @enum {string}
+         */
+        WebhookKind: "push" | "poll";
+        WebhookPage: {
+            /** Format: uri */
+            next: string | null;
+            /** Format: uri */
+            previous: string | null;
+            results: components["schemas"]["Webhook"][];
+        };
+        WebhookStats: {
+            /** Format: date-time */
+            since: string;
+            /** @description Number of deliveries by state. */
+            deliveries: {
+                [key: string]: number;
+            };
+            attempts: number;
+            succeeded: number;
+            /**
+             * Format: double
+             * @description Share of attempts that succeeded, from 0 to 1; null without attempts.
+             */
+            success_rate: number | null;
+            /**
+             * Format: double
+             * @description Median duration of an attempt, in milliseconds.
+             */
+            p50_ms: number | null;
+            /**
+             * Format: double
+             * @description 95th percentile of the duration, in milliseconds.
+             */
+            p95_ms: number | null;
+            /**
+             * Format: double
+             * @description 99th percentile of the duration, in milliseconds.
+             */
+            p99_ms: number | null;
+        };
+        /** @enum {string} */
+        WebhookStatus: "active" | "unverified" | "disabled" | "ended" | "deleted";
+        /** @description A webhook with its secret, which is shown only once. */
+        WebhookWithSecret: {
+            /** Format: uuid */
+            readonly id: string;
+            readonly organization: string;
+            /** @description Receive only this repository's events; null for all events of the organization. */
+            repository: string | null;
+            /** @description Display name. */
+            name: string;
+            /**
+             * @description `push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed.
+             *
+             *     * `push` - HookHub sends them
+             *     * `poll` - the receiver fetches them
+             */
+            kind: components["schemas"]["WebhookKind"];
+            /** @description Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack. Null if it is polled. */
+            url: string | null;
+            /** @description Event types or families to subscribe to, or ["*"] for all. */
+            events: string[];
+            /** @description Conditions on an event's data, such as `{"data": {"action": "opened"}}`; null for all events. */
+            filter: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * @description Wire format; the organization's default if absent.
+             *
+             *     * `standard-webhooks` - Standard Webhooks
+             *     * `coregit` - Coregit
+             *     * `code-storage` - Code Storage
+             *     * `sigmagit` - Sigmagit
+             *     * `social-gateway` - SocialGateway
+             *     * `github` - GitHub
+             *     * `codmir` - codmir
+             *     * `slack` - Slack
+             *     * `discord` - Discord
+             *     * `campfire` - Campfire
+             *     * `websub` - WebSub
+             *     * `mcp-event` - MCP Event
+             *     * `cloudevents` - CloudEvents
+             *     * `cloudevents-binary` - CloudEvents (binary mode)
+             */
+            format: components["schemas"]["Format"];
+            /**
+             * @description Encoding of the body: JSON, or a form with the JSON in one field.
+             *
+             *     * `json` - json
+             *     * `form` - form
+             */
+            content_type: components["schemas"]["ContentType"];
+            /** @description Absent in formats without signatures. */
+            secret?: string;
+            /** @description Custom headers by name. Values are returned as ********; sending that back keeps the stored value. Omitted headers are removed. */
+            headers: {
+                [key: string]: string;
+            };
+            /** @description Whether to verify the receiver's TLS certificate. */
+            verify_ssl: boolean;
+            /** @description Seconds to wait before each retry; [] for no retries, null for the deployment's schedule. */
+            retry_schedule?: number[] | null;
+            /**
+             * Format: double
+             * @description Maximum duration of one attempt, in seconds.
+             */
+            timeout: number | null;
+            /** @description Maximum number of concurrent requests; null for the deployment's limit. */
+            max_in_flight: number | null;
+            /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
+            auto_disable: boolean;
+            /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
+            verify: components["schemas"]["Proof"] | null;
             /**
              * Format: date-time
              * @description When the URL was last verified; null if it never was.
              */
             readonly verified_at: string | null;
             /** @description The latest verification, which may be of a new URL; null if there was none. */
-            readonly verification: {
-                /** Format: uuid */
-                readonly id: string;
-                readonly state: components["schemas"]["VerificationState"];
-                /** @description The URL asked, masked like the webhook's own. */
-                readonly url: string;
-                /** @description Number of requests so far. */
-                readonly attempts: number;
-                /**
-                 * Format: date-time
-                 * @description When the next request is due; null if none is.
-                 */
-                readonly due_at: string | null;
-                /**
-                 * Format: date-time
-                 * @description When the last request started.
-                 */
-                readonly started_at: string | null;
-                /** Format: double */
-                readonly duration: number | null;
-                /** @description HTTP status of the last response, if any. */
-                readonly status: number | null;
-                /** @description The beginning of its body. */
-                readonly excerpt: string;
-                /** @description Why it was no proof. */
-                readonly error: string;
-                /** @description The latest requests, oldest first; at most 10. */
-                readonly requests: components["schemas"]["VerificationRequest"][];
-                /** Format: date-time */
-                readonly created_at: string;
-                /** Format: date-time */
-                readonly finished_at: string | null;
-            } | null;
+            readonly verification: components["schemas"]["Verification"] | null;
             /** @description How many requests a minute the receiver has allowed in the handshake, and gets; null for no limit. */
             readonly allowed_rate: number | null;
             /** @description What a subscriber has asked for; null for webhooks that were created otherwise. */
-            readonly subscription: {
-                /** @description WebSub: the topic, as the subscriber writes it. */
-                topic?: string;
-                /** @description WebSub: the address that it subscribed at. */
-                hub?: string;
-                /** @description WebSub: the algorithm that signs. */
-                algorithm?: string;
-                /** @description WebSub: whether it subscribed without a key that may read the repository. */
-                is_public?: boolean;
-                /** @description MCP: the id of the subscription, as the agent knows it. */
-                id?: string;
-                /** @description MCP: the name of the event. */
-                name?: string;
-                /** @description MCP: what events are filtered by. */
-                arguments?: {
-                    [key: string]: unknown;
-                };
-                /** @description MCP: the id of the API key with which it subscribed. */
-                api_key?: string;
-            } | null;
+            readonly subscription: components["schemas"]["Subscription"] | null;
             /**
              * Format: date-time
              * @description When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.
              */
-            expires_at?: string | null;
+            expires_at: string | null;
             /** @description Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease. */
             readonly status: components["schemas"]["WebhookStatus"];
             /** @description Whether the webhook is enabled. */
-            active?: boolean;
+            active: boolean;
             /** Format: date-time */
             readonly disabled_at: string | null;
             /** @description One of by_owner, failing, too_many_failures, gone; null if the webhook is enabled. */
@@ -3555,403 +3308,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    alert_channels_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedAlertChannelList"];
-                };
-            };
-        };
-    };
-    alert_channels_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewAlertChannelRequest"];
-            };
-        };
-        responses: {
-            /** @description Created. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NewlyCreatedAlertChannel"];
-                };
-            };
-        };
-    };
-    alert_channels_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertChannel"];
-                };
-            };
-        };
-    };
-    alert_channels_destroy: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description No response body */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    alert_channels_partial_update: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["PatchedAlertChannelChangesRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AlertChannel"];
-                };
-            };
-        };
-    };
-    alert_channels_rotate_secret_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["ChannelRotationRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NewlyCreatedAlertChannel"];
-                };
-            };
-        };
-    };
-    alert_channels_test_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Alert"];
-                };
-            };
-        };
-    };
-    alerts_list: {
-        parameters: {
-            query?: {
-                /** @description Only to this channel. */
-                channel?: string;
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Only of this kind. */
-                kind?: "disabled" | "failing" | "lease_ending" | "recovered" | "test";
-                /** @description Number of results to return per page. */
-                limit?: number;
-                /** @description Only about this webhook. */
-                webhook?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedAlertList"];
-                };
-            };
-        };
-    };
-    alerts_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Alert"];
-                };
-            };
-        };
-    };
-    api_keys_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedApiKeyList"];
-                };
-            };
-        };
-    };
-    api_keys_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ApiKeyRequest"];
-            };
-        };
-        responses: {
-            /** @description Created. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiKeyWithText"];
-                };
-            };
-        };
-    };
-    api_keys_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiKey"];
-                };
-            };
-        };
-    };
-    api_keys_destroy: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description No response body */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    api_keys_partial_update: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["PatchedApiKeyChangesRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiKey"];
-                };
-            };
-        };
-    };
-    api_keys_roll_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["RollRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ApiKeyWithText"];
-                };
-            };
-        };
-    };
-    audit_list: {
-        parameters: {
-            query?: {
-                /** @description Only this action, such as webhook.updated. */
-                action?: string;
-                /** @description Only changes by this API key id, login or command name. */
-                actor?: string;
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-                /** @description Recorded at or after this time. */
-                since?: string;
-                /** @description Only changes of the object with this id. */
-                target?: string;
-                /** @description Recorded before this time. */
-                until?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedAuditEntryList"];
-                };
-            };
-        };
-    };
-    deliveries_list: {
+    events_list: {
         parameters: {
             query?: {
                 /** @description Created at or after this time. */
@@ -3960,18 +3317,12 @@ export interface operations {
                 before?: string;
                 /** @description The pagination cursor value. */
                 cursor?: string;
-                /** @description Only deliveries of this event. */
-                event?: string;
                 /** @description Number of results to return per page. */
                 limit?: number;
-                /** @description Only deliveries of this repository's events. */
+                /** @description Only this repository's events. */
                 repository?: string;
-                /** @description Only deliveries in one of these states. */
-                state?: ("cancelled" | "delivered" | "failed" | "held" | "pending" | "sending")[];
-                /** @description Only deliveries of events of this type. */
+                /** @description Only events of this type. */
                 type?: string;
-                /** @description Only deliveries to this webhook. */
-                webhook?: string;
             };
             header?: never;
             path?: never;
@@ -3985,65 +3336,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PaginatedDeliveryList"];
+                    "application/json": components["schemas"]["EventPage"];
                 };
             };
         };
     };
-    deliveries_retrieve: {
+    events_create: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                uid: string;
-            };
+            path?: never;
             cookie?: never;
         };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DeliveryDetail"];
-                };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEvents"];
+                "application/x-ndjson": string;
             };
         };
-    };
-    deliveries_cancel_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Delivery"];
-                };
-            };
-        };
-    };
-    deliveries_redeliver_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
         responses: {
             /** @description Success. */
             202: {
@@ -4051,7 +3361,54 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Delivery"];
+                    "application/json": components["schemas"]["Receipts"];
+                };
+            };
+        };
+    };
+    events_validate_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEvents"];
+                "application/x-ndjson": string;
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Validated"];
+                };
+            };
+        };
+    };
+    events_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventDetail"];
                 };
             };
         };
@@ -4088,7 +3445,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["EventTypeRequest"];
+                "application/json": components["schemas"]["NewEventType"];
             };
         };
         responses: {
@@ -4159,7 +3516,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["PatchedEventTypeRequest"];
+                "application/json": components["schemas"]["EventTypeChanges"];
             };
         };
         responses: {
@@ -4170,606 +3527,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventType"];
-                };
-            };
-        };
-    };
-    events_list: {
-        parameters: {
-            query?: {
-                /** @description Created at or after this time. */
-                after?: string;
-                /** @description Created before this time. */
-                before?: string;
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-                /** @description Only this repository's events. */
-                repository?: string;
-                /** @description Only events of this type. */
-                type?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedEventList"];
-                };
-            };
-        };
-    };
-    events_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PublishedRequest"];
-                "application/x-ndjson": string;
-            };
-        };
-        responses: {
-            /** @description Success. */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Receipts"];
-                };
-            };
-        };
-    };
-    events_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EventDetail"];
-                };
-            };
-        };
-    };
-    events_validate_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PublishedRequest"];
-                "application/x-ndjson": string;
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Validated"];
-                };
-            };
-        };
-    };
-    meta_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Meta"];
-                };
-            };
-        };
-    };
-    organizations_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedOrganizationList"];
-                };
-            };
-        };
-    };
-    organizations_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["OrganizationRequest"];
-            };
-        };
-        responses: {
-            /** @description Created. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Organization"];
-                };
-            };
-        };
-    };
-    organizations_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                slug: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Organization"];
-                };
-            };
-        };
-    };
-    organizations_partial_update: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                slug: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["PatchedOrganizationRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Organization"];
-                };
-            };
-        };
-    };
-    organizations_portal_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                slug: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PortalSettings"];
-                };
-            };
-        };
-    };
-    organizations_portal_partial_update: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                slug: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["PatchedPortalSettingsRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PortalSettings"];
-                };
-            };
-        };
-    };
-    organizations_timeseries_retrieve: {
-        parameters: {
-            query?: {
-                /** @description From the step that contains this time on. Default: a day before `before`, or 30 with steps of a day. */
-                after?: string;
-                /** @description Steps that begin before this time. Default: now. */
-                before?: string;
-                /** @description The length of a step, in UTC. */
-                step?: "day" | "hour";
-            };
-            header?: never;
-            path: {
-                slug: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Timeseries"];
-                };
-            };
-        };
-    };
-    portal_sessions_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedPortalSessionList"];
-                };
-            };
-        };
-    };
-    portal_sessions_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["NewPortalSessionRequest"];
-            };
-        };
-        responses: {
-            /** @description Created. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PortalLink"];
-                };
-            };
-        };
-    };
-    portal_sessions_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PortalSession"];
-                };
-            };
-        };
-    };
-    portal_sessions_destroy: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description No response body */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    replays_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedReplayList"];
-                };
-            };
-        };
-    };
-    replays_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewReplayRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"];
-                };
-            };
-        };
-    };
-    replays_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"];
-                };
-            };
-        };
-    };
-    replays_cancel_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                uid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"];
-                };
-            };
-        };
-    };
-    repositories_list: {
-        parameters: {
-            query?: {
-                /** @description The pagination cursor value. */
-                cursor?: string;
-                /** @description Number of results to return per page. */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["PaginatedRepositoryList"];
-                };
-            };
-        };
-    };
-    repositories_create: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RepositoryRequest"];
-            };
-        };
-        responses: {
-            /** @description Created. */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Repository"];
-                };
-            };
-        };
-    };
-    repositories_retrieve: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Repository"];
-                };
-            };
-        };
-    };
-    repositories_destroy: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description No response body */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    repositories_partial_update: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["PatchedRepositoryRequest"];
-            };
-        };
-        responses: {
-            /** @description Success. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Repository"];
                 };
             };
         };
@@ -4800,7 +3557,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PaginatedWebhookList"];
+                    "application/json": components["schemas"]["WebhookPage"];
                 };
             };
         };
@@ -4814,7 +3571,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["WebhookRequest"];
+                "application/json": components["schemas"]["NewWebhook"];
             };
         };
         responses: {
@@ -4882,7 +3639,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["PatchedWebhookRequest"];
+                "application/json": components["schemas"]["WebhookChanges"];
             };
         };
         responses: {
@@ -4931,7 +3688,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PollConsumerRequest"];
+                "application/json": components["schemas"]["PollConsumerChanges"];
             };
         };
         responses: {
@@ -5000,7 +3757,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["EnableRequest"];
+                "application/json": components["schemas"]["WebhookEnabling"];
             };
         };
         responses: {
@@ -5026,7 +3783,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PatchedHeaderChangesRequest"];
+                "application/json": components["schemas"]["HeaderChanges"];
             };
         };
         responses: {
@@ -5132,7 +3889,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewMissingReplayRequest"];
+                "application/json": components["schemas"]["NewMissingReplay"];
             };
         };
         responses: {
@@ -5158,7 +3915,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["RotationRequest"];
+                "application/json": components["schemas"]["SecretRotation"];
             };
         };
         responses: {
@@ -5193,7 +3950,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Stats"];
+                    "application/json": components["schemas"]["WebhookStats"];
                 };
             };
         };
@@ -5209,7 +3966,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["TestRequest"];
+                "application/json": components["schemas"]["TestEvent"];
             };
         };
         responses: {
@@ -5271,6 +4028,1002 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Webhook"];
+                };
+            };
+        };
+    };
+    deliveries_list: {
+        parameters: {
+            query?: {
+                /** @description Created at or after this time. */
+                after?: string;
+                /** @description Created before this time. */
+                before?: string;
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Only deliveries of this event. */
+                event?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+                /** @description Only deliveries of this repository's events. */
+                repository?: string;
+                /** @description Only deliveries in one of these states. */
+                state?: ("cancelled" | "delivered" | "failed" | "held" | "pending" | "sending")[];
+                /** @description Only deliveries of events of this type. */
+                type?: string;
+                /** @description Only deliveries to this webhook. */
+                webhook?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryPage"];
+                };
+            };
+        };
+    };
+    deliveries_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetail"];
+                };
+            };
+        };
+    };
+    deliveries_cancel_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+        };
+    };
+    deliveries_redeliver_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+        };
+    };
+    replays_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayPage"];
+                };
+            };
+        };
+    };
+    replays_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReplay"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+        };
+    };
+    replays_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+        };
+    };
+    replays_cancel_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+        };
+    };
+    repositories_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepositoryPage"];
+                };
+            };
+        };
+    };
+    repositories_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRepository"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+        };
+    };
+    repositories_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+        };
+    };
+    repositories_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    repositories_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RepositoryChanges"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repository"];
+                };
+            };
+        };
+    };
+    organizations_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationPage"];
+                };
+            };
+        };
+    };
+    organizations_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOrganization"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Organization"];
+                };
+            };
+        };
+    };
+    organizations_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Organization"];
+                };
+            };
+        };
+    };
+    organizations_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["OrganizationChanges"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Organization"];
+                };
+            };
+        };
+    };
+    organizations_portal_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortalSettings"];
+                };
+            };
+        };
+    };
+    organizations_portal_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PortalSettingsChanges"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortalSettings"];
+                };
+            };
+        };
+    };
+    organizations_timeseries_retrieve: {
+        parameters: {
+            query?: {
+                /** @description From the step that contains this time on. Default: a day before `before`, or 30 with steps of a day. */
+                after?: string;
+                /** @description Steps that begin before this time. Default: now. */
+                before?: string;
+                /** @description The length of a step, in UTC. */
+                step?: "day" | "hour";
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeseries"];
+                };
+            };
+        };
+    };
+    api_keys_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyPage"];
+                };
+            };
+        };
+    };
+    api_keys_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewApiKey"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyWithText"];
+                };
+            };
+        };
+    };
+    api_keys_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+        };
+    };
+    api_keys_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    api_keys_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyChanges"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+        };
+    };
+    api_keys_roll_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyRoll"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyWithText"];
+                };
+            };
+        };
+    };
+    portal_sessions_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortalSessionPage"];
+                };
+            };
+        };
+    };
+    portal_sessions_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewPortalSession"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortalLink"];
+                };
+            };
+        };
+    };
+    portal_sessions_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PortalSession"];
+                };
+            };
+        };
+    };
+    portal_sessions_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    alert_channels_list: {
+        parameters: {
+            query?: {
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannelPage"];
+                };
+            };
+        };
+    };
+    alert_channels_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAlertChannel"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannelWithSecret"];
+                };
+            };
+        };
+    };
+    alert_channels_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannel"];
+                };
+            };
+        };
+    };
+    alert_channels_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    alert_channels_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AlertChannelChanges"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannel"];
+                };
+            };
+        };
+    };
+    alert_channels_rotate_secret_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AlertChannelRotation"];
+            };
+        };
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertChannelWithSecret"];
+                };
+            };
+        };
+    };
+    alert_channels_test_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+        };
+    };
+    alerts_list: {
+        parameters: {
+            query?: {
+                /** @description Only to this channel. */
+                channel?: string;
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Only of this kind. */
+                kind?: "disabled" | "failing" | "lease_ending" | "recovered" | "test";
+                /** @description Number of results to return per page. */
+                limit?: number;
+                /** @description Only about this webhook. */
+                webhook?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertPage"];
+                };
+            };
+        };
+    };
+    alerts_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                uid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+        };
+    };
+    audit_list: {
+        parameters: {
+            query?: {
+                /** @description Only this action, such as webhook.updated. */
+                action?: string;
+                /** @description Only changes by this API key id, login or command name. */
+                actor?: string;
+                /** @description The pagination cursor value. */
+                cursor?: string;
+                /** @description Number of results to return per page. */
+                limit?: number;
+                /** @description Recorded at or after this time. */
+                since?: string;
+                /** @description Only changes of the object with this id. */
+                target?: string;
+                /** @description Recorded before this time. */
+                until?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+        };
+    };
+    meta_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Meta"];
                 };
             };
         };

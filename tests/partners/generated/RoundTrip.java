@@ -5,9 +5,9 @@ import java.util.stream.Collectors;
 import org.openapitools.client.ApiClient;
 import org.openapitools.client.api.EventsApi;
 import org.openapitools.client.api.WebhooksApi;
-import org.openapitools.client.model.NewEventRequest;
-import org.openapitools.client.model.PublishedRequest;
-import org.openapitools.client.model.WebhookRequest;
+import org.openapitools.client.model.NewEvent;
+import org.openapitools.client.model.NewEvents;
+import org.openapitools.client.model.NewWebhook;
 
 public class RoundTrip {
     public static void main(String[] args) throws Exception {
@@ -16,10 +16,10 @@ public class RoundTrip {
         client.addDefaultHeader("Authorization", "Bearer " + args[1]);
         WebhooksApi webhooks = new WebhooksApi(client);
 
-        var made = webhooks.webhooksCreate(new WebhookRequest().url(args[2]).events(List.of("*")), null);
-        var page = webhooks.webhooksList(null, null, null, null, null);
-        var event = new NewEventRequest().type("push").data(Map.of("n", 1)).repository("Hello-World");
-        var receipt = new EventsApi(client).eventsCreate(new PublishedRequest(event), null).getReceipt();
+        var made = webhooks.webhooksCreate(new NewWebhook().url(args[2]).events(List.of("*")), null, null);
+        var page = webhooks.webhooksList(null, null, null, null, null, null, null);
+        var event = new NewEvent().type("push").data(Map.of("n", 1)).repository("Hello-World");
+        var receipt = new EventsApi(client).eventsCreate(new NewEvents(event), null, null).getReceipt();
 
         String listed = page.getResults().stream().map(one -> "\"" + one.getId() + "\"").collect(Collectors.joining(","));
         System.out.printf(

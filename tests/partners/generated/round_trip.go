@@ -27,12 +27,12 @@ func main() {
 	client := must(generated.NewClientWithResponses(url, generated.WithRequestEditorFn(authorize)))
 	ctx := context.Background()
 
-	made := must(client.WebhooksCreateWithResponse(ctx, nil, generated.WebhookRequest{Url: receiver, Events: []string{"*"}}))
+	made := must(client.WebhooksCreateWithResponse(ctx, nil, generated.NewWebhook{Url: &receiver, Events: []string{"*"}}))
 	page := must(client.WebhooksListWithResponse(ctx, &generated.WebhooksListParams{}))
 	repository := "Hello-World"
-	var body generated.PublishedRequest
-	event := generated.NewEventRequest{Type: "push", Data: map[string]int{"n": 1}, Repository: &repository}
-	if err := body.FromNewEventRequest(event); err != nil {
+	var body generated.NewEvents
+	event := generated.NewEvent{Type: "push", Data: map[string]int{"n": 1}, Repository: &repository}
+	if err := body.FromNewEvent(event); err != nil {
 		panic(err)
 	}
 	published := must(client.EventsCreateWithResponse(ctx, nil, body))

@@ -24,7 +24,7 @@ from hookhub.dialects.social_gateway.hub.websub_requests import Refused
 from hookhub.dialects.social_gateway.openapi import HUB_FORM
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.http.links import url_of
-from hookhub.http.openapi import Direction, extend_schema
+from hookhub.http.openapi import EARLY, extend_schema
 from hookhub.http.problems import Problem, error_response, problem_of
 from hookhub.models import INCLUDED, ApiKey, Scope
 
@@ -35,12 +35,25 @@ KEY_IS_NEEDED = "This hub takes no requests without an API key: the operator has
 class HubSchema(DialectSchema):
     """Adds to every error the text in which it is answered in WebSub's way."""
 
-    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
-        bodies = super()._get_response_bodies(direction)
-        for status, response in bodies.items():
-            if int(status) >= 400:
-                response["content"][TEXT.partition(";")[0]] = {"schema": {"type": "string"}}
-        return bodies
+    error_prefix = "Hub"
+    never = frozenset({409})
+
+    def may_find_nothing(self) -> bool:
+        """Return True: the topic may not exist."""
+        return True
+
+    def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
+        body = super()._get_request_body(direction)
+        for content in (body or {"content": {}})["content"].values():
+            content["schema"] = self.component_of("HubForm", HUB_FORM)
+        return body
+
+    def error_response(self, status: int) -> dict[str, Any]:
+        """Return the description of an error, in both shapes unless the web server refuses a body."""
+        response = super().error_response(status)
+        if status not in EARLY:
+            response["content"][TEXT.partition(";")[0]] = {"schema": {"type": "string"}}
+        return response
 
 
 class HubView(SocialGatewayView):

@@ -1,0 +1,1 @@
+"""What the API says about itself: OpenAPI's layout, what receivers get, AsyncAPI, JSON Schemas, llms.txt."""
