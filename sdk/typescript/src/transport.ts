@@ -250,6 +250,7 @@ function reasonOf(error: unknown): string {
 
 function sleep(length: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason);
         const end = (): void => {
             clearTimeout(timer);
             reject(signal?.reason);
