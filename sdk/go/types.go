@@ -190,7 +190,7 @@ type Attempt struct {
 	Cause       *AttemptCause       `json:"cause"`
 	Error       string              `json:"error"`
 	Explanation *AttemptExplanation `json:"explanation"`
-	Request     NewAttempt          `json:"request"`
+	Request     AttemptRequest      `json:"request"`
 	Response    *AttemptResponse    `json:"response"`
 }
 
@@ -235,8 +235,8 @@ const (
 	AttemptOutcomeUnknown    AttemptOutcome = "unknown"
 )
 
-// NewAttempt: The request of an attempt, with secrets masked.
-type NewAttempt struct {
+// AttemptRequest: The request of an attempt, with secrets masked.
+type AttemptRequest struct {
 	URL string `json:"url"`
 	// One `Name: value` pair per line.
 	Headers string `json:"headers"`

@@ -1,7 +1,7 @@
 """Makes sdk/go/types.go: the objects and the filters of the API as Go's structs, from sdk/openapi.json.
 
-No generator at hand is used: what oapi-codegen makes needs its own run-time package and six times as many lines, in
-which every field of a response is a pointer.
+No generator at hand is used: what oapi-codegen makes needs its own run-time package and twice as many lines, in which
+most fields of a response are pointers (docs/decisions/0041-sdks.md).
 """
 
 import re

@@ -2,39 +2,14 @@
 
 import re
 
-# The SDKs write these by hand: what is published, errors, and lists.
-BY_HAND = re.compile(
-    r"(NewEvents?(Request)?|PublishedRequest|Receipts?|ReceiptBatch|Error.*|Paginated.*List|\w*Page|EventTypeList)$"
-)
-RENAMED = {
-    "ChannelRotationRequest": "AlertChannelRotation",
-    "EnableRequest": "WebhookEnabling",
-    "NewlyCreatedAlertChannel": "AlertChannelWithSecret",
-    "PollConsumerRequest": "PollConsumerChanges",
-    "RollRequest": "ApiKeyRoll",
-    "RotationRequest": "SecretRotation",
-    "Stats": "WebhookStats",
-    "TestRequest": "TestEvent",
-    "VerificationRequest": "VerificationAttempt",
-}
+# The SDKs write these by hand: what is published, and lists.
+BY_HAND = re.compile(r"(NewEvents?|Receipts?|ReceiptBatch|\w+Page|EventTypeList)$")
 INITIALISMS = {"id": "ID", "ids": "IDs", "url": "URL", "api": "API", "ssl": "SSL", "ip": "IP", "http": "HTTP"}
-
-
-def type_name(schema: str) -> str:
-    """Return the name of the type of a schema: ``NewWebhook`` of ``WebhookRequest``, for example."""
-    if schema in RENAMED:
-        return RENAMED[schema]
-    name = schema.removesuffix("Request")
-    if name.startswith("Patched"):
-        return name.removeprefix("Patched").removesuffix("Changes") + "Changes"
-    if name != schema and not name.startswith("New"):
-        return f"New{name}"
-    return name.removesuffix("Enum")
 
 
 def go_name(schema: str) -> str:
     """Return the name of a schema's type in Go."""
-    return re.sub(r"(^|(?<=[a-z]))(Api|Url)(?=[A-Z]|$)", lambda found: found[0].upper(), type_name(schema))
+    return re.sub(r"(^|(?<=[a-z]))(Api|Url)(?=[A-Z]|$)", lambda found: found[0].upper(), schema)
 
 
 def camel(name: str) -> str:

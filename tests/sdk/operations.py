@@ -49,6 +49,7 @@ OPERATIONS = {
     "PATCH /v1/webhooks/{uid}/headers": "webhooks.update_headers",
     "PUT /v1/webhooks/{uid}/consumers/{name}": "webhooks.commit",
     "POST /v1/alert-channels": "alert_channels.create",
+    "POST /v1/alert-channels/{uid}/rotate-secret": "alert_channels.rotate_secret",
     "POST /v1/alert-channels/{uid}/test": "alert_channels.test",
     "POST /v1/api-keys": "api_keys.create",
     "POST /v1/api-keys/{key_id}/roll": "api_keys.roll",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.partners import node
 from tests.sdk import document, go_types, tools
-from tests.sdk.names import BY_HAND, type_name
+from tests.sdk.names import BY_HAND
 
 
 def write() -> None:
@@ -26,11 +26,9 @@ def typescript(path: Path) -> str:
 
 def schemas() -> str:
     """Return the names under which TypeScript's types are exported."""
-    lines = ['import type { components } from "./api.js";', "", 'type Schemas = components["schemas"];', ""]
-    named = sorted(
-        (type_name(name), name) for name in document.load()["components"]["schemas"] if not BY_HAND.match(name)
-    )
-    return "\n".join([*lines, *(f'export type {name} = Schemas["{schema}"];' for name, schema in named), ""])
+    named = sorted(name for name in document.load()["components"]["schemas"] if not BY_HAND.match(name))
+    opening = ['import type { components } from "./api.js";', "", 'type Schemas = components["schemas"];', ""]
+    return "\n".join([*opening, *(f'export type {name} = Schemas["{name}"];' for name in named), ""])
 
 
 def go() -> str:
