@@ -9,6 +9,7 @@ from django.db import OperationalError
 
 from deliveries import compact_json
 from deliveries.event_types.topics import topics_of
+from deliveries.policy import trace_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class NewEvent:
 
     With an ``idempotency_key``, ``fingerprint`` identifies the content: the same key with another fingerprint is a
     conflict. ``webhook_id`` restricts a ping or test event to one webhook. ``hops`` is the header with which it was
-    published, as returned by ``hops.validate``.
+    published, as returned by ``hops.validate``; ``trace`` is its trace, as returned by ``trace_context.read``.
     """
 
     organization_id: int
@@ -30,6 +31,7 @@ class NewEvent:
     fingerprint: bytes | None = None
     webhook_id: int | None = None
     hops: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def targeted_event(
         payload=compact_json.encode(data),
         occurred_at=now,
         webhook_id=webhook_id,
+        trace=trace_context.current(),
     )
 
 
@@ -112,4 +115,5 @@ def system_event(event_type: str, *, organization_id: int, data: object, now: da
         topics=topics,
         payload=compact_json.encode(data),
         occurred_at=now,
+        trace=trace_context.current(),
     )

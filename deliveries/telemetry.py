@@ -4,8 +4,8 @@ Durations are in seconds. Results and claims are passed as the steps of the pipe
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class Observer:
@@ -36,9 +36,33 @@ class Observer:
         """So many ``requests`` of this process are in flight."""
 
 
+class AcceptSpan(NamedTuple):
+    """The time in which events are accepted, as a span of their publisher's trace.
+
+    ``parent`` is the publisher's span and ``own`` the one to store with the events, both as ``trace_context`` has them.
+    """
+
+    parent: str | None
+    own: str | None
+    began_at: int = 0
+
+
+class Tracer(Protocol):
+    """Makes spans."""
+
+    def begin_accept(self, parent: str | None) -> AcceptSpan:
+        """Begin the span of a request to publish."""
+
+    def end_accept(self, span: AcceptSpan, *, events: int) -> None:
+        """End it, with the number of events stored."""
+
+    def headers_of(self, claim: Any) -> tuple[tuple[str, str], ...]:
+        """Return the headers of a claim's attempt, which name its span as the parent."""
+
+
 _observers: list[Observer] = []
-# What makes the trace headers of an attempt, given its claim; None passes the event's own on.
-trace_headers: Callable[[Any], tuple[tuple[str, str], ...]] | None = None
+# None while traces are off: the publisher's trace is then passed on as it came.
+tracer: Tracer | None = None
 
 
 def observe(observer: Observer) -> None:
@@ -48,9 +72,25 @@ def observe(observer: Observer) -> None:
 
 def forget_all() -> None:
     """Report to no observer any more."""
-    global trace_headers  # noqa: PLW0603 - one for each process
+    trace_with(None)
     _observers.clear()
-    trace_headers = None
+
+
+def trace_with(new: Tracer | None) -> None:
+    """Make spans with this tracer from now on."""
+    global tracer  # noqa: PLW0603 - one for each process
+    tracer = new
+
+
+def begin_accept(parent: str | None) -> AcceptSpan:
+    """Return the span of a request to publish that begins now; without traces, its own is the parent."""
+    return AcceptSpan(parent, parent) if tracer is None else tracer.begin_accept(parent)
+
+
+def end_accept(span: AcceptSpan, *, events: int) -> None:
+    """End the span of a request whose events are stored."""
+    if tracer is not None:
+        tracer.end_accept(span, events=events)
 
 
 def is_observed() -> bool:

@@ -23,6 +23,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
     "hookhub.http.access_log.identify",
+    "hookhub.middleware.carry_traces",
     "hookhub.middleware.require_a_served_host",
     "hookhub.middleware.show_pages_to_people",
     "hookhub.middleware.limit_addresses",

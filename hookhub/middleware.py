@@ -9,17 +9,18 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.response import Response
 
 from deliveries import audit
-from deliveries.policy import hops
+from deliveries.policy import hops, trace_context
 from deliveries.rates import TooMany
 from hookhub.dialects.not_found import in_callers_format, not_found
 from hookhub.http import rate_limits, readiness
+from hookhub.http.access_log import name_trace
 from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.http.errors import as_plain, invalid, loop_detected, rendered, throttled
 from hookhub.mcp import jsonrpc
 from hookhub.portal import refusals
-from hookhub.publishing import fast_path
+from hookhub.publishing import fast_path, parse
 
 log = logging.getLogger("hookhub.http")
 
@@ -130,6 +131,21 @@ def query_errors(query: str) -> dict[str, str]:
             except UnicodeDecodeError:
                 errors[shown or "query"] = "must be valid UTF-8"
     return errors
+
+
+def carry_traces(get_response: Handler) -> Handler:
+    """Make the events that a request causes, such as a ping, part of the request's trace."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if "HTTP_TRACEPARENT" not in request.META:
+            return get_response(request)
+        trace = parse.trace_of(request.META)
+        if trace is not None:
+            name_trace(request.META, trace)
+        with trace_context.within(trace):
+            return get_response(request)
+
+    return answer
 
 
 def limit_addresses(get_response: Handler) -> Handler:

@@ -13,7 +13,7 @@ StreamPublisher.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -97,12 +97,15 @@ class StreamPublisher:
         id: str | None = None,
         timestamp: datetime | None = None,
         organization: str | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> str:
         """Publish one event and return the id of its stream entry, such as ``1772625600000-0``.
 
         The arguments are the fields of ``hookhub.client.Event``. Raise NotPublished.
         """
-        event = Event(type, data, repository=repository, id=id, timestamp=timestamp, organization=organization)
+        event = Event(
+            type, data, repository=repository, id=id, timestamp=timestamp, organization=organization, trace=trace
+        )
         return self.publish_batch([event])[0]
 
     def publish_batch(self, events: Iterable[Event]) -> list[str]:

@@ -161,6 +161,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(max_length=255, null=True)),
                 ('fingerprint', models.BinaryField(null=True)),
                 ('hops', models.TextField(null=True)),
+                ('trace', models.TextField(null=True)),
                 ('occurred_at', models.DateTimeField()),
                 ('accepted_at', models.DateTimeField()),
                 ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),

@@ -37,6 +37,8 @@ class Event(models.Model):
     fingerprint = models.BinaryField(null=True)
     # The HookHub-Hops header of the request that published it; null unless a delivery caused that request.
     hops = models.TextField(null=True)
+    # The trace of its publisher, as ``policy.trace_context`` reads it.
+    trace = models.TextField(null=True)
     occurred_at = timezone.DateTimeField()
     accepted_at = timezone.DateTimeField()
 

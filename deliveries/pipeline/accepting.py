@@ -157,6 +157,7 @@ def to_columns(batches: Sequence[Batch], *, ids: Sequence[UUID], now: datetime) 
         "keys": arrays.texts(event.idempotency_key for event in events),
         "fingerprints": arrays.byteas(event.fingerprint for event in events),
         "hops": arrays.texts(event.hops for event in events),
+        "traces": arrays.texts(event.trace for event in events),
         "occurred": arrays.timestamps(event.occurred_at for event in events),
         "organization_batches": arrays.bigints(number for number, _, _ in organizations),
         "known_organizations": arrays.bigints(id_ for _, id_, _ in organizations),
@@ -184,14 +185,15 @@ WITH stale AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM hookhub_repository r WHERE r.id = known.id AND r.name = known.name)
 ), stored AS (
     INSERT INTO hookhub_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
-                               idempotency_key, fingerprint, hops, occurred_at, accepted_at)
+                               idempotency_key, fingerprint, hops, trace, occurred_at, accepted_at)
     SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
-           idempotency_key, fingerprint, hops, occurred_at, %(now)s
+           idempotency_key, fingerprint, hops, trace, occurred_at, %(now)s
     FROM unnest(%(batches)s::bigint[], %(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[],
                 %(webhooks)s::bigint[], %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[],
-                %(keys)s::text[], %(fingerprints)s::bytea[], %(hops)s::text[], %(occurred)s::timestamptz[])
+                %(keys)s::text[], %(fingerprints)s::bytea[], %(hops)s::text[], %(traces)s::text[],
+                %(occurred)s::timestamptz[])
          AS new (batch, id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key,
-                 fingerprint, hops, occurred_at)
+                 fingerprint, hops, trace, occurred_at)
     WHERE batch <> ALL(ARRAY(SELECT batch FROM stale))
     ORDER BY organization_id, idempotency_key, id
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
-from deliveries import vault
+from deliveries import telemetry, vault
 from deliveries.formats import Format, Message, format_of
 from deliveries.pipeline.claiming import Claim, Destination
-from deliveries.policy import hops
+from deliveries.policy import hops, trace_context
 from deliveries.policy.outcomes import NoResponse, Outcome, classify
 from deliveries.policy.retry import Decision, decide
 from deliveries.proofs.handshake import ORIGIN_HEADER
@@ -91,11 +91,18 @@ def render(claim: Claim, *, now: datetime) -> Request:
         url = vault.open_url(destination.sealed_url, of=destination.webhook_uid)
     return Request(
         url=url,
-        headers=(*rendered.headers, *custom, *origin, hops_header),
+        headers=(*rendered.headers, *custom, *origin, hops_header, *trace_headers(claim)),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_MAX_TIMEOUT),
         verify_ssl=destination.verify_ssl,
     )
+
+
+def trace_headers(claim: Claim) -> tuple[tuple[str, str], ...]:
+    """Return the headers that carry the event's trace on; its parent is the attempt if that is traced."""
+    if telemetry.tracer is not None:
+        return telemetry.tracer.headers_of(claim)
+    return trace_context.headers_of(claim.trace)
 
 
 def signing_secrets(destination: Destination, *, wire_format: Format, now: datetime) -> tuple[str, ...]:

@@ -106,6 +106,8 @@ class Claim(NamedTuple):
     repository: str | None
     # The HookHub-Hops header with which the event was published.
     hops: str | None = None
+    # The trace of its publisher, as ``policy.trace_context`` reads it.
+    trace: str | None = None
 
 
 class LeaseGrant(NamedTuple):
@@ -310,7 +312,7 @@ CANCEL_ENDED = _STOP.format(
 STOPS = {"disabled": HOLD_DISABLED, "ended": CANCEL_ENDED}
 
 # What a claim holds of its event ``e`` and that event's repository ``r``.
-EVENT = "e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops"
+EVENT = "e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops, e.trace"
 
 # Round-robin: one delivery of each webhook, then a second of each, until the slots are full. Within a webhook, first
 # attempts and retries alternate, so that neither waits for a backlog of the other.

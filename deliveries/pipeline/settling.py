@@ -15,7 +15,7 @@ from deliveries.formats import MASK, format_of
 from deliveries.pipeline import health
 from deliveries.pipeline.attempt_log import log_attempts
 from deliveries.pipeline.attempting import AttemptResult
-from deliveries.policy import hops
+from deliveries.policy import hops, trace_context
 from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, Outcome
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt
 from deliveries.proofs.handshake import ORIGIN_HEADER
@@ -120,6 +120,11 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "first_bytes": arrays.bigints,
 }
 
+# What HookHub adds to a request of any format.
+OF_EVERY_FORMAT = frozenset(
+    {hops.HEADER.lower(), ORIGIN_HEADER.lower(), trace_context.TRACEPARENT, trace_context.TRACESTATE}
+)
+
 # Written out: a renamed class must not change what is stored, logged and shown.
 OUTCOMES: Mapping[type[Outcome], str] = {
     Delivered: "delivered", Failed: "failed", Gone: "gone", NoResponse: "no_response",
@@ -182,7 +187,7 @@ def masked_headers(result: AttemptResult) -> str:
 @lru_cache(maxsize=4096)
 def is_shown(name: str, *, slug: str) -> bool:
     """Return whether a header of this name in a request of the format ``slug`` is HookHub's own, so no secret."""
-    return name.lower() in format_of(slug).reserved_headers | {hops.HEADER.lower(), ORIGIN_HEADER.lower()}
+    return name.lower() in format_of(slug).reserved_headers | OF_EVERY_FORMAT
 
 
 def pg_safe(text: str) -> str:

@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
-from deliveries.policy import filters, hops
+from deliveries.policy import filters, hops, trace_context
 from deliveries.proofs import OWNERS as PROOFS
 from deliveries.proofs.handshake import ORIGIN_HEADER
 from deliveries.sending import url
@@ -39,7 +39,12 @@ CONNECTION_HEADERS = frozenset(
 )
 
 # Headers that HookHub sends itself, whatever the format, and why.
-OWN_HEADERS = {hops.HEADER.lower(): "to detect loops", ORIGIN_HEADER.lower(): "to a receiver that has consented to it"}
+OWN_HEADERS = {
+    hops.HEADER.lower(): "to detect loops",
+    ORIGIN_HEADER.lower(): "to a receiver that has consented to it",
+    trace_context.TRACEPARENT: "to pass on the publisher's trace",
+    trace_context.TRACESTATE: "to pass on the publisher's trace",
+}
 
 
 class InvalidFields(ValueError):

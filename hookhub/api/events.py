@@ -90,6 +90,7 @@ class EventsView(GenericAPIView[Event]):
             header=request.headers.get("Idempotency-Key"),
             content=content,
             hops=request.headers.get(HOPS),
+            trace=parse.trace_of(request.META),
             caller=caller_of(request) or "",
             now=timezone.now(),
         )

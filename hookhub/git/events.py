@@ -47,4 +47,6 @@ def build_events(
                     "repository": identity.name,
                     "data": data,
                 }
+                if push.trace:
+                    event["trace"] = dict(push.trace)
                 yield Line(number, place, json.dumps(event, ensure_ascii=False, separators=(",", ":")))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import argparse
 
 # Git servers pass the name of the pusher in one of these variables. The fallback is the hook's own login name.
+# The variables in which OpenTelemetry passes a trace to a program.
+_TRACE = ("TRACEPARENT", "TRACESTATE")
 _PUSHER_NAMES = ("HOOKHUB_PUSHER", "GL_USERNAME", "GL_USER", "GITEA_PUSHER_NAME", "REMOTE_USER")
 _PUSHER_IDS = ("HOOKHUB_PUSHER_ID", "GL_ID", "GITEA_PUSHER_ID")
 _PUSHER_EMAILS = ("HOOKHUB_PUSHER_EMAIL", "GITEA_PUSHER_EMAIL", "GIT_COMMITTER_EMAIL")
@@ -142,6 +144,7 @@ def _push(changes: tuple[Change, ...], environment: Mapping[str, str], *, git_di
         pusher_id=_first(_PUSHER_IDS, environment),
         named={name: shown(value) for name in _OF_A_PUSH if (value := environment.get(f"HOOKHUB_{name.upper()}"))},
         git=git_environment.of_the_repository(environment, git_dir=git_dir),
+        trace={name.lower(): shown(value) for name in _TRACE if (value := environment.get(name))},
     )
 
 

@@ -86,6 +86,8 @@ class Push:
     named: Mapping[str, str] = field(default_factory=dict)
     # The ``GIT_*`` variables with which git finds the refs and objects of this push, if the server set any.
     git: Mapping[str, str] = field(default_factory=dict)
+    # The trace of the process that ran git, if it names one.
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON form that is stored in the spool."""
@@ -98,6 +100,7 @@ class Push:
             "changes": [[change.old, change.new, change.ref] for change in self.changes],
             "named": dict(self.named),
             "git": dict(self.git),
+            "trace": dict(self.trace),
         }
 
     @classmethod

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from deliveries import secret_text
+from deliveries.policy import trace_context
 from hookhub.http.client_address import address_of
 from hookhub.models import ApiKey
 
@@ -83,6 +84,8 @@ def line_without_django(
         line += f',"query":{json.dumps(shown_query(query))}'
     for name, value in environ.get("hookhub.caller", {}).items():
         line += f',"{name}":{_quoted(value)}'
+    if trace := environ.get("hookhub.trace"):
+        line += f',"trace":"{trace}"'
     return line + "}"
 
 
@@ -107,6 +110,8 @@ def entry_of(
     if query := environ.get("QUERY_STRING"):
         entry["query"] = shown_query(query)
     caller: dict[str, object] = environ.get("hookhub.caller", {})
+    if trace := environ.get("hookhub.trace"):
+        entry["trace"] = trace
     return entry | caller
 
 
@@ -115,6 +120,11 @@ def shown_query(query: str) -> str:
     pairs = parse_qsl(query[:4096], keep_blank_values=True)
     shown = [(name, secret_text.masked(value) if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
     return urlencode(shown, safe="*")[:MAX_LENGTH]
+
+
+def name_trace(environ: MutableMapping[str, Any], stored: str) -> None:
+    """Add the id of a request's trace, as ``trace_context`` has it, to the access log."""
+    environ["hookhub.trace"] = trace_context.trace_id_of(stored)
 
 
 def name_caller(environ: MutableMapping[str, Any], key: ApiKey) -> None:

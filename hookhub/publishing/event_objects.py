@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hookhub.http.errors import bad_request
 from hookhub.http.parsers import refuse_constant
 
-FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
+FIELDS = ("type", "data", "repository", "organization", "id", "timestamp", "trace")
 # Each unknown member of an event gets a row in the error response, so their number is limited.
 MAX_MEMBERS = 100
 # Characters of a field other than the data: more than any of them may have, so that the error can state that field's

@@ -16,13 +16,14 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
-from deliveries import timezone
+from deliveries import telemetry, timezone
 from deliveries.events import Batch, NameSnapshot, StaleNames
 from deliveries.models import Organization
 from deliveries.rates import TooMany
+from deliveries.telemetry import AcceptSpan
 from hookhub.event_types import registry
 from hookhub.http import authentication, errors, rate_limits
-from hookhub.http.access_log import name_caller
+from hookhub.http.access_log import name_caller, name_trace
 from hookhub.http.authorization import organization_of, require
 from hookhub.http.parsers import whole
 from hookhub.models import ApiKey, Scope
@@ -56,6 +57,7 @@ class Publication(NamedTuple):
     parsed: ParsedRequest
     organization: Organization
     caller: str
+    span: AcceptSpan
 
 
 def accept(request: HttpRequest) -> HttpResponse | None:
@@ -72,6 +74,7 @@ def accept(request: HttpRequest) -> HttpResponse | None:
             found.batch.events, found.parsed, organization=found.organization, caller=found.caller,
             snapshot=found.batch.snapshot, now=now,
         )  # fmt: skip
+        telemetry.end_accept(found.span, events=len(found.batch.events))
     except TooMany as error:
         return errors.as_plain(errors.throttled(error))
     except LEFT_TO_THE_VIEW:
@@ -126,11 +129,16 @@ def prepare(environ: MutableMapping[str, Any], content: bytes, *, may_query: boo
     wanted = repository_names(parsed, organization=organization).values()
     repositories = _ids_of(wanted, organization, may_query=may_query, now=now)
     hops = parse.hops_of(environ.get("HTTP_HOOKHUB_HOPS"))
-    events = new_events(parsed, organization=organization, repositories=repositories, hops=hops, now=now)
+    span = telemetry.begin_accept(parse.trace_of(environ))
+    events = new_events(
+        parsed, organization=organization, repositories=repositories, hops=hops, trace=span.own, now=now
+    )
+    if span.own is not None:
+        name_trace(environ, span.own)
     events = with_keys(events, parsed, header=environ.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
     snapshot = NameSnapshot({organization.pk: organization.slug}, names)
-    return Publication(Batch(events, snapshot), parsed, organization, key.key_id)
+    return Publication(Batch(events, snapshot), parsed, organization, key.key_id, span)
 
 
 def _require(*, may_query: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.conf import settings
 
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
-from deliveries.policy import hops
+from deliveries.policy import hops, trace_context
 from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, parse_timestamp
 from hookhub.http.parsers import unreadable, without_bom
@@ -52,6 +52,8 @@ class ParsedEvent:
     organization: str | None
     key: str | None
     timestamp: datetime | None
+    # Not in the fingerprint: a request that is repeated may be another span.
+    trace: str | None = None
 
     @property
     def data(self) -> object:
@@ -180,6 +182,12 @@ def _errors_of(members: Mapping[str, Member], given: Mapping[str, Any], payload:
     return errors
 
 
+def trace_of(environ: Mapping[str, Any]) -> str | None:
+    """Return the trace of a request, as it is stored; None without a header, or with an invalid one."""
+    traceparent = environ.get("HTTP_TRACEPARENT")
+    return None if traceparent is None else trace_context.read(traceparent, environ.get("HTTP_TRACESTATE"))
+
+
 def hops_of(header: str | None) -> str | None:
     """Return the hop counts to store for a HookHub-Hops header, or None; raise a 422 for an invalid header or loop."""
     if header is None:
@@ -217,4 +225,5 @@ def _parsed_event(given: Mapping[str, Any], payload: bytes, *, is_kept: bool) ->
         organization=get("organization"),
         key=get("id"),
         timestamp=parse_timestamp(get("timestamp")) if "timestamp" in given else None,
+        trace=trace_context.read_fields(given["trace"]) if "trace" in given else None,
     )

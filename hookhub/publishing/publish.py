@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from deliveries import pipeline, timezone
+from deliveries import pipeline, telemetry, timezone
 from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt
 from deliveries.models import Organization
 from deliveries.pipeline import accepting
@@ -28,23 +28,28 @@ def publish(
     header: str | None,
     content: bytes,
     hops: str | None,
+    trace: str | None,
     caller: str,
     now: datetime,
 ) -> tuple[object, dict[str, str]]:
     """Store a request's events, all or none, and return the body and the headers of the response.
 
-    ``header`` is the request's Idempotency-Key, ``content`` its body, ``hops`` its HookHub-Hops header. Raise a Refusal
-    for what is invalid, and TooMany above a rate limit.
+    ``header`` is the request's Idempotency-Key, ``content`` its body, ``hops`` its HookHub-Hops header, ``trace`` its
+    trace as ``parse.trace_of`` returns it. Raise a Refusal for what is invalid, and TooMany above a rate limit.
     """
     validate_data(parsed, organization=organization)
+    span = telemetry.begin_accept(trace)
     events = translate(
         parsed,
         organization=organization,
         finish=lambda new: with_keys(new, parsed, header=header, content=content),
         hops=parse.hops_of(hops),
+        trace=span.own,
         now=now,
     )
-    return store(events, parsed, organization=organization, caller=caller, now=now)
+    answer = store(events, parsed, organization=organization, caller=caller, now=now)
+    telemetry.end_accept(span, events=len(events))
+    return answer
 
 
 def store(

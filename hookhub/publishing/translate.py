@@ -60,6 +60,7 @@ def translate(
     organization: Organization,
     finish: Callable[[list[NewEvent]], list[NewEvent]] = list,
     hops: str | None = None,
+    trace: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
     """Translate parsed events to the engine's, and create the repositories that they are the first to name.
@@ -69,9 +70,9 @@ def translate(
     found, missing = find_repositories(parsed, organization=organization)
     if missing:
         expected = found | dict.fromkeys(missing, 0)
-        finish(new_events(parsed, organization=organization, repositories=expected, hops=hops, now=now))
+        finish(new_events(parsed, organization=organization, repositories=expected, hops=hops, trace=trace, now=now))
         found |= repositories.create(missing, organization=organization, now=now)
-    return finish(new_events(parsed, organization=organization, repositories=found, hops=hops, now=now))
+    return finish(new_events(parsed, organization=organization, repositories=found, hops=hops, trace=trace, now=now))
 
 
 def new_events(
@@ -80,12 +81,13 @@ def new_events(
     organization: Organization,
     repositories: Mapping[str, int],
     hops: str | None = None,
+    trace: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
     """Translate parsed events to the engine's; raise a 422 for unknown repositories.
 
     ``repositories`` holds the ids, by name, of those of the organization's repositories that the events name. ``hops``
-    is what ``parse.hops_of`` returned for the request.
+    is what ``parse.hops_of`` returned for the request, and ``trace`` the trace of events that name none.
     """
     names = repository_names(parsed, organization=organization)
     ids: dict[str | None, int] = {
@@ -104,6 +106,7 @@ def new_events(
             idempotency_key=event.key,
             fingerprint=event.fingerprint() if event.key else None,
             hops=hops,
+            trace=event.trace or trace,
         )
         for event in parsed.events
     ]

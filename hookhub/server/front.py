@@ -75,13 +75,14 @@ class Front:
         prepare: Callable[[], None] = lambda: None,
         intake: Intake | None = None,
         responded: Responded | None = None,
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the WSGI application, what limits it, and three callbacks.
 
         ``admit`` is called in a thread with a request's environment; it returns why the body must not be long, or None.
         ``turn_of`` returns the address and the caller that a waiting request is queued under. ``prepare`` is called
         once, when this process starts. ``intake`` answers published events without a thread, if it can. ``responded``
-        is told of each response, if anything is.
+        is told of each response, if anything is. ``finish`` is called once, when this process ends.
         """
         self._application = application
         self._limits = limits
@@ -93,6 +94,7 @@ class Front:
         self._prepare = prepare
         self._intake = intake
         self._responded = responded
+        self._finish = finish
         self._overloaded = 0
         self._overload_logged_at: float | None = None
 
@@ -112,6 +114,7 @@ class Front:
         if self._intake is not None:
             await self._intake.close()
         self._pool.close()
+        self._finish()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
-from deliveries import timezone
+from deliveries import telemetry, timezone
 from deliveries.pipeline.attempt_log import chunk
 from deliveries.rates import TooMany
 from hookhub.http import access_log, errors, rate_limits
@@ -68,6 +68,7 @@ class EventIntake:
         except (OperationalError, InterfaceError) as error:
             # Only the caller may retry: the events may have been stored.
             return self._answer(environ, address, *_unavailable(error), started=started)
+        telemetry.end_accept(found.span, events=len(events))
         content, headers = as_json(receipts, found.parsed), headers_of(receipts, standings=standings)
         return self._answer(environ, address, 202, content, headers, started=started)
 

@@ -63,5 +63,6 @@ front = Front(
         pool=pool, groups=GroupCommit(GroupStore(), max_waiting=settings.HOOKHUB_WEB_QUEUE), turn_of=turn_of
     ),
     responded=starting.response_observer(),
+    finish=starting.stop,
 )
 application = mounted_front(front, prefix=settings.FORCE_SCRIPT_NAME or "")

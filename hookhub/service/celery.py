@@ -90,6 +90,12 @@ def start_telemetry(**_: object) -> None:
     starting.start("worker", serves=False)
 
 
+@worker_process_shutdown.connect
+def stop_telemetry(**_: object) -> None:
+    """Make a pool child that exits send its last spans, once it has settled."""
+    starting.stop()
+
+
 @worker_process_init.connect
 def freeze_gc(**_: object) -> None:
     """Make a pool child run the garbage collector rarely.

@@ -312,6 +312,9 @@ HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOS
 # A folder for the files in which its processes keep them; by default one in the system's folder for temporary files.
 HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
 
+# Spans of accepted events and of attempts, sent to a collector by OTLP; OTEL_* variables say where, and which.
+HOOKHUB_TRACING = flag("HOOKHUB_TRACING", default=False)
+
 # E-mail -------------------------------------------------------------------------------------------------------------
 
 EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")

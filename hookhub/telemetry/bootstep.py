@@ -15,3 +15,7 @@ class TelemetryStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Start what is switched on."""
         starting.start("scheduler")
+
+    def stop(self, worker: Any) -> None:
+        """Send what waits."""
+        starting.stop()

@@ -15,8 +15,12 @@ from deliveries import telemetry
 if TYPE_CHECKING:
     from hookhub.telemetry.exporter import Exporter
     from hookhub.telemetry.metrics import Metrics
+    from hookhub.telemetry.tracing import Tracing
 
 log = logging.getLogger("hookhub.metrics")
+
+# A process that ends waits so long for a collector.
+FLUSH_SECONDS = 2
 
 Role = Literal["web", "worker", "scheduler"]
 # Method, path, status and seconds of an HTTP response.
@@ -29,6 +33,7 @@ class _OfProcess:
     pid = 0
     metrics: "Metrics | None" = None
     exporter: "Exporter | None" = None
+    tracing: "Tracing | None" = None
 
 
 _own = _OfProcess()
@@ -45,6 +50,14 @@ def start(role: Role, *, serves: bool = True) -> None:
     telemetry.forget_all()
     if settings.HOOKHUB_METRICS_PORT:
         _start_metrics(role, serves=serves)
+    if settings.HOOKHUB_TRACING:
+        _start_tracing(role)
+
+
+def stop() -> None:
+    """Send the spans that wait, as far as the collector takes them; a process calls it before it ends."""
+    if _own.pid == os.getpid() and _own.tracing is not None:
+        _own.tracing.close(seconds=FLUSH_SECONDS)
 
 
 def _start_metrics(role: Role, *, serves: bool) -> None:
@@ -72,6 +85,18 @@ def _start_metrics(role: Role, *, serves: bool) -> None:
         _own.exporter.start()
 
 
+def _start_tracing(role: Role) -> None:
+    require("opentelemetry.exporter.otlp.proto.http", setting="HOOKHUB_TRACING", extra="tracing")
+    from hookhub.telemetry.tracing import Tracing
+
+    if _own.tracing is not None:
+        # Inherited by a fork, with nothing to send.
+        _own.tracing.close(seconds=0)
+    _own.tracing = Tracing(role=role)
+    telemetry.observe(_own.tracing)
+    telemetry.trace_with(_own.tracing)
+
+
 def responded(method: str, path: str, status: int, seconds: float) -> None:
     """Count an HTTP response of this process."""
     if _own.pid != os.getpid():
@@ -88,5 +113,10 @@ def response_observer() -> Responded | None:
 
 def require(module: str, *, setting: str, extra: str) -> None:
     """Raise ImproperlyConfigured, which names the package to install, unless a module is there."""
-    if find_spec(module) is None:
+    try:
+        is_there = find_spec(module) is not None
+    except ModuleNotFoundError:
+        # A package that would hold it is missing.
+        is_there = False
+    if not is_there:
         raise ImproperlyConfigured(f"{setting} needs a package that is not installed: pip install 'hookhub[{extra}]'")

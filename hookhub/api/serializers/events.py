@@ -12,6 +12,13 @@ from hookhub.http.fields import DateTimeField, ModelSerializer
 from hookhub.http.patterns import NAME_PATTERN, WITHOUT_CONTROL_CHARACTERS
 
 
+class TraceSerializer(serializers.Serializer[Any]):
+    """W3C Trace Context, as a propagator of OpenTelemetry fills it."""
+
+    traceparent = serializers.CharField()
+    tracestate = serializers.CharField(required=False)
+
+
 class NewEventSerializer(serializers.Serializer[Any]):
     """An event to publish."""
 
@@ -29,6 +36,10 @@ class NewEventSerializer(serializers.Serializer[Any]):
         help_text="Idempotency key of printable characters. Repeating it returns the first response.",
     )  # fmt: skip
     timestamp = DateTimeField(required=False, allow_null=True, help_text="When the event occurred; now if absent.")
+    trace = TraceSerializer(
+        required=False, allow_null=True,
+        help_text="The trace that receivers are sent, instead of the request's own. An invalid one is ignored.",
+    )  # fmt: skip
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):

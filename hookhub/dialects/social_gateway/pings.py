@@ -11,6 +11,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.topics import EVERYTHING, topics_of
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
+from deliveries.policy import trace_context
 from hookhub.dialects.social_gateway.hook_types import CATALOGUE
 
 PUSH = "push"
@@ -43,6 +44,7 @@ def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
         payload=payload,
         occurred_at=now,
         webhook_id=webhook.pk,
+        trace=trace_context.current(),
     )
     with transaction.atomic():
         accepted = pipeline.accept([event], now=now)[0]

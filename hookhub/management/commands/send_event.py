@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,17 @@ class Command(BaseCommand):
                     repository=options["repository"],
                     organization=options["organization"],
                     id=options["id"],
+                    trace=trace_of(os.environ),
                 )
         except (HookHubError, ValueError) as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(f"{published.id}{' (already published)' if published.replayed else ''}")
+
+
+def trace_of(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the trace that the environment names, in the variables of OpenTelemetry, or None."""
+    names = ("TRACEPARENT", "TRACESTATE")
+    return {name.lower(): environment[name] for name in names if environment.get(name)} or None
 
 
 def key_of(options: dict[str, Any]) -> str | None:

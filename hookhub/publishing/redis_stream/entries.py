@@ -7,12 +7,13 @@ from hashlib import sha256
 
 from django.conf import settings
 
+from deliveries.policy import trace_context
 from hookhub.http.errors import Refusal
 from hookhub.http.parsers import without_bom
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest
 
-FIELDS = ("event", "events", "organization", "hops")
+FIELDS = ("event", "events", "organization", "hops", "traceparent", "tracestate")
 JSON, NDJSON = "application/json", "application/x-ndjson"
 # Redis generates ids from its clock, but a producer may choose its own, which need not be timestamps.
 OLDEST = timedelta(days=365)
@@ -39,13 +40,14 @@ class ParsedEntry:
     """A parsed entry; each of its events has an idempotency key.
 
     ``organization`` is the slug that the entry names, or None. ``hops`` is the HookHub-Hops header of the delivery in
-    response to which the producer published, or None.
+    response to which the producer published, or None, and ``trace`` the producer's trace.
     """
 
     entry: Entry
     organization: str | None
     parsed: ParsedRequest
     hops: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,17 @@ def read(entry: Entry) -> ParsedEntry | InvalidEntry:
     parsed = _with_keys(parsed, entry, content)
     if len({event.key for event in parsed.events}) < len(parsed.events):
         return InvalidEntry(entry, "id: is used by two events of this entry")
-    return ParsedEntry(entry, named.pop() if named else None, parsed, passed)
+    return ParsedEntry(entry, named.pop() if named else None, parsed, passed, _trace(given))
+
+
+def _trace(given: Mapping[bytes, bytes]) -> str | None:
+    """Return the trace that the producer names, as it is stored, or None."""
+    if b"traceparent" not in given:
+        return None
+    traceparent, tracestate = (
+        given.get(name, b"").decode(errors="replace") for name in (b"traceparent", b"tracestate")
+    )
+    return trace_context.read(traceparent, tracestate)
 
 
 def error_text(refusal: Refusal) -> str:

@@ -9,9 +9,10 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import DataError, IntegrityError
 
-from deliveries import pipeline
+from deliveries import pipeline, telemetry
 from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
+from deliveries.telemetry import AcceptSpan
 from hookhub.event_types import registry
 from hookhub.event_types.validation import MAX_STEPS, Budget
 from hookhub.http.errors import Refusal, invalid
@@ -32,6 +33,7 @@ class Ready:
 
     entry: Entry
     events: Sequence[NewEvent]
+    span: AcceptSpan
 
     @property
     def size(self) -> int:
@@ -139,15 +141,21 @@ def _of_one_organization(
             *_of_one_organization(first, organization, now=now),
             *_of_one_organization(second, organization, now=now),
         ]
-    return [Ready(each.entry, _dated(each, events, now=now)) for each in members]
+    spans = [telemetry.begin_accept(each.trace) for each in members]
+    return [
+        Ready(each.entry, _dated(each, events, trace=span.own, now=now), span)
+        for each, span in zip(members, spans, strict=True)
+    ]
 
 
-def _dated(each: ParsedEntry, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
+def _dated(each: ParsedEntry, events: Iterator[NewEvent], *, trace: str | None, now: datetime) -> list[NewEvent]:
     """Take an entry's events from the iterator; without a timestamp they get the time at which Redis accepted it."""
     added_at = moment_of(each.entry.id, now=now)
     own = zip(each.parsed.events, islice(events, len(each.parsed.events)), strict=True)
     dated = [event if parsed.timestamp else replace(event, occurred_at=added_at) for parsed, event in own]
-    return dated if each.hops is None else [replace(event, hops=each.hops) for event in dated]
+    if each.hops is None and trace is None:
+        return dated
+    return [replace(event, hops=each.hops, trace=event.trace or trace) for event in dated]
 
 
 def _accept(ready: Sequence[Ready], *, now: datetime) -> list[InvalidEntry]:
@@ -166,6 +174,8 @@ def _accept(ready: Sequence[Ready], *, now: datetime) -> list[InvalidEntry]:
             return [InvalidEntry(ready[0].entry, f"The database rejected it: {error}")]
         first, second = _halves(ready)
         return _accept(first, now=now) + _accept(second, now=now)
+    for each in ready:
+        telemetry.end_accept(each.span, events=len(each.events))
     return []
 
 

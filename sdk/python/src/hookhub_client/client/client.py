@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -90,13 +90,16 @@ class Client:
         id: str | None = None,
         timestamp: datetime | None = None,
         organization: str | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> PublishedEvent:
         """Publish one event and return its receipt; from then on HookHub guarantees its delivery.
 
         The arguments are the fields of Event. Raise HookHubError. Pass your own ``id`` to be able to publish again
         safely after an error: a generated one is different on every call.
         """
-        event = Event(type, data, repository=repository, id=id, timestamp=timestamp, organization=organization)
+        event = Event(
+            type, data, repository=repository, id=id, timestamp=timestamp, organization=organization, trace=trace
+        )
         return (self.publish_batch([event]))[0]
 
     def publish_batch(self, events: Iterable[Event]) -> list[PublishedEvent]:

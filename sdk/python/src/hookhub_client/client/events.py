@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,8 @@ class Event:
     of JSON unless the server is configured otherwise. ``repository`` is ``widgets`` or ``acme/widgets``. ``id`` is the
     idempotency key, at most 255 characters and unique within the organization; without one the client generates it.
     ``timestamp`` says when the event happened and needs a time zone; the default is the time of acceptance.
-    ``organization`` (a slug) is for operator keys only.
+    ``organization`` (a slug) is for operator keys only. ``trace`` is the event's trace, as OpenTelemetry's
+    ``propagate.inject`` fills a dict: ``traceparent`` and ``tracestate``, which receivers are sent.
     """
 
     type: str
@@ -28,6 +29,7 @@ class Event:
     id: str | None = None
     timestamp: datetime | None = None
     organization: str | None = None
+    trace: Mapping[str, str] | None = None
 
     def as_json(self) -> Json:
         """Return the event as the API takes it, without those optional fields that are None.
@@ -41,6 +43,7 @@ class Event:
             "id": self.id,
             "timestamp": rfc3339(self.timestamp),
             "organization": self.organization,
+            "trace": None if self.trace is None else dict(self.trace),
         }
         return {name: value for name, value in fields.items() if value is not None or name == "data"}
 

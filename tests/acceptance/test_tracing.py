@@ -1,0 +1,158 @@
+"""Traces of a running HookHub, as a collector gets them and as receivers are told of them."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from testbed.instance import Instance
+from testbed.processes import free_port, wait_for
+from tests.acceptance.instances import as_new, running_instance
+from tests.collector import Collector, Span, collecting
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.acceptance
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    with running_instance(HOOKHUB_RETRY_SCHEDULE="0.2,0.2,0.2") as running:
+        yield running
+
+
+def publish(instance: Instance, **headers: str) -> None:
+    answered = requests.post(
+        f"{instance.url}/v1/events",
+        json={"type": "push", "data": {"a": 1}},
+        headers={"Authorization": f"Bearer {instance.key}", **headers},
+        timeout=30,
+    )
+    assert answered.status_code == 202
+
+
+def parents(receiver: Receiver) -> list[list[str]]:
+    """Return the fields of the traceparent of each request that came."""
+    return [str(request.headers.get("traceparent")).split("-") for request in list(receiver.received)]
+
+
+def fail_retry_and_replay(instance: Instance, receiver: Receiver) -> None:
+    """Let a delivery fail, succeed at its retry, and be sent again."""
+    receiver.answers["/"] = Answer(500)
+    publish(instance, traceparent=PARENT, tracestate="a=1")
+    receiver.wait_for(1)
+    receiver.answers["/"] = Answer(200)
+    receiver.wait_for(2)
+    wait_for(lambda: instance.states() == {"delivered": 1}, "the retry")
+    (row,) = instance.client.deliveries.list()
+    instance.client.deliveries.redeliver(row["id"])
+    receiver.wait_for(3)
+    wait_for(lambda: instance.states() == {"delivered": 1}, "the replay")
+
+
+def restart(instance: Instance, **settings: str) -> None:
+    """Restart both processes with these settings."""
+    for name in ("web", "worker"):
+        if name in instance.running:
+            instance.kill(name)
+        instance.extra_environment.pop(name, None)
+        instance.start(name, **settings)
+    instance.wait_until_ready()
+
+
+def on(collector: Collector | str) -> dict[str, str]:
+    """Return the settings that switch traces on."""
+    url = collector if isinstance(collector, str) else collector.url
+    return {"HOOKHUB_TRACING": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": url}
+
+
+def test_each_attempt_is_a_span_that_its_receiver_continues(shared: Instance, receiver: Receiver) -> None:
+    instance = as_new(shared, worker=False)
+    with collecting() as collector:
+        restart(instance, **on(collector))
+        instance.client.webhooks.create(receiver.url("/"), events=["*"])
+        fail_retry_and_replay(instance, receiver)
+        wait_for(lambda: len(collector.named("attempt")) == 3, "the spans of the attempts")
+        wait_for(lambda: collector.named("accept"), "the span of the request")
+        wait_for(lambda: len(collector.named("settle")) >= 3, "the spans of the settlements")
+
+    (accepted,) = collector.named("accept")
+    assert (accepted.trace_id, accepted.parent) == (TRACE, SPAN)
+    assert accepted.attributes == {"hookhub.events": 1}
+    attempts = sorted(collector.named("attempt"), key=lambda span: span.attributes["hookhub.attempt"])
+    assert [(span.trace_id, span.parent) for span in attempts] == [(TRACE, accepted.span_id)] * 3
+    # What each receiver was told is the span of that attempt.
+    assert parents(receiver) == [["00", TRACE, span.span_id, "01"] for span in attempts]
+    assert {request.headers.get("tracestate") for request in receiver.received} == {"a=1"}
+    assert [span.attributes["hookhub.outcome"] for span in attempts] == ["failed", "delivered", "delivered"]
+    assert [span.attributes["http.response.status_code"] for span in attempts] == [500, 200, 200]
+    assert [span.is_error for span in attempts] == [True, False, False]
+    assert all(span.began_at <= span.ended_at for span in collector.spans)
+    (fanned_out,) = collector.named("fan out")
+    assert fanned_out.links == [TRACE]
+    assert {link for span in collector.named("settle") for link in span.links} == {TRACE}
+    assert roles(collector.spans) == {"web", "worker"}
+    assert {span.resource["service.name"] for span in collector.spans} == {"hookhub"}
+
+
+def roles(spans: list[Span]) -> set[Any]:
+    return {span.resource["hookhub.role"] for span in spans}
+
+
+def test_what_a_stopping_process_has_is_sent_and_an_event_without_a_trace_begins_one(
+    shared: Instance, receiver: Receiver
+) -> None:
+    instance = as_new(shared, worker=False)
+    with collecting() as collector:
+        restart(instance, **on(collector))
+        instance.client.webhooks.create(receiver.url("/"), events=["*"])
+        publish(instance)
+        receiver.wait_for(1)
+        assert instance.stop("worker") == 0
+        instance.stop("web")
+
+    (accepted,) = collector.named("accept")
+    (attempted,) = collector.named("attempt")
+    assert accepted.parent == ""
+    assert (attempted.trace_id, attempted.parent) == (accepted.trace_id, accepted.span_id)
+    assert parents(receiver) == [["00", accepted.trace_id, attempted.span_id, "01"]]
+
+
+def test_a_collector_that_is_away_delays_nothing(shared: Instance, receiver: Receiver) -> None:
+    instance = as_new(shared, worker=False)
+    restart(instance, **on(f"http://127.0.0.1:{free_port()}"))
+    instance.client.webhooks.create(receiver.url("/"), events=["*"])
+    for _ in range(3):
+        publish(instance, traceparent=PARENT)
+    receiver.wait_for(3)
+    # It has tried by now to send these.
+    wait_for(lambda: "Spans are lost or late" in (instance.logs / "worker.log").read_text(), "the warning")
+    publish(instance, traceparent=PARENT)
+    receiver.wait_for(4)
+    wait_for(lambda: instance.states() == {"delivered": 4}, "all deliveries")
+    began_at = time.monotonic()
+
+    assert instance.stop("worker") == 0
+
+    # Far less than the exporter's own patience.
+    assert time.monotonic() - began_at < 60
+    assert (instance.logs / "worker.log").read_text().count("Spans are lost or late") <= 4
+
+
+def test_without_traces_the_publishers_own_travels(shared: Instance, receiver: Receiver) -> None:
+    instance = as_new(shared, worker=False)
+    restart(instance)
+    instance.client.webhooks.create(receiver.url("/"), events=["*"])
+
+    fail_retry_and_replay(instance, receiver)
+
+    assert parents(receiver) == [PARENT.split("-")] * 3
+    assert {request.headers.get("tracestate") for request in receiver.received} == {"a=1"}
+    for name in ("web", "worker"):
+        for process in instance.family_of(name):
+            loaded = " ".join(found.path for found in process.memory_maps())
+            assert "google/_upb" not in loaded, "protobuf is loaded although nothing needs it"
