@@ -2,15 +2,12 @@
 
 import json
 import logging
-import select
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-attempts = logging.getLogger("hookhub.attempts")
+from deliveries.log_lines import chunk
 
-# Writes to a pipe are atomic up to this many bytes (POSIX: at least 512; Linux: 4096). Longer writes of a worker's
-# processes to their common pipe could be interleaved. The lines are ASCII.
-PIPE_ATOMIC = select.PIPE_BUF
+attempts = logging.getLogger("hookhub.attempts")
 
 
 def log_attempts(
@@ -27,18 +24,6 @@ def log_attempts(
             attempts.info("%s", record)
 
 
-def chunk(lines: Iterable[str]) -> Iterator[str]:
-    """Join lines into log records that are written atomically, because a record costs more than its line."""
-    record = ""
-    for line in lines:
-        if record and len(record) + len(line) + 2 > PIPE_ATOMIC:
-            yield record
-            record = ""
-        record = f"{record}\n{line}" if record else line
-    if record:
-        yield record
-
-
 def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
     """Return an attempt as a JSON object, without headers and bodies.
 
@@ -47,9 +32,12 @@ def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
     # Formatted by hand, at half the cost of the JSON encoder: only an error can contain characters to be escaped.
     fencing = '"was_settled_before": true' if was_ours is None else f'"was_ours": {"true" if was_ours else "false"}'
     line = (
-        f'{{"delivery": "{row["deliveries"]}", "webhook": {row["webhooks"]}, "attempt": {row["numbers"]}, '
+        f'{{"delivery": "{row["deliveries"]}", "webhook": {row["webhooks"]}, '
+        f'"organization": "{row["organizations"]}", "attempt": {row["numbers"]}, '
         f'"outcome": "{row["outcomes"]}", "duration": "{row["durations"]}", "state": "{row["states"]}", {fencing}'
     )
+    if row["traces"]:
+        line += f', "trace": "{row["traces"]}"'
     if row["statuses"]:
         line += f', "status": {row["statuses"]}'
     if row["errors"]:

@@ -45,11 +45,29 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[A
             request = render(claim, now=now)
             sender.start(request, token=(claim, request, now))
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
-            log.exception("Could not render delivery %s in format %s", claim.delivery_id, claim.destination.format)
+            log.exception(
+                "Could not render delivery %s in format %s",
+                claim.delivery_id,
+                claim.destination.format,
+                extra=named(claim),
+            )
             request = Request(url=claim.destination.url, headers=(), body=b"", timeout=timedelta(0))
             loss = NoResponse("unrenderable", f"The request could not be built: {error}", "unrenderable")
             unsendable.append(finish(claim, request, Exchange(timedelta(0), loss), started_at=now, now=now))
     return unsendable
+
+
+def named(claim: Claim) -> dict[str, object]:
+    """Return what a log of JSON says of a delivery."""
+    destination = claim.destination
+    found: dict[str, object] = {
+        "delivery": str(claim.delivery_id),
+        "webhook": destination.webhook_id,
+        "organization": destination.organization,
+    }
+    if claim.trace is not None:
+        found["trace"] = trace_context.trace_id_of(claim.trace)
+    return found
 
 
 def finish(claim: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> AttemptResult:

@@ -141,6 +141,8 @@ def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
         "deliveries": result.claim.delivery_id,
         "leases": result.claim.lease,
         "webhooks": result.claim.destination.webhook_id,
+        "organizations": result.claim.destination.organization,
+        "traces": trace_context.trace_id_of(result.claim.trace),
         "numbers": result.claim.number,
         "states": state,
         "finish_reasons": finish_reason,

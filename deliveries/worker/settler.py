@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from deliveries import pipeline, telemetry
-from deliveries.pipeline.attempting import AttemptResult
+from deliveries.pipeline.attempting import AttemptResult, named
 from deliveries.policy.outcomes import Delivered
 from deliveries.worker.database_clock import Clock
 from deliveries.worker.outage import Outage
@@ -78,7 +78,8 @@ class Settler:
                 self._keep(error)
                 return False
             except DatabaseError:
-                log.exception("Could not settle the result of delivery %s", results[-1].claim.delivery_id)
+                claim = results[-1].claim
+                log.exception("Could not settle the result of delivery %s", claim.delivery_id, extra=named(claim))
             results.pop()
         self._note_settled(deferred)
         return True

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
 from deliveries import telemetry, timezone
-from deliveries.pipeline.attempt_log import chunk
+from deliveries.log_lines import chunk
 from deliveries.rates import TooMany
 from hookhub.http import access_log, errors, rate_limits
 from hookhub.http.access_log import line_without_django

@@ -9,7 +9,16 @@ from datetime import timedelta
 
 from billiard import pool
 from celery import Celery
-from celery.signals import setup_logging, worker_before_create_process, worker_process_init
+from celery.apps import worker as worker_program
+from celery.signals import (
+    setup_logging,
+    worker_before_create_process,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
+from django.conf import settings
+from django.utils.module_loading import import_string
 from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries.db.sql import prefer_indexes
@@ -54,6 +63,13 @@ def leave_logging_to_django(**_: object) -> None:
 def spare_what_is_loaded(**_: object) -> None:
     """Let Celery, which collects garbage before it forks each pool child, not search all that was loaded."""
     gc.freeze()
+
+
+@worker_init.connect
+def say_as_json(**_: object) -> None:
+    """Make a worker write what it says of its shutdown, which Celery does not log, in the format of its logs."""
+    if settings.HOOKHUB_LOG_FORMAT == "json":
+        worker_program.safe_say = import_string("hookhub.telemetry.logs.say")  # type: ignore[attr-defined]  # no stub
 
 
 @worker_process_init.connect

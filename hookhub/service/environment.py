@@ -67,6 +67,13 @@ def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
                 expects="a comma-separated list")  # fmt: skip
 
 
+def one_of(choices: tuple[str, ...], value: str) -> str:
+    """Parse one of several words; raises ValueError."""
+    if value not in choices:
+        raise ValueError(f"use {' or '.join(choices)}")
+    return value
+
+
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Parse networks; raises ValueError."""
     return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())

@@ -22,6 +22,7 @@ from hookhub.service.environment import (
     flag,
     generated,
     networks,
+    one_of,
     read,
     seconds,
     text,
@@ -313,7 +314,10 @@ HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOS
 HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
 
 # Spans of accepted events and of attempts, sent to a collector by OTLP; OTEL_* variables say where, and which.
-HOOKHUB_TRACING = flag("HOOKHUB_TRACING", default=False)
+HOOKHUB_TRACING = flag("HOOKHUB_TRACING", default=defaults.HOOKHUB_TRACING)
+
+# Where errors are reported; without it, nowhere but in the log.
+SENTRY_DSN = text("SENTRY_DSN")
 
 # E-mail -------------------------------------------------------------------------------------------------------------
 
@@ -330,16 +334,23 @@ DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 
 # Whether to log one JSON line per request; off in development, to keep the terminal readable.
 HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
+# As text or, for programs that read logs, as JSON: one object on each line.
+HOOKHUB_LOG_FORMAT = read("HOOKHUB_LOG_FORMAT", partial(one_of, ("text", "json")), "text", expects="text or json")
+IS_LOG_JSON = HOOKHUB_LOG_FORMAT == "json"
+LOGGING_CONFIG = "hookhub.telemetry.logs.configure" if IS_LOG_JSON else "logging.config.dictConfig"
+STREAM_HANDLER = "hookhub.telemetry.logs.WholeLines" if IS_LOG_JSON else "logging.StreamHandler"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"},
-        "bare": {"format": "{message}", "style": "{"},
+        "line": {"()": "hookhub.telemetry.logs.JsonLine"}
+        if IS_LOG_JSON
+        else {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"},
+        "bare": {"()": "hookhub.telemetry.logs.OfJsonLines"} if IS_LOG_JSON else {"format": "{message}", "style": "{"},
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line"},
-        "bare": {"class": "logging.StreamHandler", "formatter": "bare"},
+        "console": {"class": STREAM_HANDLER, "formatter": "line"},
+        "bare": {"class": STREAM_HANDLER, "formatter": "bare"},
     },
     "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
     "loggers": {

@@ -52,12 +52,20 @@ def start(role: Role, *, serves: bool = True) -> None:
         _start_metrics(role, serves=serves)
     if settings.HOOKHUB_TRACING:
         _start_tracing(role)
+    if settings.SENTRY_DSN:
+        _start_errors(role)
 
 
 def stop() -> None:
-    """Send the spans that wait, as far as the collector takes them; a process calls it before it ends."""
-    if _own.pid == os.getpid() and _own.tracing is not None:
+    """Send the spans and the reports that wait, for some seconds at most; a process calls it before it ends."""
+    if _own.pid != os.getpid():
+        return
+    if _own.tracing is not None:
         _own.tracing.close(seconds=FLUSH_SECONDS)
+    if settings.SENTRY_DSN:
+        from hookhub.telemetry import errors
+
+        errors.stop(seconds=FLUSH_SECONDS)
 
 
 def _start_metrics(role: Role, *, serves: bool) -> None:
@@ -95,6 +103,17 @@ def _start_tracing(role: Role) -> None:
     _own.tracing = Tracing(role=role)
     telemetry.observe(_own.tracing)
     telemetry.trace_with(_own.tracing)
+
+
+def _start_errors(role: Role) -> None:
+    require("sentry_sdk", setting="SENTRY_DSN", extra="sentry")
+    from hookhub.telemetry import errors
+
+    try:
+        errors.start(settings.SENTRY_DSN, role=role)
+    except ValueError as error:
+        # The DSN itself holds a key.
+        raise ImproperlyConfigured(f"SENTRY_DSN is invalid: {type(error).__name__}") from None
 
 
 def responded(method: str, path: str, status: int, seconds: float) -> None:

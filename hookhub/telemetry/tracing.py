@@ -16,8 +16,9 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import IdGenerator, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 from opentelemetry.trace.span import TraceState
 from opentelemetry.trace.status import Status, StatusCode
@@ -83,10 +84,9 @@ class Tracing(telemetry.Observer):
 
     def __init__(self, *, role: str) -> None:
         self._ids = ChosenIds()
-        resource = Resource.create(
-            {SERVICE_VERSION: VERSION, "hookhub.role": role, "process.pid": os.getpid()}
-            | ({} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: "hookhub"})
-        )
+        name = os.environ.get("OTEL_SERVICE_NAME") or "hookhub"
+        facts: dict[str, str | int] = {"hookhub.role": role, "process.pid": os.getpid()}
+        resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: VERSION, **facts})
         # Ended by ``close``; an exit handler would wait for a collector that is away.
         self._provider = TracerProvider(id_generator=self._ids, resource=resource, shutdown_on_exit=False)
         self._processor = BatchSpanProcessor(

@@ -7,16 +7,17 @@ from uuid import UUID
 
 import pytest
 
-from deliveries.pipeline.attempt_log import PIPE_ATOMIC, chunk, line_of
+from deliveries.log_lines import PIPE_ATOMIC, chunk
+from deliveries.pipeline.attempt_log import line_of
 
 ROW: dict[str, Any] = {
     "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "no_response",
     "durations": timedelta(seconds=3), "states": "pending", "statuses": None, "errors": "", "finish_reasons": None,
-    "due": None,
+    "due": None, "organizations": "acme", "traces": None,
 }  # fmt: skip
 COMMON = {
-    "delivery": "00000000-0000-0000-0000-000000000001", "webhook": 7, "attempt": 2, "outcome": "no_response",
-    "duration": "0:00:03", "state": "pending",
+    "delivery": "00000000-0000-0000-0000-000000000001", "webhook": 7, "organization": "acme", "attempt": 2,
+    "outcome": "no_response", "duration": "0:00:03", "state": "pending",
 }  # fmt: skip
 
 
@@ -37,6 +38,12 @@ def test_a_missing_value_is_left_out() -> None:
     assert json.loads(line_of({**ROW, "statuses": 500, "finish_reasons": "exhausted"}, was_ours=None)) == {
         **COMMON, "was_settled_before": True, "status": 500, "finish_reason": "exhausted",
     }  # fmt: skip
+
+
+def test_a_trace_is_named() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    assert json.loads(line_of({**ROW, "traces": trace}, was_ours=True)) == {**COMMON, "was_ours": True, "trace": trace}
 
 
 def test_chunks_are_at_most_as_long_as_an_atomic_write_and_no_line_is_cut() -> None:

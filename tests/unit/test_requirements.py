@@ -50,6 +50,8 @@ def locked(name: str) -> dict[str, Locked]:
 
 # Exists for type checkers only; nothing imports it at run time.
 FOR_TYPES_ONLY = {"_typeshed"}
+# Several packages share its name; `test_the_packages_of_each_extra_are_locked` has them.
+SHARED = {"opentelemetry"}
 
 
 def imported_by(*places: str) -> set[str]:
@@ -64,7 +66,7 @@ def imported_by(*places: str) -> set[str]:
     known = packages_distributions()
     return {
         canonicalize_name(name)
-        for module in modules - OURS - sys.stdlib_module_names - FOR_TYPES_ONLY
+        for module in modules - OURS - sys.stdlib_module_names - FOR_TYPES_ONLY - SHARED
         for name in known.get(module, [module])
     }
 
