@@ -357,6 +357,8 @@ LOGGING = {
         # Client errors such as 401 and 404 are in the access log; this logger is for server errors only.
         "django.request": {"level": "ERROR"},
         "celery": {"level": "WARNING"},
+        # Of the worker's pool; billiard lets it propagate to no other.
+        "multiprocessing": {"handlers": ["console"], "level": "WARNING"},
         # Pure JSON lines without a prefix, for programs to parse.
         "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
         "hookhub.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},

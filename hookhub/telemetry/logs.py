@@ -24,6 +24,8 @@ GRANIAN_CONFIG = Path(__file__).with_name("granian-logging.json")
 # The fields that are cut, in this order, until a line fits: the end of an exception tells most.
 CUT = ("exception", "stack", "message")
 MARK = "…"
+# Shorter ones are left as they are.
+MIN_CUT = 40
 
 log = logging.getLogger("hookhub")
 
@@ -49,14 +51,19 @@ class JsonLine(JsonFormatter):
         """Leave out what is empty, and cut what is too long for a line."""
         found = {name: value for name, value in super().process_log_record(log_data).items() if value is not None}
         for name in CUT:
-            while isinstance(found.get(name), str) and len(found[name]) > 1 and self._is_too_long(found):
-                kept = len(found[name]) * 3 // 4
-                found[name] = MARK + found[name][-kept + 1 :] if name != "message" else found[name][: kept - 1] + MARK
+            while len(str(found.get(name, ""))) > MIN_CUT and self._is_too_long(found):
+                found[name] = cut(str(found[name]), keeps_end=name != "message")
         return found
 
     @staticmethod
     def _is_too_long(found: Mapping[str, Any]) -> bool:
         return len(json.dumps(found, default=str)) + 1 > PIPE_ATOMIC
+
+
+def cut(text: str, *, keeps_end: bool) -> str:
+    """Return three quarters of a text, with a mark where it was cut."""
+    kept = len(text) * 3 // 4
+    return f"{MARK}{text[-kept:]}" if keeps_end else f"{text[:kept]}{MARK}"
 
 
 class OfJsonLines(logging.Formatter):
