@@ -738,5 +738,6 @@ def test_each_attempt_is_told_in_one_line_of_json(
     assert line.pop("duration")
     assert line == {
         "delivery": str(the_delivery().id), "webhook": Webhook.objects.get().pk, "organization": "acme",
-        "attempt": 1, "outcome": "delivered", "status": 200, "state": "delivered", "finish_reason": "delivered", "was_ours": True,
+        "attempt": 1, "outcome": "delivered", "status": 200, "state": "delivered", "finish_reason": "delivered",
+        "was_ours": True,
     }  # fmt: skip
