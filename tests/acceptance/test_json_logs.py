@@ -144,7 +144,7 @@ def test_every_line_is_an_object_and_errors_are_reported(
     assert {line["outcome"] for line in attempts} == {"delivered", "failed"}
     assert {line.get("trace") for line in of_logger(web, "hookhub.access")} == {TRACE, None}
     (broken, *_) = of_logger(web, "django.request")
-    assert "UndefinedColumn" in broken["exception"]
+    assert "does not exist" in broken["exception"]
     assert [line for line in worker if "shutdown" in line.get("message", "")]
     assert [line for line in web if line["logger"] == "_granian"], "granian wrote nothing of the process that died"
 
@@ -153,8 +153,9 @@ def test_every_line_is_an_object_and_errors_are_reported(
         assert report["release"].startswith("hookhub@")
         assert "request" not in report
         errors = report["exception"]["values"]
-        assert errors[-1]["stacktrace"]["frames"]
-        assert all("vars" not in frame for error in errors for frame in error["stacktrace"]["frames"])
+        frames = [frame for error in errors for frame in (error.get("stacktrace") or {}).get("frames", ())]
+        assert frames
+        assert all("vars" not in frame for frame in frames)
     assert not [text for text in sentry.texts if SECRET in text or instance.key in text or "misplaced" in text]
 
 
