@@ -23,7 +23,7 @@ type webhookRequest struct {
 
 func main() {
 	log.SetFlags(log.Lshortfile)
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 170*time.Second)
 	defer cancel()
 	story := os.Getenv("STORY")
 	paid := story + ".paid"
