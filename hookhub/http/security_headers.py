@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -25,6 +26,7 @@ POLICY: Mapping[str, str] = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
+OF_STATIC_FILES = frozenset({"script-src", "style-src", "img-src", "font-src"})
 # Swagger UI and the browsable API's syntax highlighting use style elements.
 API, API_POLICY = "/v1/", {**POLICY, "style-src": "'self' 'unsafe-inline'"}
 PERMISSIONS = ", ".join(
@@ -47,8 +49,10 @@ SEEN_EVERY = 60.0
 
 
 def written(policy: Mapping[str, str]) -> str:
-    """Return a policy as a header value."""
-    return "; ".join(f"{name} {sources}" for name, sources in policy.items())
+    """Return a policy as a header value, with the host of the static files if that is another one."""
+    static = urlsplit(settings.STATIC_URL or "")
+    more = f" {static.scheme}://{static.netloc}".replace(" ://", " ") if static.netloc else ""
+    return "; ".join(f"{name} {sources}{more if name in OF_STATIC_FILES else ''}" for name, sources in policy.items())
 
 
 def protect_pages(get_response: Handler) -> Handler:
