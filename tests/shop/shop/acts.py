@@ -18,7 +18,7 @@ from django.urls import get_script_prefix, resolve, reverse
 from orders.models import Customer, Order
 
 from deliveries import timezone
-from deliveries.models import Attempt, Event, Organization, Webhook
+from deliveries.models import Event, Organization
 from deliveries.webhooks.creating import create
 from hookhub import InvalidEvent, apublish, publish, publish_batch
 from hookhub.models import ApiKey, Membership, Scope
@@ -144,13 +144,6 @@ def administrate():
         "found": found.content.count(b"boss@example.org"),
         "index": [b"The shop&#x27;s office" in index.content, b"HookHub" in index.content],
     }
-
-
-def attempts():
-    """Return how many attempts of which outcome there are, and where the webhook stands."""
-    outcomes = sorted(Attempt.objects.values_list("outcome", flat=True))
-    webhook = Webhook.objects.order_by("pk").first()
-    return {"outcomes": outcomes, "last": str(webhook.last_delivery_at), "failures": webhook.failure_count}
 
 
 def order(count):
