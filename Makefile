@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract examples fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract examples fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs wheel screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -172,6 +172,10 @@ $(DOCS)/.ready: $(READY) requirements-docs.txt
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DOCS)
 	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --require-hashes -r requirements-docs.txt
 	@touch $@
+
+wheel: venv ## build the wheel and the source distribution into dist/
+	@$(BIN)/uv build --quiet --out-dir dist
+	@rm -rf hookhub.egg-info
 
 screenshots: venv ## render the pictures of the documentation with Chromium
 	@$(BIN)/python -m tests.screenshots
