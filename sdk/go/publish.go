@@ -32,6 +32,8 @@ type NewEvent struct {
 	Timestamp time.Time `json:"timestamp,omitzero"`
 	// Organization is a slug; for operators' keys only.
 	Organization string `json:"organization,omitempty"`
+	// Trace has traceparent and tracestate, as OpenTelemetry's propagation.MapCarrier does; receivers are sent them.
+	Trace map[string]string `json:"trace,omitempty"`
 }
 
 // Receipt says that HookHub has stored an event and will deliver it.

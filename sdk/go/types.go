@@ -1033,6 +1033,12 @@ const (
 	TimeseriesStepDay  TimeseriesStep = "day"
 )
 
+// TraceRequest: W3C Trace Context, as a propagator of OpenTelemetry fills it.
+type TraceRequest struct {
+	Traceparent string `json:"traceparent"`
+	Tracestate  string `json:"tracestate,omitzero"`
+}
+
 // Validated: The result of a successful validation.
 type Validated struct {
 	Valid        bool   `json:"valid"`

@@ -1,6 +1,7 @@
 """Every operation of the API has a method in every SDK, with the method and the path that the API has."""
 
 import asyncio
+import dataclasses
 import inspect
 import json
 import re
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hookhub_client import AsyncClient, Client
+from hookhub_client import AsyncClient, Client, Event
 
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub
 from tests.partners import node
@@ -53,6 +54,18 @@ def test_every_operation_is_known() -> None:
     found = {f"{method} {path}" for method, path, _ in document.operations(document.load())}
 
     assert found == OPERATIONS.keys(), "Add the operation to every SDK, and to tests/sdk/operations.py"
+
+
+def test_an_event_has_every_field_of_the_api_in_every_language() -> None:
+    known = set(document.load()["components"]["schemas"]["NewEvent"]["properties"])
+    [go] = re.findall(r"type NewEvent struct \{(.*?)\n\}", (tools.GO / "publish.go").read_text(), re.DOTALL)
+    [typescript] = re.findall(
+        r"interface NewEvent \{(.*?)\n\}", (tools.TYPESCRIPT / "src/types.ts").read_text(), re.DOTALL
+    )
+
+    assert {field.name for field in dataclasses.fields(Event)} == known
+    assert set(re.findall(r'json:"(\w+)', go)) == known
+    assert set(re.findall(r"^ +(\w+)\??:", typescript, re.MULTILINE)) == known
 
 
 @pytest.fixture(scope="module")

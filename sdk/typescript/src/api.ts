@@ -2210,6 +2210,8 @@ export interface components {
              * @description When the event occurred; now if absent.
              */
             timestamp?: string | null;
+            /** @description The trace that receivers are sent, instead of the request's own. An invalid one is ignored. */
+            trace?: components["schemas"]["TraceRequest"] | null;
         };
         /** @description An event type with its JSON Schema and an example. */
         NewEventType: {
@@ -2870,6 +2872,11 @@ export interface components {
          * @enum {string}
          */
         TimeseriesStep: "hour" | "day";
+        /** @description W3C Trace Context, as a propagator of OpenTelemetry fills it. */
+        TraceRequest: {
+            traceparent: string;
+            tracestate?: string;
+        };
         /** @description The result of a successful validation. */
         Validated: {
             valid: boolean;

@@ -141,8 +141,8 @@ async function* batches(events: Iterable<NewEvent> | AsyncIterable<NewEvent>): A
 function lineOf(event: NewEvent): string {
     const data = JSON.stringify(event.data);
     if (data === undefined) throw new TypeError("data must be a JSON value, such as an object; use null for none");
-    const { type, id, repository, timestamp, organization } = event;
-    return JSON.stringify({ type, data: event.data, id, repository, timestamp, organization });
+    const { type, id, repository, timestamp, organization, trace } = event;
+    return JSON.stringify({ type, data: event.data, id, repository, timestamp, organization, trace });
 }
 
 async function newId(): Promise<string> {

@@ -86,6 +86,7 @@ export type TestEvent = Schemas["TestEvent"];
 export type Timeseries = Schemas["Timeseries"];
 export type TimeseriesPoint = Schemas["TimeseriesPoint"];
 export type TimeseriesStep = Schemas["TimeseriesStep"];
+export type TraceRequest = Schemas["TraceRequest"];
 export type Validated = Schemas["Validated"];
 export type Verification = Schemas["Verification"];
 export type VerificationAttempt = Schemas["VerificationAttempt"];

@@ -25,6 +25,8 @@ export interface NewEvent {
     timestamp?: Date | string | undefined;
     /** A slug; for operators' keys only. */
     organization?: string | undefined;
+    /** The event's trace, as OpenTelemetry's `propagation.inject` fills an object; receivers are sent it. */
+    trace?: { traceparent: string; tracestate?: string | undefined } | undefined;
 }
 
 /** HookHub has stored the event and will deliver it; `id` is its id at HookHub, not the idempotency key. */

@@ -60,13 +60,23 @@ describe("the client", { concurrency: true }, () => {
             const hub = await fake([trouble, trouble]);
             const hookhub = hub.connect();
 
-            const receipt = await hookhub.publish("push", { a: "ü" }, { repository: "widgets" });
+            const receipt = await hookhub.publish(
+                "push",
+                { a: "ü" },
+                { repository: "widgets", trace: { traceparent: "00-1" } },
+            );
 
             assert.deepEqual(receipt, { id: "e", type: "push", accepted_at: "2026-03-04T05:06:07Z", replayed: false });
             assert.equal(hub.asked.length, 3);
             assert.equal(new Set(hub.asked.map(({ body }) => body)).size, 1);
             const sent = JSON.parse(hub.asked[0].body);
-            assert.deepEqual(sent, { type: "push", data: { a: "ü" }, id: sent.id, repository: "widgets" });
+            assert.deepEqual(sent, {
+                type: "push",
+                data: { a: "ü" },
+                id: sent.id,
+                repository: "widgets",
+                trace: { traceparent: "00-1" },
+            });
             assert.equal(hub.asked[0].headers.authorization, "Bearer hh_1_secret");
             assert.equal(hub.asked[0].headers["hookhub-dialect"], "native");
         });
