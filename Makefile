@@ -48,7 +48,7 @@ $(READY): requirements.txt requirements-dev.txt
 
 lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" upgrades these packages, UPGRADE=all all of them
 	@test -x $(BIN)/uv || $(MAKE) --no-print-directory venv
-	@for list in requirements requirements-observability requirements-dev requirements-docs; do \
+	@for list in requirements requirements-observability requirements-sso requirements-dev requirements-docs; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 	    $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE))) $$list.in --output-file $$list.txt || exit 1; \
 	done

@@ -23,7 +23,7 @@ log = logging.getLogger("hookhub.logins")
 WINDOW = timedelta(minutes=5)
 BY_ADDRESS = Policy("logins-of-address", WINDOW)
 BY_NAME = Policy("logins-of-name", WINDOW)
-VIEWS = frozenset({"admin:login", "rest_framework:login"})
+VIEWS = frozenset({"admin:login", "rest_framework:login", "account_login"})
 # Attempts from a browser in which the user has logged in before are counted separately, so that strangers who try the
 # user's name cannot lock the user out.
 KNOWN_DEVICE = timedelta(days=90)
@@ -70,7 +70,7 @@ class Attempt:
     """One login attempt."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.name = looked_up_name(request.POST.get("username", ""))
+        self.name = looked_up_name(request.POST.get("username") or request.POST.get("login", ""))
         self.address = address_of(request.META)
         digest = hashlib.sha256(self.name.lower().encode(errors="replace")).hexdigest()[:24]
         device = device_of(request, digest)

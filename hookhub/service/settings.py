@@ -15,6 +15,7 @@ from deliveries.sending.url import normalise_host
 from hookhub import frameworks
 from hookhub.embedded import servers
 from hookhub.frameworks import *
+from hookhub.service import sso
 from hookhub.service.connections import broker, broker_tls, database, pooling, served_by_default, stream
 from hookhub.service.environment import (
     addresses,
@@ -298,6 +299,58 @@ HOOKHUB_CHORES = defaults.HOOKHUB_CHORES
 HOOKHUB_NOTICES = defaults.HOOKHUB_NOTICES
 # What else than webhooks has sealed values, for `manage.py reencrypt_secrets`.
 HOOKHUB_SEALED = defaults.HOOKHUB_SEALED
+
+# Logins by OpenID Connect, and a second factor ----------------------------------------------------------------------
+
+HOOKHUB_OIDC_ISSUER = text("HOOKHUB_OIDC_ISSUER")
+HOOKHUB_OIDC_CLIENT_ID = text("HOOKHUB_OIDC_CLIENT_ID")
+HOOKHUB_OIDC_CLIENT_SECRET = text("HOOKHUB_OIDC_CLIENT_SECRET")
+HOOKHUB_OIDC_NAME = text("HOOKHUB_OIDC_NAME", "single sign-on")
+HOOKHUB_OIDC_SCOPES = words("HOOKHUB_OIDC_SCOPES", ("openid", "profile", "email"))
+# The claim whose values give a login its roles, and what each value gives.
+HOOKHUB_OIDC_CLAIM = text("HOOKHUB_OIDC_CLAIM", "groups")
+HOOKHUB_OIDC_ROLES: tuple[sso.Rule, ...] = read(
+    "HOOKHUB_OIDC_ROLES", sso.rules, (), expects="value=organization:role, separated by semicolons"
+)
+HOOKHUB_TWO_FACTOR = read("HOOKHUB_TWO_FACTOR", sso.two_factor, "off", expects="a word")
+HOOKHUB_LOCAL_LOGIN = flag("HOOKHUB_LOCAL_LOGIN", default=True)
+# Whether django-allauth logs people in. Otherwise it is not imported.
+HOOKHUB_ALLAUTH = bool(HOOKHUB_OIDC_ISSUER) or HOOKHUB_TWO_FACTOR != "off"
+
+if HOOKHUB_OIDC_ISSUER and not HOOKHUB_OIDC_CLIENT_ID:
+    raise ImproperlyConfigured("HOOKHUB_OIDC_CLIENT_ID is not set. The provider at HOOKHUB_OIDC_ISSUER has it.")
+if not HOOKHUB_LOCAL_LOGIN and not HOOKHUB_OIDC_ISSUER:
+    raise ImproperlyConfigured("HOOKHUB_LOCAL_LOGIN=0 needs HOOKHUB_OIDC_ISSUER: there would be no way to log in.")
+if HOOKHUB_ALLAUTH:
+    INSTALLED_APPS = [*frameworks.INSTALLED_APPS, *sso.APPS]
+    MIDDLEWARE = [*frameworks.MIDDLEWARE, *sso.MIDDLEWARE]
+    AUTHENTICATION_BACKENDS = [
+        "django.contrib.auth.backends.ModelBackend" if HOOKHUB_LOCAL_LOGIN else "hookhub.sso.backends.WithoutPassword"
+    ]
+    LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "/"
+    ACCOUNT_ADAPTER = "hookhub.sso.adapters.Accounts"
+    SOCIALACCOUNT_ADAPTER = "hookhub.sso.adapters.SingleSignOn"
+    MFA_ADAPTER = "hookhub.sso.two_factor.SealedSecrets"
+    ACCOUNT_EMAIL_VERIFICATION = "none"
+    ACCOUNT_UNIQUE_EMAIL = False
+    ACCOUNT_LOGIN_METHODS = {"username"}
+    ACCOUNT_SESSION_REMEMBER = False
+    SOCIALACCOUNT_PROVIDERS = sso.provider(
+        HOOKHUB_OIDC_ISSUER,
+        client=HOOKHUB_OIDC_CLIENT_ID,
+        secret=HOOKHUB_OIDC_CLIENT_SECRET,
+        name=HOOKHUB_OIDC_NAME,
+        scopes=HOOKHUB_OIDC_SCOPES,
+    )
+    # It is not known whether an address of the provider belongs to the person that has it here.
+    SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+    SOCIALACCOUNT_QUERY_EMAIL = False
+    MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+    MFA_TOTP_ISSUER = "HookHub"
+    # Of 30 s each way: clocks of telephones are a little wrong.
+    MFA_TOTP_TOLERANCE = 1
+    MFA_ALLOW_UNVERIFIED_EMAIL = True
+    HOOKHUB_SEALED = (*HOOKHUB_SEALED, "hookhub.sso.two_factor.reencrypt_all")
 
 # Django -------------------------------------------------------------------------------------------------------------
 

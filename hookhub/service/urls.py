@@ -13,6 +13,7 @@ admin.autodiscover()
 IN_DEVELOPMENT = settings.DEBUG or settings.HOOKHUB_DEVELOPMENT
 
 urlpatterns = [
+    *([path("", include("hookhub.sso.urls"))] if settings.HOOKHUB_ALLAUTH else []),
     # The login for the browsable API; the admin's own login is for staff.
     path("v1/auth/", include("rest_framework.urls")),
     # The admin's "view on site" redirect: no object has a page on the site, and the redirect would reveal which objects

@@ -83,7 +83,7 @@ def modules_of(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements", "requirements-observability", "requirements-dev", "requirements-docs"]
+    "name", ["requirements", "requirements-observability", "requirements-sso", "requirements-dev", "requirements-docs"]
 )
 def test_the_lock_holds_every_chosen_package_at_a_version_that_the_choice_allows(name: str) -> None:
     lock = locked(f"{name}.txt")
@@ -98,6 +98,7 @@ def test_the_lock_holds_every_chosen_package_at_a_version_that_the_choice_allows
     [
         ("requirements.txt", 40),
         ("requirements-observability.txt", 10),
+        ("requirements-sso.txt", 5),
         ("requirements-dev.txt", 40),
         ("requirements-docs.txt", 8),
     ],
@@ -110,14 +111,14 @@ def test_every_locked_package_has_a_hash(name: str, at_least: int) -> None:
 
 
 def test_development_runs_on_the_very_packages_that_production_gets() -> None:
-    production = locked("requirements.txt") | locked("requirements-observability.txt")
+    production = locked("requirements.txt") | locked("requirements-observability.txt") | locked("requirements-sso.txt")
     development = locked("requirements-dev.txt")
 
     assert {package: development.get(package) for package in production} == production
 
 
 def test_everything_that_the_service_imports_is_chosen_by_name() -> None:
-    both = chosen("requirements.in") | chosen("requirements-observability.in")
+    both = chosen("requirements.in") | chosen("requirements-observability.in") | chosen("requirements-sso.in")
 
     assert imported_by(*PRODUCTION) - EMBEDDED_SERVERS - set(both) == set()
 
