@@ -37,6 +37,27 @@ SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', t
 # transactions wait for one batch at most, for example to store an event with the idempotency key of a deleted one.
 # Each statement returns how many rows it read, the id of the last one, and how many deliveries and events it deleted.
 
+# With an event go its entries in the queues of polling webhooks. One that was not numbered yet still takes a position,
+# so that readers are told that they missed it. As for numbering, the queue is locked before its entries.
+PRUNE_ENTRIES = """
+queues AS MATERIALIZED (
+    SELECT webhook_id FROM hookhub_poll_queue
+    WHERE webhook_id = ANY(ARRAY(
+        SELECT webhook_id FROM hookhub_poll_entry
+        WHERE event_id = ANY(ARRAY(SELECT id FROM events)) AND position IS NULL
+    ))
+    ORDER BY webhook_id FOR NO KEY UPDATE
+), entries AS (
+    DELETE FROM hookhub_poll_entry
+    WHERE event_id = ANY(ARRAY(SELECT id FROM events)) AND (SELECT count(*) FROM queues) >= 0
+    RETURNING webhook_id, position
+), unread AS (
+    UPDATE hookhub_poll_queue q SET last_position = q.last_position + deleted.entries
+    FROM (SELECT webhook_id, count(*) AS entries FROM entries WHERE position IS NULL GROUP BY webhook_id) AS deleted
+    WHERE q.webhook_id = deleted.webhook_id
+)
+"""
+
 # Rows are locked and checked again before deletion, since one that is being redelivered at this moment is no longer
 # finished. Only finished rows have a finished_at, which a constraint guarantees. An attempt that a worker is recording
 # at this moment is left to PRUNE_ATTEMPTS.
@@ -61,14 +82,12 @@ WITH scanned AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM hookhub_delivery d
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
     RETURNING id
-), entries AS (
-    DELETE FROM hookhub_poll_entry WHERE event_id = ANY(ARRAY(SELECT id FROM events))
-)
+), {PRUNE_ENTRIES}
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
 """
 
-# Events without deliveries. With an event go its entries in the queues of polling webhooks.
+# Events without deliveries.
 PRUNE_EVENTS = f"""
 WITH scanned AS MATERIALIZED (
     SELECT id FROM hookhub_event
@@ -78,9 +97,7 @@ WITH scanned AS MATERIALIZED (
     WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id)
     RETURNING id
-), entries AS (
-    DELETE FROM hookhub_poll_entry WHERE event_id = ANY(ARRAY(SELECT id FROM events))
-)
+), {PRUNE_ENTRIES}
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
 """

@@ -216,6 +216,29 @@ def test_retention_deletes_entries_with_their_events(caller: Caller, forge: Forg
     assert all_is_well()
 
 
+def test_events_that_retention_deletes_before_anybody_reads_are_counted_too(caller: Caller, forge: Forge) -> None:
+    address = make(caller)
+    old = timezone.now() - settings.HOOKHUB_RETENTION - HOUR
+    Webhook.objects.update(created_at=old - HOUR, changed_at=old - HOUR)
+    other = forge.webhook(now=old - HOUR)
+    for number in (1, 2, 3):
+        forge.accept(data={"n": number}, now=old)
+    read = poll(caller, address, limit=1)
+    # One goes with its delivery, the others for themselves.
+    Delivery.objects.filter(webhook=other).exclude(event=Event.objects.order_by("pk")[1].pk).delete()
+    finished = {"state": "delivered", "finish_reason": "delivered", "finished_at": old}
+    Delivery.objects.update(**finished, due_at=None, attempts_made=1)
+    PollEntry.objects.filter(event__in=Event.objects.order_by("pk")[1:]).update(position=None)
+    PollQueue.objects.update(last_position=1)
+
+    prune_old(now=timezone.now())
+    publish(forge, 4)
+
+    page = poll(caller, address, cursor=read["cursor"])
+    assert (numbers_in(page), page["expired"]) == ([4], 2)
+    assert numbers_in(poll(caller, address, cursor=page["cursor"])) == []
+
+
 def test_a_deleted_webhook_goes_with_its_queue_once_its_entries_are_gone(caller: Caller, forge: Forge) -> None:
     address = make(caller)
     publish(forge, 1)
