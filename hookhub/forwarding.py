@@ -17,9 +17,12 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Callable
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -36,6 +39,11 @@ LEASE = timedelta(minutes=10)
 RENEW_EVERY = timedelta(minutes=3)
 # Pauses between attempts while HookHub cannot be reached.
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 15.0
+# Another webhook gets the events from so long before this program had read all: one may have been stored, and not yet
+# put into the queue. Those that it has forwarded are left out, as far as it remembers them.
+OVERLAP = timedelta(minutes=1)
+MAX_REMEMBERED = 10_000
+Found = TypeVar("Found")
 SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -79,6 +87,10 @@ class Forwarder:
         self._local.trust_env = False
         self._webhook: str | None = None
         self._renewed_at = 0.0
+        # How far this machine's clock is ahead of HookHub's.
+        self._ahead = timedelta(0)
+        # The ids of the last events, in order.
+        self._forwarded: dict[str, None] = {}
 
     def stop(self) -> None:
         """Let ``run`` return, at the latest when its current request has ended."""
@@ -86,22 +98,26 @@ class Forwarder:
 
     def run(self) -> None:
         """Forward until stopped, then delete the webhook. Raise Failed."""
-        began_at = datetime.now(timezone.utc)
         try:
-            self._create(since=None if self.wanted.since is None else began_at - self.wanted.since)
+            self._create()
+            read_all_at = self._now_there()
+            if self.wanted.since is not None:
+                read_all_at -= self.wanted.since
+                self._replay(read_all_at)
             self._tell(f"Forwarding to {self.wanted.target} (Ctrl-C to stop)")
             cursor: str | None = None
-            seen_at = began_at
             while not self._stopping.is_set():
                 try:
-                    page = self._poll(cursor)
+                    page = self._insist(partial(self._poll, cursor))
+                    answered_at = self._now_there()
+                    if page is not None:
+                        cursor = self._forward_all(page, cursor)
+                        read_all_at = read_all_at if page["has_more"] else answered_at
                 except Gone:
                     self._tell("The webhook is gone: this machine slept, or it was deleted. Creating another.")
-                    self._create(since=seen_at)
+                    self._insist(self._create)
+                    self._insist(partial(self._replay, read_all_at - OVERLAP))
                     cursor = None
-                    continue
-                if page is not None:
-                    cursor, seen_at = self._forward_all(page, cursor), datetime.now(timezone.utc)
         finally:
             self._delete()
 
@@ -110,13 +126,13 @@ class Forwarder:
         counts = ", ".join(f"{count} × {what}" for what, count in sorted(self.answers.items()))
         return f"{sum(self.answers.values())} events forwarded{': ' if counts else ''}{counts}"
 
-    def _create(self, *, since: datetime | None) -> None:
+    def _create(self) -> None:
         wanted = self.wanted
         fields: dict[str, Any] = {
             "kind": "poll",
             "events": list(wanted.events),
             "name": f"listen on {socket.gethostname()}"[:200],
-            "expires_at": (datetime.now(timezone.utc) + LEASE).isoformat(),
+            "expires_at": (self._now_there() + LEASE).isoformat(),
         }
         optional = {
             "format": wanted.format,
@@ -129,38 +145,57 @@ class Forwarder:
         self._webhook, self._renewed_at = str(made["id"]), time.monotonic()
         if wanted.secret is None and made.get("secret"):
             self._tell(f"Events are signed with the secret {made['secret']}")
-        if since is not None:
-            self._call("POST", f"/v1/webhooks/{self._webhook}/replay-missing", {"after": since.isoformat()})
 
-    def _poll(self, cursor: str | None) -> Mapping[str, Any] | None:
-        """Return the next page; None if HookHub could not be reached. Raise Gone and Failed."""
+    def _replay(self, since: datetime) -> None:
+        """Have the events from a time of HookHub's clock on put into the queue, without those that are there."""
+        self._call("POST", f"/v1/webhooks/{self._webhook}/replay-missing", {"after": since.isoformat()})
+
+    def _poll(self, cursor: str | None) -> Mapping[str, Any]:
+        self._renew()
+        query = {"wait": str(WAIT_SECONDS), **({} if cursor is None else {"cursor": cursor})}
+        return self._call("GET", f"/v1/webhooks/{self._webhook}/poll", query=query)
+
+    def _insist(self, call: Callable[[], Found]) -> Found | None:
+        """Return what a call does once HookHub can be reached; None if stopped before. Raise Gone and Failed."""
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             try:
-                self._renew()
-                query = {"wait": str(WAIT_SECONDS), **({} if cursor is None else {"cursor": cursor})}
-                return self._call("GET", f"/v1/webhooks/{self._webhook}/poll", query=query)
+                return call()
             except (requests.RequestException, _Unavailable) as error:
                 self._tell(f"{_reason(error)}; trying again in {pause:g} s")
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
         return None
 
+    def _now_there(self) -> datetime:
+        """Return the time of HookHub's clock."""
+        return datetime.now(timezone.utc) - self._ahead
+
     def _renew(self) -> None:
         if time.monotonic() - self._renewed_at < RENEW_EVERY.total_seconds():
             return
-        ends = datetime.now(timezone.utc) + LEASE
+        ends = self._now_there() + LEASE
         self._call("PATCH", f"/v1/webhooks/{self._webhook}", {"expires_at": ends.isoformat()})
         self._renewed_at = time.monotonic()
 
     def _forward_all(self, page: Mapping[str, Any], cursor: str | None) -> str | None:
-        """Forward the events of a page until stopped; return the cursor after the last one."""
+        """Forward the events of a page until stopped; return the cursor after the last one. Raise Gone and Failed."""
         for event in page["events"]:
             if self._stopping.is_set():
                 return cursor
-            self._forward(event)
+            # The program may be slow, or stand in a debugger.
+            with suppress(requests.RequestException, _Unavailable):
+                self._renew()
+            if event["event"] not in self._forwarded:
+                self._forward(event)
+                self._remember(str(event["event"]))
             cursor = str(event["cursor"])
         return str(page["cursor"])
+
+    def _remember(self, event_id: str) -> None:
+        self._forwarded[event_id] = None
+        if len(self._forwarded) > MAX_REMEMBERED:
+            del self._forwarded[next(iter(self._forwarded))]
 
     def _forward(self, event: Mapping[str, Any]) -> None:
         started = time.monotonic()
@@ -197,6 +232,10 @@ class Forwarder:
         except (requests.RequestException, Failed, Gone, _Unavailable):
             self._tell(f"The webhook {self._webhook} could not be deleted; it ends by itself in {LEASE}.")
 
+    def _compare_clocks(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):
+            self._ahead = datetime.now(timezone.utc) - parsedate_to_datetime(date or "")
+
     def _call(
         self, method: str, path: str, body: object = None, *, query: Mapping[str, str] | None = None
     ) -> Mapping[str, Any]:
@@ -210,6 +249,7 @@ class Forwarder:
             timeout=(TIMEOUT_SECONDS, TIMEOUT_SECONDS + WAIT_SECONDS),
             allow_redirects=False,
         )
+        self._compare_clocks(answer.headers.get("Date"))
         if answer.status_code >= 500 or answer.status_code == 429:
             raise _Unavailable(f"HookHub answered {answer.status_code}")
         if answer.status_code == 404 and method != "POST":

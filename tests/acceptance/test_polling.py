@@ -4,24 +4,27 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from hookhub import forwarding
 from hookhub.client import Event
 from hookhub.procfile import ROOT
 from hookhub.receiving import verify
 from testbed.instance import Instance
 from testbed.processes import wait_for
 from tests.acceptance.instances import as_new, running_instance
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer, Received, Receiver
 
 pytestmark = pytest.mark.acceptance
 
@@ -157,6 +160,44 @@ def test_a_program_on_a_developers_machine_gets_what_it_would_get_from_outside(
     assert "2 events forwarded: 1 × 204, 1 × 500" in told
     assert program.returncode == 0
     assert instance.ask(WEBHOOKS) == 0
+
+
+@pytest.mark.parametrize("renew_every", [timedelta(0), forwarding.RENEW_EVERY])
+def test_a_webhook_that_is_gone_while_a_page_is_forwarded_loses_and_doubles_nothing(
+    instance: Instance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, renew_every: timedelta
+) -> None:
+    monkeypatch.setattr(forwarding, "RENEW_EVERY", renew_every)
+    monkeypatch.setattr(forwarding, "WAIT_SECONDS", 1)
+    webhook = "SELECT uid::text FROM hookhub_webhook WHERE deleted_at IS NULL"
+
+    def end_it_once(connection: socket.socket, request: Received) -> None:
+        if len(receiver.received) == 1:
+            instance.client.publish_batch([Event("push", {"n": 3})])
+            instance.wait_until_settled()
+            address = f"{instance.url}/v1/webhooks/{instance.ask(webhook)}"
+            requests.delete(address, headers={"Authorization": f"Bearer {instance.key}"}, timeout=LONG)
+        connection.sendall(Answer(headers={"Connection": "close"}).encode())
+
+    receiver.script = end_it_once
+    instance.client.publish_batch([Event("push", {"n": 1}), Event("push", {"n": 2})])
+    instance.wait_until_settled()
+    wanted = forwarding.Wanted(
+        instance.url, instance.key, receiver.url("/hook"), format="standard-webhooks", since=timedelta(hours=1)
+    )
+    shown: list[str] = []
+    forwarder = forwarding.Forwarder(wanted, show=shown.append, tell=lambda _: None)
+    thread = threading.Thread(target=forwarder.run)
+    thread.start()
+    try:
+        wait_for(lambda: len(receiver.received) >= 3, "three events")
+        instance.client.publish_batch([Event("push", {"n": 4})])
+        wait_for(lambda: len(shown) >= 4, "the event of the other webhook")
+    finally:
+        forwarder.stop()
+        thread.join(LONG)
+
+    numbers = [json.loads(each.body)["data"]["n"] for each in receiver.received]
+    assert sorted(numbers) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
