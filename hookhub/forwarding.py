@@ -147,7 +147,7 @@ class Forwarder:
             self._tell(f"Events are signed with the secret {made['secret']}")
 
     def _replay(self, since: datetime) -> None:
-        """Have the events from a time of HookHub's clock on put into the queue, without those that are there."""
+        """Start to put the events from a time of HookHub's clock on into the queue, without those that are there."""
         self._call("POST", f"/v1/webhooks/{self._webhook}/replay-missing", {"after": since.isoformat()})
 
     def _poll(self, cursor: str | None) -> Mapping[str, Any]:

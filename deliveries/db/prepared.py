@@ -64,6 +64,12 @@ class Bound(NamedTuple):
 BEGIN, COMMIT, ROLLBACK = Bound(b"BEGIN"), Bound(b"COMMIT"), Bound(b"ROLLBACK")
 
 
+def begin_of(connection: psycopg.Connection[Any]) -> Bound:
+    """Return the BEGIN that psycopg would send, with the isolation level that a project has set, if any."""
+    level = connection.isolation_level
+    return BEGIN if level is None else Bound(f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}".encode())
+
+
 @lru_cache(maxsize=512)
 def parse(statement: str) -> tuple[bytes, tuple[str, ...]]:
     """Return a statement with ``$1`` for ``%(name)s`` and ``%`` for ``%%``, and the names in the order of the numbers.
@@ -151,7 +157,7 @@ class Session(Generic[Connection]):
         interrupted, the connection is closed: late results would be taken for those of the next statements.
         """
         sent = list(statements)
-        settings_at = int(sent[0] is BEGIN)
+        settings_at = int(sent[0].query.startswith(BEGIN.query))
         sets = self._settings is not None and not self.is_in_transaction
         if self._settings is not None and sets:
             # Statements that are sent together are one transaction, also without a BEGIN.

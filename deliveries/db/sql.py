@@ -122,7 +122,8 @@ def _execute(statement: str, parameters: Mapping[str, object], *, commits: bool 
             begins = not session.is_in_transaction
         batch = [session.bind(statement, parameters)]
         if begins:
-            batch.insert(0, BEGIN)
+            # The pipeline's own transactions rely on READ COMMITTED; those of a project are as it wants them.
+            batch.insert(0, BEGIN if current is not None else prepared.begin_of(session.connection))
         if commits and current is not None:
             batch.append(COMMIT)
         results = session.connection.wait(session.execute(batch))

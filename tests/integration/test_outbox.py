@@ -13,10 +13,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.test import override_settings
+from psycopg import IsolationLevel
 
 import hookhub
 from deliveries import wakeup
+from deliveries.db import arrays, sql
 from deliveries.models import Event, Organization, Repository
+from deliveries.pipeline import accepting
 from hookhub import IdempotencyKeyReused, InvalidEvent, UnknownOrganization, apublish, publish, publish_batch
 from hookhub.http.json_values import MAX_DEPTH
 from hookhub.models import CustomEventType
@@ -98,6 +101,25 @@ def test_no_other_connection_sees_an_event_before_the_commit(rung: list[wakeup.W
         other.join(60)
 
     assert seen == [0]
+
+
+@pytest.mark.parametrize("level", [None, *IsolationLevel])
+def test_the_transaction_has_the_isolation_level_of_the_project(
+    rung: list[wakeup.Work], level: IsolationLevel | None
+) -> None:
+    organization = Organization.objects.get()
+    before = connection.connection.isolation_level
+    connection.connection.isolation_level = level
+    try:
+        with transaction.atomic():
+            sql.run(accepting.FIND_STORED, {"ids": arrays.uuids([])})
+            publish("order.paid", {}, organization=organization)
+            found = sql.run("SHOW transaction_isolation", {})[0][0]
+    finally:
+        connection.connection.isolation_level = before
+
+    assert found == (level or IsolationLevel.READ_COMMITTED).name.replace("_", " ").lower()
+    assert types() == ["order.paid"]
 
 
 @pytest.mark.parametrize(
