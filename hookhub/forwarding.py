@@ -37,7 +37,7 @@ FORWARD_TIMEOUT_SECONDS = 30
 # The webhook ends by itself so long after this program, or the machine that it runs on, has died.
 LEASE = timedelta(minutes=10)
 RENEW_EVERY = timedelta(minutes=3)
-# Pauses between attempts while HookHub cannot be reached.
+# Pauses between attempts while HookHub cannot be reached; the first one also if it does not let a request wait.
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 15.0
 # Another webhook gets the events from so long before this program had read all: one may have been stored, and not yet
 # put into the queue. Those that it has forwarded are left out, as far as it remembers them.
@@ -153,7 +153,12 @@ class Forwarder:
     def _poll(self, cursor: str | None) -> Mapping[str, Any]:
         self._renew()
         query = {"wait": str(WAIT_SECONDS), **({} if cursor is None else {"cursor": cursor})}
-        return self._call("GET", f"/v1/webhooks/{self._webhook}/poll", query=query)
+        asked_at = time.monotonic()
+        page = self._call("GET", f"/v1/webhooks/{self._webhook}/poll", query=query)
+        # So many requests wait that this one was answered at once.
+        if not page["events"] and not page["has_more"] and time.monotonic() - asked_at < FIRST_PAUSE_SECONDS:
+            self._stopping.wait(FIRST_PAUSE_SECONDS)
+        return page
 
     def _insist(self, call: Callable[[], Found]) -> Found | None:
         """Return what a call does once HookHub can be reached; None if stopped before. Raise Gone and Failed."""
