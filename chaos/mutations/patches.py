@@ -56,7 +56,7 @@ def bell_inside_the_transaction() -> None:
 
     _put(sql, "change", ring_first)
     _put(asynchronous.AsyncConnection, "change", ring_first_in_a_group)
-    _put(accepting, "_send_wakeup", lambda: None)
+    _put(accepting, "_committed", lambda _events: None)
 
 
 def claim_without_lease() -> None:

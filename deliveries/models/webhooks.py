@@ -270,7 +270,8 @@ class Webhook(models.Model):
     @property
     def shown_url(self) -> str:
         """Return the URL with its secret parts masked, safe to show to anyone."""
-        if self.is_polled:
+        # Of a polling webhook, which has none.
+        if not self.stored_url:
             return ""
         # ``stored_url`` may be unmasked if it was stored before its format masked URLs.
         return formats.format_of(self.format).show_url(self.stored_url)

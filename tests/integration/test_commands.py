@@ -29,6 +29,7 @@ from tests.story import Forge, deliver_due, outcomes_of, the_delivery
 
 pytestmark = pytest.mark.django_db
 
+PROMISE = "every event has a delivery for each matching webhook, or an entry in its queue if it is polled"
 HOUR = timedelta(hours=1)
 
 
@@ -90,7 +91,7 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
     assert str(failure.value) == f"1 of {len(invariants.CHECKS)} invariants violated."
     assert failure.value.returncode == 1
     lines = out.getvalue().splitlines()
-    at = lines.index("FAULT    every event has a delivery for each matching webhook: violated by 21")
+    at = lines.index(f"FAULT    {PROMISE}: violated by 21")
     assert lines[at + 2 : at + 23] == [f"           {event} to webhook {webhook.uid}" for event in events[:20]] + [
         "           …"
     ]
@@ -126,7 +127,7 @@ def test_machines_get_one_object(forge: Forge, now: datetime) -> None:
     assert [check for check in broken["checks"] if check["verdict"] != "ok"] == [
         {
             "name": "events-without-delivery",
-            "promise": "every event has a delivery for each matching webhook",
+            "promise": PROMISE,
             "verdict": "fault",
             "count": 1,
             "count_is_at_least": False,

@@ -143,9 +143,11 @@ def test_a_4xx_code_is_temporary_and_a_5xx_code_is_final(error: Exception, outco
 def test_an_email_rejected_for_now_is_tried_again_every_few_minutes_and_blocks_no_other(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    other = Forge.make(forge.receiver, "globex")
     member(forge, "olga")
+    member(other, "otto")
     fail(forge.webhook(now=now, name="first"), now=now - timedelta(seconds=1))
-    fail(forge.webhook(now=now, name="second"), now=now)
+    fail(other.webhook(now=now, name="second"), now=now)
     send, tried = EmailBackend.send_messages, []
 
     def refuse_first(self: EmailBackend, messages: Any) -> int:
@@ -201,9 +203,10 @@ def test_a_webhook_deleted_meanwhile_is_no_news(forge: Forge, now: datetime) -> 
 
 
 def test_so_many_letters_a_tick_and_the_oldest_first(forge: Forge, now: datetime) -> None:
-    member(forge, "olga")
     for second in range(queue.MAX_MAILS + 2):
-        fail(forge.webhook(now=now, name=f"hook {second}"), now=now - timedelta(seconds=second))
+        tenant = Forge.make(forge.receiver, f"tenant-{second}")
+        member(tenant, f"owner-{second}")
+        fail(tenant.webhook(now=now, name=f"hook {second}"), now=now - timedelta(seconds=second))
 
     assert [notify(now=now) for _ in range(3)] == [queue.MAX_MAILS, 2, 0]
     assert f"hook {queue.MAX_MAILS + 1}" in mail.outbox[0].body

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from deliveries.formats import FORMATS
 from deliveries.sending import url
-from deliveries.webhooks.fields import VALIDATORS, InvalidFields, validate
+from deliveries.webhooks.fields import COLUMNS, VALIDATORS, InvalidFields, validate
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -18,7 +18,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def cleaned(name: str, value: object, **others: object) -> object:
-    return validate({name: value, **others}, current_format="standard-webhooks")[name]
+    return validate({name: value, **others}, current_format="standard-webhooks")[COLUMNS.get(name, name)]
 
 
 def errors_of(fields: Mapping[str, object], current_format: str | None = "standard-webhooks") -> dict[str, str]:
@@ -56,6 +56,11 @@ VALID: dict[str, list[tuple[object, object]]] = {
         ([1, 1.5, 604800], [timedelta(seconds=1), timedelta(seconds=1.5), timedelta(days=7)]),
         ((60,), [timedelta(minutes=1)]),
         ([1] * 20, [timedelta(seconds=1)] * 20),
+    ],
+    "filter": [
+        (None, None),
+        ({"data": {"action": "opened"}}, {"data": {"action": "opened"}}),
+        ({"data": {"n": {"$gt": 1}}}, {"data": {"n": {"$gt": 1}}}),
     ],
     "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
     "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
@@ -109,6 +114,7 @@ INVALID: dict[str, list[object]] = {
         *kinds_but(None, []), [True], [None], ["60"], [NAN], [INF], [-INF], [-1], [0], [0.999], [604800.1], [10**400],
         [[60]], [1] * 21,
     ],
+    "filter": [*kinds_but(None, {}), {"payload": {}}, {"data": {"a": {"$near": 1}}}, {"data": []}],
     "timeout": [*kinds_but(None, 1, 1.5), -1, 0, 0.999, 30.001, "5"],
     "max_in_flight": [*kinds_but(None, 1), 0, -1, 1001, 1.0],
     "verify": [*kinds_but(None), "websub", "Challenge", ""],
