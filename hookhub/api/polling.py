@@ -36,6 +36,7 @@ MAX_EVENTS, DEFAULT_EVENTS = 200, 50
 MAX_WAIT_SECONDS = 30
 # A request that finds no room is answered at once, as if it had not asked to wait.
 ROOM = Room(of_organization=32, of_all=128)
+ROOM_IN_THREADS = Room(of_organization=long_polls.THREADS_THAT_WAIT, of_all=long_polls.THREADS_THAT_WAIT)
 LATEST = "latest"
 CONSUMER = re.compile(r"[A-Za-z0-9._-]{1,100}")
 CONSUMER_RULE = "must be 1 to 100 letters, digits, dots, underscores and hyphens"
@@ -135,10 +136,13 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
         seconds = number_in(request, "wait", least=0, most=MAX_WAIT_SECONDS, default=0)
         after = start_of(request, webhook)
         organization = webhook.organization_id
-        if not seconds or ROOM.is_full_for(organization):
+        room, patience = ROOM, timedelta(seconds=seconds)
+        if long_polls.needs_a_thread(request.META):
+            room, patience = ROOM_IN_THREADS, min(patience, long_polls.LONGEST_IN_A_THREAD)
+        if not seconds or room.is_full_for(organization):
             page = polling.read(webhook, after=after, limit=limit, now=timezone.now())
             return HttpResponse(as_json(page, webhook), content_type=long_polls.JSON)
-        wait = ROOM.enter(organization, patience=timedelta(seconds=seconds))
+        wait = room.enter(organization, patience=patience)
         look = partial(look_for_events, wait, webhook, after=after, limit=limit)
         return long_polls.answer(request.META, look)
 

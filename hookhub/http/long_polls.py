@@ -3,7 +3,7 @@
 The web server looks again from time to time (``hookhub.server.polling``). Elsewhere, the thread of the request does.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import timedelta
 from functools import partial
 from threading import Lock
@@ -20,14 +20,24 @@ JSON = "application/json"
 # How much longer a request counts that is looked for no more, because its connection is lost.
 GRACE = timedelta(seconds=5)
 
+# Where the web server does not look: a request that waits keeps a thread from all others, of which there may be few,
+# and is killed by a server that takes it for stuck.
+THREADS_THAT_WAIT = 1
+LONGEST_IN_A_THREAD = timedelta(seconds=10)
+
 # Returns the body of the answer, or None to look again.
 Look = Callable[[], bytes | None]
+
+
+def needs_a_thread(environ: Mapping[str, Any]) -> bool:
+    """Return whether a request that waits keeps its thread, because the web server cannot look for the answer."""
+    return POLL not in environ
 
 
 def answer(environ: MutableMapping[str, Any], look: Look) -> HttpResponse:
     """Return the answer of JSON that ``look`` finds, or have the web server look for it until it is there."""
     found = look()
-    if found is None and POLL in environ:
+    if found is None and not needs_a_thread(environ):
         environ[POLL] = partial(_outside_of_a_request, look)
         return HttpResponse(content_type=JSON)
     while found is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -496,7 +497,7 @@ def test_a_request_waits_for_the_next_event(caller: Caller, forge: Forge, monkey
 
     assert numbers_in(poll(caller, address, wait=30)) == [7]
     assert len(looks) == 3
-    assert doors.ROOM._waiting == []
+    assert doors.ROOM_IN_THREADS._waiting == []
 
 
 def test_a_request_that_has_waited_for_long_enough_is_answered(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,7 +505,7 @@ def test_a_request_that_has_waited_for_long_enough_is_answered(caller: Caller, m
     monkeypatch.setattr(long_polls, "sleep", lambda _: monkeypatch.setattr(long_polls.Wait, "is_over", True))
 
     assert poll(caller, address, wait=30)["events"] == []
-    assert doors.ROOM._waiting == []
+    assert doors.ROOM_IN_THREADS._waiting == []
 
 
 def test_a_request_without_room_to_wait_is_answered_at_once(
@@ -512,11 +513,31 @@ def test_a_request_without_room_to_wait_is_answered_at_once(
 ) -> None:
     address = make(caller)
     monkeypatch.setattr(long_polls, "sleep", lambda _: pytest.fail("it waits"))
-    places = [doors.ROOM.enter(forge.organization.pk, patience=HOUR) for _ in range(doors.ROOM.of_organization)]
+    room = doors.ROOM_IN_THREADS
+    places = [room.enter(forge.organization.pk, patience=HOUR) for _ in range(room.of_organization)]
 
     assert poll(caller, address, wait=30)["events"] == []
     for place in places:
         place.end()
+
+
+def test_of_a_server_that_waits_in_threads_few_are_taken_and_not_for_long(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = make(caller)
+    beside = []
+
+    def meanwhile(_: float) -> None:
+        [first] = doors.ROOM_IN_THREADS._waiting
+        assert first.deadline - monotonic() <= long_polls.LONGEST_IN_A_THREAD.total_seconds()
+        # While one waits, another is answered at once.
+        beside.append(poll(caller, address, wait=30)["events"])
+        monkeypatch.setattr(first, "deadline", 0.0)
+
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
+
+    assert poll(caller, address, wait=30)["events"] == []
+    assert beside == [[]]
 
 
 @contextmanager
