@@ -50,6 +50,11 @@ def accepts(wanted: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
             return _Evaluation().holds(wanted[OWNERS], {"data": fields})
         except (_TooMany, RecursionError):
             return True
+    return has_values(wanted, fields)
+
+
+def has_values(wanted: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
+    """Return whether an event's fields have the values that a subscriber by MCP names."""
     return all(name in fields and is_same(value, fields[name]) for name, value in wanted.items())
 
 

@@ -8,6 +8,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.formats.mcp_event import SUMMARY_SCHEMA
 from deliveries.models import Organization
+from deliveries.policy import filters
 from deliveries.webhooks.fields import UNSTORABLE
 from hookhub.event_types import registry, validation
 from hookhub.event_types.validation import Budget
@@ -80,7 +81,9 @@ def input_schema_of(schema: object) -> dict[str, Any]:
     """Return the schema of the arguments: the repository, and the fields at the top of the data that are scalars."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     fields = properties if isinstance(properties, dict) else {}
-    scalars = {name: _kept(field) for name, field in fields.items() if is_scalar(field) and name != REPOSITORY}
+    # The names of which something else is stored, or would be taken for an owner's filter.
+    others = {REPOSITORY, filters.OWNERS}
+    scalars = {name: _kept(field) for name, field in fields.items() if is_scalar(field) and name not in others}
     return {
         "type": "object",
         "properties": {REPOSITORY: dict(REPOSITORY_SCHEMA), **scalars},

@@ -138,7 +138,7 @@ def _passes(event: Event, wanted: Mapping[str, Any]) -> bool:
     repository = others.pop(REPOSITORY, None)
     if repository is not None and (event.repository is None or event.repository.name != repository):
         return False
-    return not others or filters.accepts(others, filters.fields_of(bytes(event.payload)))
+    return not others or filters.has_values(others, filters.fields_of(bytes(event.payload)))
 
 
 def _shown(delivery: Delivery, webhook: Webhook, event: Event, *, address: str) -> dict[str, Any]:

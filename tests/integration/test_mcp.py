@@ -25,6 +25,7 @@ from hookhub import api_keys
 from hookhub.event_types import registry
 from hookhub.http import long_polls
 from hookhub.mcp import tools, waiting
+from hookhub.mcp.event_types import input_schema_of
 from hookhub.mcp.waiting import PATIENCE
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller
@@ -948,7 +949,15 @@ def test_recent_events_are_the_newest_of_the_callers_own_each_once(
     assert tool(agent, "get_recent_events", arguments={"repository": "gadgets"}) == {"events": []}
     assert len(tool(agent, "get_recent_events", arguments={"repository": "widgets"}, limit=9)["events"]) == 5
     assert tool(agent, "get_recent_events", name="push") == {"events": []}
+    # An owner's filter is no argument, and this one would be invalid.
+    assert tool(agent, "get_recent_events", arguments={"$filter": {"data": {"$or": 5}}}) == {"events": []}
     assert second["id"]
+
+
+def test_a_field_named_like_an_owners_filter_is_no_argument() -> None:
+    schema = {"properties": {"$filter": {"type": "string"}, "attempt": {"type": "integer"}}}
+
+    assert input_schema_of(schema)["properties"].keys() == {"repository", "attempt"}
 
 
 def test_a_delivery_shows_its_attempts_and_no_secret(
