@@ -59,8 +59,8 @@ VALID: dict[str, list[tuple[object, object]]] = {
     ],
     "filter": [
         (None, None),
-        ({"data": {"action": "opened"}}, {"data": {"action": "opened"}}),
-        ({"data": {"n": {"$gt": 1}}}, {"data": {"n": {"$gt": 1}}}),
+        ({"data": {"action": "opened"}}, {"$filter": {"data": {"action": "opened"}}}),
+        ({"data": {"n": {"$gt": 1}}}, {"$filter": {"data": {"n": {"$gt": 1}}}}),
     ],
     "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
     "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
