@@ -15,7 +15,7 @@ from deliveries.models import Webhook
 from deliveries.sending.sender import certificates_from_settings
 from deliveries.worker import loop
 from hookhub.event_types import registry
-from hookhub.mcp import waiting
+from hookhub.http import long_polls
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller
 from tests.chatgpt import OTHER_SECRET, SECRET, ChatGPT, playing_chatgpt
@@ -65,7 +65,7 @@ def chatgpt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cha
 @pytest.fixture
 def live(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Live:
     """Run HookHub, with a worker that verifies whenever a call waits."""
-    monkeypatch.setattr(waiting, "sleep", lambda _: verify_due(now=timezone.now()))
+    monkeypatch.setattr(long_polls, "sleep", lambda _: verify_due(now=timezone.now()))
     made = Live.make(live_server.url)
     registry.register(
         {"type": NAME, "description": "An app was deployed.", "schema": {"type": "object", "properties": PROPERTIES}},
