@@ -84,12 +84,15 @@ def has_events(webhook: Webhook, *, after: int) -> bool:
     return found
 
 
-def number(webhook: Webhook) -> int:
-    """Number the next entries of a queue; return how many: 0 if another process is doing that."""
+def number(webhook: Webhook, *, waits: bool = False) -> int:
+    """Number the next entries of a queue; return how many.
+
+    While another process is doing that, return 0 at once, unless it ``waits``.
+    """
     parameters = {"webhook": webhook.pk, "limit": MAX_NUMBERED}
     with sql.transaction():
         # In a statement of its own, so that the next one sees what the last owner of the lock has numbered.
-        if not sql.run(LOCK_QUEUE, parameters):
+        if not sql.run(AWAIT_QUEUE if waits else LOCK_QUEUE, parameters):
             return 0
         return int(sql.run(NUMBER_ENTRIES, parameters, commits=True)[0][0])
 
@@ -102,7 +105,8 @@ def last_position(webhook: Webhook) -> int:
 
 def newest_position(webhook: Webhook) -> int:
     """Return the position of the newest event, once all that are in the queue by now are numbered."""
-    while number(webhook) == MAX_NUMBERED:
+    # Of what another process is numbering, nothing is new.
+    while number(webhook, waits=True) == MAX_NUMBERED:
         pass
     return last_position(webhook)
 
@@ -226,9 +230,8 @@ LEFT JOIN page ON page.bytes_before < %(most)s
 ORDER BY position
 """
 
-LOCK_QUEUE = """
-SELECT webhook_id FROM hookhub_poll_queue WHERE webhook_id = %(webhook)s FOR NO KEY UPDATE SKIP LOCKED
-"""
+AWAIT_QUEUE = "SELECT webhook_id FROM hookhub_poll_queue WHERE webhook_id = %(webhook)s FOR NO KEY UPDATE"
+LOCK_QUEUE = f"{AWAIT_QUEUE} SKIP LOCKED"
 
 NUMBER_ENTRIES = """
 WITH next AS MATERIALIZED (

@@ -35,10 +35,17 @@ class Leadership:
             self._is_working = False
 
     def renew(self, *, now: datetime) -> None:
-        """Remain the leader during a long round; called about once a second by another thread."""
-        with self._lock:
+        """Remain the leader during a long round; called about once a second by another thread.
+
+        It does not wait for a thread that elects or resigns at the moment, which may take as long as the database does.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             if self._is_working and self._is_ending(now):
                 self._elect(now=now)
+        finally:
+            self._lock.release()
 
     def resign(self) -> None:
         """Let another worker lead at once."""

@@ -1,8 +1,10 @@
 """One worker of all does the periodic work, also when it dies, stands still, or is one of many that begin at once."""
 
+import threading
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection, transaction
 
 from deliveries.db import sql
 from deliveries.models import Leader
@@ -76,6 +78,29 @@ def test_during_a_long_round_another_thread_renews_it(now: datetime) -> None:
     first.end()
     first.renew(now=now + 46 * SECOND)
     assert second.begin(now=now + 60 * SECOND)
+
+
+def test_a_renewal_does_not_wait_for_a_thread_that_elects(now: datetime) -> None:
+    [leader] = candidates(1)
+    assert leader.begin(now=now)
+    with connection.cursor() as cursor, transaction.atomic():
+        cursor.execute("LOCK TABLE hookhub_leader")
+        elects = threading.Thread(target=begin_elsewhere, args=(leader, now + TERM))
+        elects.start()
+        while not leader._lock.locked():
+            elects.join(0.01)
+
+        leader.renew(now=now + TERM)
+
+        assert elects.is_alive()
+    elects.join(60)
+
+
+def begin_elsewhere(leader: Leadership, now: datetime) -> None:
+    try:
+        leader.begin(now=now)
+    finally:
+        connection.close()
 
 
 def test_a_leader_that_stood_still_for_too_long_cannot_renew_what_another_has(now: datetime) -> None:

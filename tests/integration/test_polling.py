@@ -540,12 +540,15 @@ def test_of_a_server_that_waits_in_threads_few_are_taken_and_not_for_long(
     assert beside == [[]]
 
 
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+
+
 @contextmanager
-def holding_the_queue() -> Iterator[None]:
+def holding_the_queue() -> Iterator["psycopg.Connection[Any]"]:
     """Let another transaction hold the lock with which a queue is numbered."""
     with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as link:
         link.execute("SELECT FROM hookhub_poll_queue FOR UPDATE")
-        yield
+        yield link
         link.rollback()
 
 
@@ -567,6 +570,35 @@ def test_a_reader_does_not_wait_for_another_that_numbers(
     monkeypatch.setattr(long_polls, "sleep", lambda _: holding.__exit__(None, None, None))
     assert numbers_in(poll(caller, address, wait=30)) == [1]
     assert numbers_in(poll(caller, address, cursor=page["cursor"])) == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_reader_numbers_is_not_new_to_one_that_begins_with_the_latest(
+    caller: Caller, forge: Forge
+) -> None:
+    address = make(caller)
+    publish(forge, 1)
+    pages: list[Any] = []
+
+    def read_latest() -> None:
+        try:
+            pages.append(poll(Caller(caller.key), address, cursor="latest"))
+        finally:
+            connection.close()
+
+    reader = threading.Thread(target=read_latest)
+    with holding_the_queue() as link:
+        reader.start()
+        # Until it waits for the lock, or has an answer.
+        while reader.is_alive() and not link.execute(WAITING).fetchall():
+            reader.join(0.02)
+        link.execute("UPDATE hookhub_poll_entry SET position = 1")
+        link.execute("UPDATE hookhub_poll_queue SET last_position = 1")
+        link.commit()
+    reader.join(60)
+
+    publish(forge, 2)
+    assert numbers_in(poll(caller, address, cursor=pages[0]["cursor"])) == [2]
 
 
 @pytest.mark.django_db(transaction=True)
