@@ -37,7 +37,7 @@ class PollEntry(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     webhook = models.ForeignKey(Webhook, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
     event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
-    # From 1, without gaps; null until it is first read.
+    # From 1; null until it is first read. A gap stands for what was deleted, also before it was read.
     position = models.BigIntegerField(null=True)
 
     class Meta:
