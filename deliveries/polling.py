@@ -59,16 +59,16 @@ class TooManyConsumers(Exception):
     """The webhook has MAX_CONSUMERS already."""
 
 
-def read(webhook: Webhook, *, after: int, limit: int, now: datetime) -> Page:
+def read(webhook: Webhook, *, after: int, limit: int, is_masked: bool, now: datetime) -> Page:
     """Return up to ``limit`` events after a position. The webhook is loaded with its organization.
 
-    The position is at most ``last_position``.
+    The position is at most ``last_position``. With ``is_masked``, the values of custom headers are masked.
     """
     parameters = {"webhook": webhook.pk, "after": after, "limit": limit, "most": MAX_PAGE_BYTES}
     rows = _Rows.of(sql.run(READ_PAGE, parameters))
     if rows.has_unnumbered and len(rows.entries) < limit and number(webhook):
         rows = _Rows.of(sql.run(READ_PAGE, parameters))
-    destination = Destination.of(webhook)
+    destination = Destination.masked(webhook) if is_masked else Destination.of(webhook)
     position = rows.entries[-1][0] if rows.entries else rows.last_position
     return Page(
         events=[_polled(row, destination, now=now) for row in rows.entries if row[2] is not None],

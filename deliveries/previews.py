@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deliveries import compact_json, vault
 from deliveries.db.ids import uuid7
-from deliveries.formats import MASK, format_of
+from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
 from deliveries.pipeline import attempting
 from deliveries.pipeline.claiming import Claim, Destination
@@ -56,10 +56,7 @@ def _notation_of(word: str, twin: str) -> str:
 
 def _claim_of(webhook: Webhook, event_type: str, payload: bytes, *, now: datetime) -> Claim:
     """Return the claim of a delivery that does not exist, to the webhook as it may be shown."""
-    headers = dict.fromkeys(vault.headers_to_show(webhook), MASK)
-    destination = Destination.of(webhook)._replace(
-        url=webhook.shown_url, sealed_url=None, sealed_headers=vault.seal_headers(headers, of=webhook.uid)
-    )
+    destination = Destination.masked(webhook)
     repository = webhook.repository
     return Claim(
         lease=uuid7(now),

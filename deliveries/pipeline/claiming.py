@@ -10,8 +10,10 @@ from uuid import UUID
 
 from django.conf import settings
 
+from deliveries import vault
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
+from deliveries.formats import MASK
 from deliveries.models import Webhook
 from deliveries.pipeline import allowed_rate
 from deliveries.pipeline.capacity import (
@@ -84,6 +86,13 @@ class Destination(NamedTuple):
             allowed_rate=webhook.allowed_rate,
             slow=False,
         )
+
+    @classmethod
+    def masked(cls, webhook: Webhook) -> "Destination":
+        """Return the same with what may be shown in place of the URL, and the values of custom headers masked."""
+        headers = dict.fromkeys(vault.headers_to_show(webhook), MASK)
+        sealed = vault.seal_headers(headers, of=webhook.uid)
+        return cls.of(webhook)._replace(url=webhook.shown_url, sealed_url=None, sealed_headers=sealed)
 
 
 class Claim(NamedTuple):

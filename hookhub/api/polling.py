@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from hookhub.api.request_fields import fields_of, require_known_fields
 from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http import long_polls
+from hookhub.http.authorization import may_manage_webhooks
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.fields import DateTimeField
 from hookhub.http.long_polls import Room, Wait
@@ -93,6 +94,8 @@ class PollConsumersSerializer(serializers.Serializer[Any]):
 class PollView(PresentedView, GenericAPIView[Webhook]):
     """Fetch the next events of a polling webhook, each with its signed headers and its body.
 
+    A key with the scope `read` gets the values of custom headers masked, since these may be secrets.
+
     Without `cursor`, the events begin with the oldest that is retained or, with `consumer`, after those that the
     consumer has committed. Fetching commits nothing: process the events, then commit the `cursor` of the response with
     PUT `/v1/webhooks/{id}/consumers/{name}`, or keep it yourself and pass it with the next request. After a crash in
@@ -135,15 +138,16 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
         limit = number_in(request, "limit", least=1, most=MAX_EVENTS, default=DEFAULT_EVENTS)
         seconds = number_in(request, "wait", least=0, most=MAX_WAIT_SECONDS, default=0)
         after = start_of(request, webhook)
+        is_masked = not may_manage_webhooks(request, webhook.organization)
+        read = partial(polling.read, webhook, after=after, limit=limit, is_masked=is_masked)
         organization = webhook.organization_id
         room, patience = ROOM, timedelta(seconds=seconds)
         if long_polls.needs_a_thread(request.META):
             room, patience = ROOM_IN_THREADS, min(patience, long_polls.LONGEST_IN_A_THREAD)
         if not seconds or room.is_full_for(organization):
-            page = polling.read(webhook, after=after, limit=limit, now=timezone.now())
-            return HttpResponse(as_json(page, webhook), content_type=long_polls.JSON)
+            return HttpResponse(as_json(read(now=timezone.now()), webhook), content_type=long_polls.JSON)
         wait = room.enter(organization, patience=patience)
-        look = partial(look_for_events, wait, webhook, after=after, limit=limit)
+        look = partial(look_for_events, wait, webhook, after=after, read=read)
         return long_polls.answer(request.META, look)
 
 
@@ -208,12 +212,12 @@ def find_polled(view: PresentedView, request: Request, uid: str) -> Webhook:
     return webhook
 
 
-def look_for_events(wait: Wait, webhook: Webhook, *, after: int, limit: int) -> bytes | None:
+def look_for_events(wait: Wait, webhook: Webhook, *, after: int, read: Callable[..., Page]) -> bytes | None:
     """Return a page of events, once there are any or it is too late; None to look again."""
     try:
         if not wait.is_over and not polling.has_events(webhook, after=after):
             return None
-        page = polling.read(webhook, after=after, limit=limit, now=timezone.now())
+        page = read(now=timezone.now())
         # Another reader is numbering what has come.
         if not page.events and page.has_more and not wait.is_over:
             return None

@@ -460,7 +460,7 @@ def test_another_tenants_webhook_is_not_found(caller: Caller, forge: Forge) -> N
 
 
 def test_reading_is_enough_to_consume_and_publishing_is_not(caller: Caller, forge: Forge) -> None:
-    address = make(caller)
+    address = make(caller, headers={"X-Token": "s3cret"})
     publish(forge, 1)
     reader, publisher = (
         Caller(ApiKey.issue(organization=forge.organization, scope=scope, now=timezone.now())[1])
@@ -468,6 +468,7 @@ def test_reading_is_enough_to_consume_and_publishing_is_not(caller: Caller, forg
     )
 
     page = poll(reader, address, consumer="one")
+    assert [each["events"][0]["headers"]["X-Token"] for each in (page, poll(caller, address))] == ["********", "s3cret"]
     assert commit(reader, address, "one", page["cursor"]).status_code == 200
     assert publisher.get(f"{address}/poll").status_code == 403
     assert commit(publisher, address, "one", page["cursor"]).status_code == 403
