@@ -346,6 +346,8 @@ export interface paths {
          * Fetch the events of a polling webhook
          * @description Fetch the next events of a polling webhook, each with its signed headers and its body.
          *
+         *     A key with the scope `read` gets the values of custom headers masked, since these may be secrets.
+         *
          *     Without `cursor`, the events begin with the oldest that is retained or, with `consumer`, after those that the
          *     consumer has committed. Fetching commits nothing: process the events, then commit the `cursor` of the response with
          *     PUT `/v1/webhooks/{id}/consumers/{name}`, or keep it yourself and pass it with the next request. After a crash in
