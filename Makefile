@@ -174,7 +174,7 @@ $(DOCS)/.ready: $(READY) requirements-docs.txt
 	@touch $@
 
 wheel: venv ## build the wheel and the source distribution into dist/
-	@$(BIN)/uv build --quiet --out-dir dist
+	@$(BIN)/uv build --quiet --system-certs --out-dir dist
 	@rm -rf hookhub.egg-info
 
 screenshots: venv ## render the pictures of the documentation with Chromium

@@ -93,6 +93,12 @@ def _uv(*arguments: str | Path) -> None:
     # uv would otherwise prefer the environment that the tests run in.
     outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(
-        [str(UV), *map(str, arguments), "--quiet"], env=outside, cwd=ROOT, capture_output=True, text=True, check=False
+        # With the system's certificates, as pip: a proxy of the network may have its own.
+        [str(UV), *map(str, arguments), "--quiet", "--system-certs"],
+        env=outside,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -137,4 +137,4 @@ def test_a_term_from_before_the_clock_was_set_back_does_not_last(now: datetime) 
 def test_it_holds_no_lock_of_a_session(now: datetime) -> None:
     candidates()[0].begin(now=now)
 
-    assert sql.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", {}) == [(0,)]
+    assert sql.run("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()", {}) == [(0,)]

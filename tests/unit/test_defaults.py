@@ -13,7 +13,7 @@ from deliveries import defaults
 from hookhub.procfile import ROOT
 
 # Read by the service's own server, and by commands that only the service has.
-OF_THE_SERVICE = ("hookhub/service/", "hookhub/server/", "hookhub/embedded/")
+OF_THE_SERVICE = ("hookhub/service/", "hookhub/server/", "hookhub/embedded/", "hookhub/sso/")
 
 
 def project(**given: Any) -> Any:
