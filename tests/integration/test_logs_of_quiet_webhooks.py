@@ -18,7 +18,7 @@ from tests.api import Caller
 from tests.integration.test_admin_beside_a_huge_tenant import measured
 from tests.story import Forge
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_files")]
 
 # Half of what the quiet webhook has: failed deliveries, and held ones. A page counts the latter.
 OLD, NEWER = 3000, 6000

@@ -18,20 +18,12 @@ from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, forget_statistics
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_files")]
 
 SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>hookhub_\w+)")
 
 # Matches a scan of the whole log, or of all of a webhook's log, but not lookups by id in the same index.
 WHOLE_LOG = re.compile(r"Seq Scan|delivery_log\w* on [\w ]+\n +Index Cond: \(webhook_id")
-
-
-@pytest.fixture(autouse=True)
-def new_files(db: None) -> None:
-    """Let tables and indexes begin anew: pages that earlier tests have left in them would change the plans."""
-    tables = [name for name in connection.introspection.table_names() if name.startswith("hookhub_")]
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
 
 
 @pytest.fixture
