@@ -1,7 +1,8 @@
 """The life of a delivery, a file a step.
 
 1. ``accept`` stores an event with an entry in the outbox. Once that is committed, the event will be delivered.
-2. ``fan_out`` takes events out of the outbox and creates a delivery for each matching webhook.
+2. ``fan_out`` takes events out of the outbox and creates a delivery for each matching webhook. The events of a polling
+   webhook go into its queue instead (``poll_queues``), and its receiver fetches them (``deliveries.polling``).
 3. ``claim`` leases ready deliveries to this process, fairly across webhooks. Retries become ready when they are due.
 4. ``attempt`` renders, signs and starts the requests. The sender runs them, and returns each response or error.
 5. ``settle`` records the attempts, and moves each delivery to its next state: delivered, failed, or pending a retry.
