@@ -7,10 +7,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
+MAKE_ENCRYPTION_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
 def read(name: str, parse: Callable[[str], Value], default: Default, *, expects: str) -> Value | Default:
@@ -116,3 +118,15 @@ def generated(path: Path, make: Callable[[], str]) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def encryption_keys(value: str) -> tuple[str, ...]:
+    """Parse Fernet keys separated by commas; raises ImproperlyConfigured."""
+    keys = tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        MultiFernet([Fernet(key) for key in keys])
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key; generate one with `{MAKE_ENCRYPTION_KEY}`"
+        ) from error
+    return keys

@@ -7,7 +7,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from deliveries import defaults
@@ -16,10 +16,13 @@ from hookhub import frameworks
 from hookhub.embedded import servers
 from hookhub.frameworks import *
 from hookhub.service import sso
+from hookhub.service.celery_settings import *
 from hookhub.service.connections import broker, broker_tls, database, pooling, served_by_default, stream
 from hookhub.service.environment import (
+    MAKE_ENCRYPTION_KEY,
     addresses,
     contacts,
+    encryption_keys,
     flag,
     generated,
     networks,
@@ -30,6 +33,7 @@ from hookhub.service.environment import (
     whole,
     words,
 )
+from hookhub.service.logging_settings import logging_settings
 
 # Deployment ---------------------------------------------------------------------------------------------------------
 
@@ -58,27 +62,14 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
 
 make_hint = {
     "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
-    "HOOKHUB_ENCRYPTION_KEYS": (
-        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
-    ),
+    "HOOKHUB_ENCRYPTION_KEYS": MAKE_ENCRYPTION_KEY,
 }
 
 SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
 # The first key encrypts, all of them decrypt. To rotate, prepend a new key, then run `manage.py reencrypt_secrets`.
-HOOKHUB_ENCRYPTION_KEYS = tuple(
-    part.strip()
-    for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
-    if part.strip()
+HOOKHUB_ENCRYPTION_KEYS = encryption_keys(
+    secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode())
 )
-
-try:
-    MultiFernet([Fernet(key) for key in HOOKHUB_ENCRYPTION_KEYS])
-except ValueError as error:
-    hint = make_hint["HOOKHUB_ENCRYPTION_KEYS"]
-    raise ImproperlyConfigured(
-        f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key; generate one with `{hint}`"
-    ) from error
-
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
 CSRF_FAILURE_VIEW = "hookhub.http.errors.csrf_failure"
@@ -87,7 +78,6 @@ HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", defaults.PUBLIC_URL_OF_THE_SERVI
 HOOKHUB_PORT = whole("PORT", defaults.HOOKHUB_PORT)
 # If the public URL has a path, everything is served under it; otherwise the web server may set SCRIPT_NAME.
 FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
-
 
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
 # Hosts of the hub's topics besides those served here. Clients name a topic by its page at the vendor, which is not the
@@ -118,7 +108,6 @@ CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-
 # The proxies whose X-Forwarded-For is trusted. By default, behind a TLS proxy, those in private networks.
 PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 HOOKHUB_TRUSTED_PROXIES = read(
@@ -129,7 +118,6 @@ HOOKHUB_TRUSTED_PROXIES = read(
 )
 
 # Database -----------------------------------------------------------------------------------------------------------
-
 
 DATABASES = {
     "default": database(
@@ -245,7 +233,6 @@ HOOKHUB_REQUIRE_TLS_VERIFICATION = flag(
 # The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
 HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE", defaults.HOOKHUB_CA_BUNDLE)
 
-
 # The addresses this deployment sends from, published at /v1/meta so that receivers can allow them in their firewalls.
 HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
     "HOOKHUB_SOURCE_ADDRESSES",
@@ -256,37 +243,12 @@ HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
 
 # Celery -------------------------------------------------------------------------------------------------------------
 
-
 CELERY_BROKER_URL = broker(REDIS_URL)
 CELERY_BROKER_USE_SSL = broker_tls(REDIS_URL)
 # The name of the queue. Two deployments that share one Redis need different ones.
 HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", defaults.HOOKHUB_QUEUE)
 CELERY_TASK_DEFAULT_QUEUE = HOOKHUB_QUEUE
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_WORKER_SEND_TASK_EVENTS = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = HOOKHUB_WORKER_PROCESSES
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-# Replaces dead pool processes also while Redis is unavailable.
-CELERY_WORKER_CONSUMER = "deliveries.worker.celery_steps:PoolKeepingConsumer"
-# Celery kills a child that has not reported its start within this time, and it reads no such reports while it waits for
-# Redis: once Redis is back, it would kill children with deliveries in flight.
-CELERY_WORKER_PROC_ALIVE_TIMEOUT = timedelta(days=7).total_seconds()
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# The default gives up after a hundred tries; the worker would keep running without receiving wake-ups.
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Retry if Redis rejects a command, for example because it is out of memory; by default the worker would exit.
-CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# Short timeouts, because a worker that shuts down sends Redis several commands, and each of them may time out.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_connect_timeout": 2,
-    "socket_timeout": 2,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-}
-
 
 # Derived from the queue's name, so that two deployments on one Redis differ in a single setting.
 HOOKHUB_STREAM = read(
@@ -322,19 +284,13 @@ if HOOKHUB_OIDC_ISSUER and not HOOKHUB_OIDC_CLIENT_ID:
 if not HOOKHUB_LOCAL_LOGIN and not HOOKHUB_OIDC_ISSUER:
     raise ImproperlyConfigured("HOOKHUB_LOCAL_LOGIN=0 needs HOOKHUB_OIDC_ISSUER: there would be no way to log in.")
 if HOOKHUB_ALLAUTH:
+    from hookhub.service.allauth_settings import *
+
     INSTALLED_APPS = [*frameworks.INSTALLED_APPS, *sso.APPS]
     MIDDLEWARE = [*frameworks.MIDDLEWARE, *sso.MIDDLEWARE]
     AUTHENTICATION_BACKENDS = [
         "django.contrib.auth.backends.ModelBackend" if HOOKHUB_LOCAL_LOGIN else "hookhub.sso.backends.WithoutPassword"
     ]
-    LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "/"
-    ACCOUNT_ADAPTER = "hookhub.sso.adapters.Accounts"
-    SOCIALACCOUNT_ADAPTER = "hookhub.sso.adapters.SingleSignOn"
-    MFA_ADAPTER = "hookhub.sso.two_factor.SealedSecrets"
-    ACCOUNT_EMAIL_VERIFICATION = "none"
-    ACCOUNT_UNIQUE_EMAIL = False
-    ACCOUNT_LOGIN_METHODS = {"username"}
-    ACCOUNT_SESSION_REMEMBER = False
     SOCIALACCOUNT_PROVIDERS = sso.provider(
         HOOKHUB_OIDC_ISSUER,
         client=HOOKHUB_OIDC_CLIENT_ID,
@@ -342,14 +298,6 @@ if HOOKHUB_ALLAUTH:
         name=HOOKHUB_OIDC_NAME,
         scopes=HOOKHUB_OIDC_SCOPES,
     )
-    # It is not known whether an address of the provider belongs to the person that has it here.
-    SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
-    SOCIALACCOUNT_QUERY_EMAIL = False
-    MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
-    MFA_TOTP_ISSUER = "HookHub"
-    # Of 30 s each way: clocks of telephones are a little wrong.
-    MFA_TOTP_TOLERANCE = 1
-    MFA_ALLOW_UNVERIFIED_EMAIL = True
     HOOKHUB_SEALED = (*HOOKHUB_SEALED, "hookhub.sso.two_factor.reencrypt_all")
 
 # Django -------------------------------------------------------------------------------------------------------------
@@ -389,31 +337,6 @@ DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
 # As text or, for programs that read logs, as JSON: one object on each line.
 HOOKHUB_LOG_FORMAT = read("HOOKHUB_LOG_FORMAT", partial(one_of, ("text", "json")), "text", expects="text or json")
-IS_LOG_JSON = HOOKHUB_LOG_FORMAT == "json"
-LOGGING_CONFIG = "hookhub.telemetry.logs.configure" if IS_LOG_JSON else "logging.config.dictConfig"
-STREAM_HANDLER = "hookhub.telemetry.logs.WholeLines" if IS_LOG_JSON else "logging.StreamHandler"
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"()": "hookhub.telemetry.logs.JsonLine"}
-        if IS_LOG_JSON
-        else {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"},
-        "bare": {"()": "hookhub.telemetry.logs.OfJsonLines"} if IS_LOG_JSON else {"format": "{message}", "style": "{"},
-    },
-    "handlers": {
-        "console": {"class": STREAM_HANDLER, "formatter": "line"},
-        "bare": {"class": STREAM_HANDLER, "formatter": "bare"},
-    },
-    "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
-    "loggers": {
-        # Client errors such as 401 and 404 are in the access log; this logger is for server errors only.
-        "django.request": {"level": "ERROR"},
-        "celery": {"level": "WARNING"},
-        # Of the worker's pool; billiard lets it propagate to no other.
-        "multiprocessing": {"handlers": ["console"], "level": "WARNING"},
-        # Pure JSON lines without a prefix, for programs to parse.
-        "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
-        "hookhub.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},
-    },
-}
+LOGGING_CONFIG, LOGGING = logging_settings(
+    as_json=HOOKHUB_LOG_FORMAT == "json", level=text("HOOKHUB_LOG_LEVEL", "INFO")
+)

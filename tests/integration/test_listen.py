@@ -20,7 +20,7 @@ import requests
 from django.core.management import CommandError, call_command
 from standardwebhooks import Webhook
 
-from hookhub.management.commands.listen import Behaviour, Receiver, open_server, pretty
+from hookhub.management.listening import Behaviour, Receiver, open_server, pretty
 from hookhub.receiving import FORMATS
 from tests.fake_hookhub import fake_hookhub, refusal
 

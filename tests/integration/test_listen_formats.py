@@ -11,7 +11,7 @@ import requests
 from django.core.management import CommandError, call_command
 
 from deliveries import formats
-from hookhub.management.commands.listen import Behaviour
+from hookhub.management.listening import Behaviour
 from hookhub.receiving import FORMATS
 from tests.golden.messages import NEWEST, PUSH
 from tests.integration.test_listen import BODY, SECRET, headers, listening

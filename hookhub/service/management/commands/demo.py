@@ -26,7 +26,7 @@ from deliveries.models import Organization
 from hookhub.client import Client
 from hookhub.embedded import servers, service
 from hookhub.git.install import install
-from hookhub.management.commands.listen import Behaviour, Receiver, open_server
+from hookhub.management.listening import Behaviour, Receiver, open_server
 from hookhub.models import ApiKey, Scope
 from hookhub.service.management import demo_credentials
 from hookhub.service.management.commands.up import first_free_port
