@@ -5,6 +5,7 @@ Durations are in seconds. Results and claims are passed as the steps of the pipe
 
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
 
@@ -26,7 +27,7 @@ class Observer:
     def claimed(self, claims: Sequence[Any], *, began_at: float) -> None:
         """One claim took ``claims``."""
 
-    def settled(self, results: Sequence[Any], *, applied: frozenset[Any], began_at: float) -> None:
+    def settled(self, results: Sequence[Any], *, applied: AbstractSet[Any], began_at: float) -> None:
         """One settlement recorded ``results``; those of the deliveries ``applied`` still held their lease."""
 
     def rescued(self, deliveries: int) -> None:
@@ -128,9 +129,9 @@ def claimed(claims: Sequence[Any], *, began_at: float) -> None:
         each.claimed(claims, began_at=began_at)
 
 
-def settled(results: Sequence[Any], *, applied: set[Any], began_at: float) -> None:
+def settled(results: Sequence[Any], *, applied: AbstractSet[Any], began_at: float) -> None:
     for each in _observers:
-        each.settled(results, applied=frozenset(applied), began_at=began_at)
+        each.settled(results, applied=applied, began_at=began_at)
 
 
 def rescued(deliveries: int) -> None:

@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
@@ -144,7 +145,7 @@ class Tracing(telemetry.Observer):
         span_id = trace_context.span_id_of_attempt(claim.delivery_id, claim.number)
         return Parent(trace_id, span_id, flags, given.state if given else "")
 
-    def settled(self, results: Sequence[Any], *, applied: frozenset[Any], began_at: float) -> None:
+    def settled(self, results: Sequence[Any], *, applied: AbstractSet[Any], began_at: float) -> None:
         """Make the spans of the attempts, and that of their settlement."""
         ended_at = time.time_ns()
         spans = []

@@ -24,7 +24,7 @@ from hookhub.telemetry import gauges, starting
 from hookhub.telemetry.exporter import Exporter
 from hookhub.telemetry.gauges import Gauges
 from hookhub.telemetry.metric_files import MetricFiles
-from hookhub.telemetry.metrics import Metrics
+from hookhub.telemetry.metrics import BatchHistogram, Metrics
 from testbed.processes import free_port
 from tests.receiver import Answer
 from tests.story import Forge, Stopped
@@ -110,6 +110,22 @@ def test_claims_are_counted_with_their_deliveries(
     found = samples_of(files)
     assert found["hookhub_claim_deliveries_sum",] == 3
     assert found["hookhub_claim_duration_seconds_count",] == 1
+
+
+def test_a_batch_is_observed_as_its_values_would_be(files: MetricFiles, metrics: Metrics) -> None:
+    registry = CollectorRegistry()
+    amounts = [0.0, 0.9, 1.0, 1.1, 2.0, 7.0, 7.0, -1.0]
+    batch = BatchHistogram("batch", "text", registry=registry, buckets=(1, 2, 5))
+    batch.observe_all(amounts)
+    batch.observe_all([])
+    one_by_one = BatchHistogram("single", "text", registry=registry, buckets=(1, 2, 5))
+    for amount in amounts:
+        one_by_one.observe(amount)
+
+    found = samples_of(files)
+    assert {name: found[f"batch_{name}",] for name in ("count", "sum")} == {"count": 8, "sum": 18}
+    for bound in ("1.0", "2.0", "5.0", "+Inf"):
+        assert found["batch_bucket", bound] == found["single_bucket", bound]
 
 
 def test_no_label_names_a_tenant_a_webhook_or_a_url(
