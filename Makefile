@@ -41,9 +41,13 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python --version >/dev/null; } \
 	  || { rm -rf $(VENV); echo "Python's venv module is incomplete here; on Debian: apt-get install python3.11-venv"; exit 1; }
-	@echo "Installing into $(VENV) (about half a minute) …"
+	@echo "Installing into $(VENV) (about a quarter of a minute) …"
+	@# With uv, which takes a third of pip's time. It may not know an index or a proxy that is set up for pip.
 	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
-	  $$pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	  pip="$$pip install --quiet --disable-pip-version-check --require-hashes"; \
+	  $$pip -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt) \
+	  && $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes -r requirements-dev.txt \
+	  || $$pip -r requirements-dev.txt
 	@touch $@
 
 lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" upgrades these packages, UPGRADE=all all of them
