@@ -25,6 +25,7 @@ from tests.made_once import template_database
 from tests.portal import visitor
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests
+from tests.tables import table_of
 
 # jsonschema imports this package if it finds it, which takes more than a second; only the tools of a developer need it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -38,22 +39,26 @@ hypothesis.settings.register_profile("new", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> pytest.Function | None:
+    """Let a process of xdist run a table of cases as one test."""
+    return table_of(collector, name, obj) if hasattr(collector.config, "workerinput") else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make half of the xdist processes start with the acceptance tests, the other half with the other tests.
+    """Make each process of xdist start with acceptance tests, and end with the others.
 
-    Acceptance tests mostly wait, and the others compute, so the machine is only busy when both run at the same time.
-    xdist gives each process a contiguous part of the list.
+    Acceptance tests mostly wait, and some take a minute: as many as possible run at the same time, and those that
+    compute keep the machine busy until the last one. xdist gives each process a contiguous part of the list.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     waiting = [item for item in items if item.get_closest_marker("acceptance")]
     computing = [item for item in items if not item.get_closest_marker("acceptance")]
     modules = [list(tests) for _, tests in itertools.groupby(waiting, key=lambda item: item.path)]
-    starts = max(processes // 2, 1)
     share = len(items) // processes
     ordered: list[pytest.Item] = []
-    for start in range(starts):
-        first = [item for module in modules[start::starts] for item in module]
+    for process in range(processes):
+        first = [item for module in modules[process::processes] for item in module]
         fill = max(share - len(first), 0)
         ordered += [*first, *computing[:fill]]
         del computing[:fill]
@@ -87,6 +92,20 @@ def quick_settings() -> Iterator[None]:
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], WHITENOISE_AUTOREFRESH=True
     ):
         yield
+
+
+def nothing() -> None:
+    """Stand for a fixture that pytest-django gives to every test, for marks and sites that no test here uses.
+
+    Five of them take a third of the time of a short test.
+    """
+
+
+_django_setup_unittest = pytest.fixture(scope="session", autouse=True)(nothing)
+_django_set_urlconf = pytest.fixture(scope="session", autouse=True)(nothing)
+_django_isolate_apps = pytest.fixture(scope="session", autouse=True)(nothing)
+_django_clear_site_cache = pytest.fixture(scope="session", autouse=True)(nothing)
+_template_string_if_invalid_marker = pytest.fixture(scope="session", autouse=True)(nothing)
 
 
 @pytest.fixture(scope="session")
