@@ -64,13 +64,20 @@ def connected_to(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_instance(*, asgi: str = "hookhub.service.asgi", **settings: str) -> Iterator[Instance]:
-    """Run a HookHub; ``asgi`` is the module of its web server."""
+def idle_instance(**settings: str) -> Iterator[Instance]:
+    """Provide a HookHub of which only the servers run; ``as_new`` starts the rest."""
     with (
         prepared_home("hookhub-test-", with_key=True) as home,
         Servers(home) as running,
         closing(CheckedHere(running, logs=home, WEB_WORKERS="1", **settings)) as instance,
     ):
+        yield instance
+
+
+@contextmanager
+def running_instance(*, asgi: str = "hookhub.service.asgi", **settings: str) -> Iterator[Instance]:
+    """Run a HookHub; ``asgi`` is the module of its web server."""
+    with idle_instance(**settings) as instance:
         instance.commands["web"] = instance.commands["web"].replace("hookhub.service.asgi", asgi)
         instance.start("web")
         instance.start("worker")
@@ -78,15 +85,16 @@ def running_instance(*, asgi: str = "hookhub.service.asgi", **settings: str) -> 
         yield instance
 
 
-def as_new(instance: Instance, *, worker: bool = True) -> Instance:
+def as_new(instance: Instance, *, worker: bool = True, **settings: str) -> Instance:
     """Undo what a test has done to an instance that the tests of a module share, because its start costs seconds.
 
-    The web server is kept if it runs. The worker is a new one, or there is none.
+    The web server is kept if it runs with the same settings. The worker is a new one, or there is none.
     """
     for name in list(instance.running):
-        if name != "web" or instance.running[name].poll() is not None:
+        runs = instance.running[name].poll() is None
+        if name != "web" or not runs or instance.extra_environment["web"] != settings:
             instance.kill(name)
-    instance.extra_environment.clear()
+    instance.extra_environment = {"web": settings}
     instance.disconnect()
     instance.servers.revive()
     instance.servers.flush_redis()
@@ -95,9 +103,9 @@ def as_new(instance: Instance, *, worker: bool = True) -> Instance:
     for log in instance.logs.glob("w*.log"):
         os.truncate(log, 0)
     if worker:
-        instance.start("worker")
+        instance.start("worker", **settings)
     if "web" not in instance.running:
-        instance.start("web")
+        instance.start("web", **settings)
     instance.wait_until_ready()
     return instance
 

@@ -17,7 +17,7 @@ from deliveries.failpoints import OF_REPLAYS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import STARTS_WITHIN_SECONDS, wait_for
-from tests.acceptance.instances import as_new, halted_at, running_instance
+from tests.acceptance.instances import as_new, halted_at, idle_instance
 from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -38,13 +38,18 @@ def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(failpoints: Path) -> Iterator[Instance]:
     # A short lease, so that the deliveries of a killed worker are soon claimed again.
     settings = {"HOOKHUB_LEASE": "4", "HOOKHUB_TIMEOUT": "2", "HOOKHUB_MAX_IN_FLIGHT": "5"}
-    with running_instance(HOOKHUB_FAILPOINTS=str(failpoints), **settings) as running:
+    with idle_instance(HOOKHUB_FAILPOINTS=str(failpoints), **settings) as running:
         yield running
 
 
 @pytest.fixture
 def instance(shared: Instance) -> Instance:
     return as_new(shared)
+
+
+@pytest.fixture
+def without_worker(shared: Instance) -> Instance:
+    return as_new(shared, worker=False)
 
 
 def arrived(receiver: Receiver) -> Counter[str]:
@@ -114,39 +119,37 @@ def test_redis_hung_killed_flushed_or_back_again_delays_and_loses_nothing(
     instance.check_ledger()
 
 
-def test_a_worker_that_never_saw_redis_delivers_all_the_same(instance: Instance, receiver: Receiver) -> None:
-    instance.client.webhooks.create(receiver.url(), events=["*"])
-    # No earlier wake-up may help: this worker starts without a Redis to receive one from.
-    instance.kill("worker")
-    instance.servers.process("valkey").kill()
-    instance.start("worker")
+def test_a_worker_that_never_saw_redis_delivers_all_the_same(without_worker: Instance, receiver: Receiver) -> None:
+    without_worker.client.webhooks.create(receiver.url(), events=["*"])
+    # No earlier wake-up may help: the worker starts without a Redis to receive one from.
+    without_worker.servers.process("valkey").kill()
+    without_worker.start("worker")
 
-    instance.client.publish_batch([Event("push", number) for number in range(5)])
+    without_worker.client.publish_batch([Event("push", number) for number in range(5)])
 
-    wait_for(lambda: instance.states() == {"delivered": 5}, "every delivery, without Redis")
+    wait_for(lambda: without_worker.states() == {"delivered": 5}, "every delivery, without Redis")
     assert set(arrived(receiver).values()) == {1}
-    instance.check_ledger()
+    without_worker.check_ledger()
 
 
-def test_a_worker_whose_child_dies_before_redis_is_there_lives_on(instance: Instance, receiver: Receiver) -> None:
-    instance.client.webhooks.create(receiver.url(), events=["*"])
-    instance.kill("worker")
-    valkey = instance.servers.process("valkey")
+def test_a_worker_whose_child_dies_before_redis_is_there_lives_on(without_worker: Instance, receiver: Receiver) -> None:
+    without_worker.client.webhooks.create(receiver.url(), events=["*"])
+    valkey = without_worker.servers.process("valkey")
     valkey.suspend()
     try:
-        instance.start("worker")
-        wait_for(lambda: len(instance.children_of("worker")) == 2, "the worker's children")
-        instance.children_of("worker")[0].kill()
+        without_worker.start("worker")
+        wait_for(lambda: len(without_worker.children_of("worker")) == 2, "the worker's children")
+        without_worker.children_of("worker")[0].kill()
         # Long enough to try to connect to Redis, without an answer.
         time.sleep(3)
     finally:
         valkey.resume()
-    worker = instance.running["worker"]
+    worker = without_worker.running["worker"]
 
-    instance.client.publish("push", {"a": 1})
+    without_worker.client.publish("push", {"a": 1})
 
-    wait_for(lambda: instance.states() == {"delivered": 1}, "the delivery")
-    wait_for(lambda: len(instance.children_of("worker")) == 2, "another child in its place")
+    wait_for(lambda: without_worker.states() == {"delivered": 1}, "the delivery")
+    wait_for(lambda: len(without_worker.children_of("worker")) == 2, "another child in its place")
     assert worker.poll() is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.receiver import Answer, Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -20,7 +20,7 @@ EVENTS = 75
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance(HOOKHUB_PUBLIC_URL="https://hooks.example") as running:
+    with idle_instance(HOOKHUB_PUBLIC_URL="https://hooks.example") as running:
         yield running
 
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from testbed.instance import Instance
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.certificates import Identity
 from tests.partners.tls_front import tls_before
 from tests.receiver import Receiver
@@ -49,7 +49,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance(HOOKHUB_BEHIND_TLS_PROXY="1", HOOKHUB_SERVED_HOSTS=f"127.0.0.1,{HOST}") as running:
+    with idle_instance(HOOKHUB_BEHIND_TLS_PROXY="1", HOOKHUB_SERVED_HOSTS=f"127.0.0.1,{HOST}") as running:
         yield running
 
 

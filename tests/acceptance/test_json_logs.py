@@ -15,7 +15,7 @@ import requests
 
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import running_instance
+from tests.acceptance.instances import idle_instance
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -77,12 +77,10 @@ def sentry() -> Iterator[Sentry]:
 
 @pytest.fixture
 def instance(sentry: Sentry) -> Iterator[Instance]:
-    with running_instance(HOOKHUB_LOG_FORMAT="json", HOOKHUB_ACCESS_LOG="1", SENTRY_DSN=sentry.dsn) as running:
+    with idle_instance(HOOKHUB_LOG_FORMAT="json", HOOKHUB_ACCESS_LOG="1", SENTRY_DSN=sentry.dsn) as running:
         # As a service manager starts them: `run` also makes granian's own lines JSON.
         for name in ("web", "worker"):
-            running.kill(name)
             running.commands[name] = f"exec {sys.executable} manage.py run {name}"
-            (running.logs / f"{name}.log").unlink()
             running.start(name)
         running.wait_until_ready()
         yield running

@@ -13,7 +13,7 @@ import requests
 from hookhub.mcp.waiting import PATIENCE
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.chatgpt import ChatGPT, identities, playing_chatgpt
 from tests.receiver import Answer
 
@@ -34,7 +34,7 @@ def chatgpt() -> Iterator[ChatGPT]:
 def shared() -> Iterator[Instance]:
     authority, _ = identities()
     # Fewer threads than calls that wait.
-    with running_instance(HOOKHUB_CA_BUNDLE=str(authority), WEB_THREADS="2") as running:
+    with idle_instance(HOOKHUB_CA_BUNDLE=str(authority), WEB_THREADS="2") as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
     # The lease is so long that no test passes by waiting for it.
-    with running_instance(HOOKHUB_LEASE="600") as running:
+    with idle_instance(HOOKHUB_LEASE="600") as running:
         yield running
 
 

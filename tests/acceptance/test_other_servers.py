@@ -16,7 +16,7 @@ from hookhub.procfile import ROOT
 from testbed.instance import Instance
 from testbed.processes import free_port, wait_for
 from tests import debian
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.certificates import Identity
 from tests.printed import blocks_below
 from tests.receiver import Receiver
@@ -28,7 +28,7 @@ COMMANDS = {block.split()[0]: block for block in blocks_below("docs/deployment.m
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance() as running:
+    with idle_instance() as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from testbed.instance import Instance
 from testbed.processes import wait_for
 from tests import chromium
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.certificates import Identity
 from tests.partners.tls_front import tls_before
 
@@ -60,7 +60,7 @@ def product() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance(
+    with idle_instance(
         HOOKHUB_BEHIND_TLS_PROXY="1", HOOKHUB_PUBLIC_URL=f"https://{HOST}", HOOKHUB_SERVED_HOSTS=f"127.0.0.1,{HOST}"
     ) as running:
         yield running

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook as IndependentVerifier
 from hookhub.client import Event, HookHubError
 from testbed.instance import Instance
 from testbed.processes import wait_for
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance() as running:
+    with idle_instance() as running:
         yield running
 
 

@@ -9,7 +9,7 @@ import requests
 
 from testbed.instance import Instance
 from testbed.processes import free_port, wait_for
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.collector import Collector, Span, collecting
 from tests.receiver import Answer, Receiver
 
@@ -21,7 +21,7 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with running_instance(HOOKHUB_RETRY_SCHEDULE="0.2,0.2,0.2") as running:
+    with idle_instance(HOOKHUB_RETRY_SCHEDULE="0.2,0.2,0.2") as running:
         yield running
 
 
@@ -54,16 +54,6 @@ def fail_retry_and_replay(instance: Instance, receiver: Receiver) -> None:
     wait_for(lambda: instance.states() == {"delivered": 1}, "the replay")
 
 
-def restart(instance: Instance, **settings: str) -> None:
-    """Restart both processes with these settings."""
-    for name in ("web", "worker"):
-        if name in instance.running:
-            instance.kill(name)
-        instance.extra_environment.pop(name, None)
-        instance.start(name, **settings)
-    instance.wait_until_ready()
-
-
 def on(collector: Collector | str) -> dict[str, str]:
     """Return the settings that switch traces on."""
     url = collector if isinstance(collector, str) else collector.url
@@ -71,9 +61,8 @@ def on(collector: Collector | str) -> dict[str, str]:
 
 
 def test_each_attempt_is_a_span_that_its_receiver_continues(shared: Instance, receiver: Receiver) -> None:
-    instance = as_new(shared, worker=False)
     with collecting() as collector:
-        restart(instance, **on(collector))
+        instance = as_new(shared, **on(collector))
         instance.client.webhooks.create(receiver.url("/"), events=["*"])
         fail_retry_and_replay(instance, receiver)
         wait_for(lambda: len(collector.named("attempt")) == 3, "the spans of the attempts")
@@ -106,9 +95,8 @@ def roles(spans: list[Span]) -> set[Any]:
 def test_what_a_stopping_process_has_is_sent_and_an_event_without_a_trace_begins_one(
     shared: Instance, receiver: Receiver
 ) -> None:
-    instance = as_new(shared, worker=False)
     with collecting() as collector:
-        restart(instance, **on(collector))
+        instance = as_new(shared, **on(collector))
         instance.client.webhooks.create(receiver.url("/"), events=["*"])
         publish(instance)
         receiver.wait_for(1)
@@ -123,8 +111,7 @@ def test_what_a_stopping_process_has_is_sent_and_an_event_without_a_trace_begins
 
 
 def test_a_collector_that_is_away_delays_nothing(shared: Instance, receiver: Receiver) -> None:
-    instance = as_new(shared, worker=False)
-    restart(instance, **on(f"http://127.0.0.1:{free_port()}"))
+    instance = as_new(shared, **on(f"http://127.0.0.1:{free_port()}"))
     instance.client.webhooks.create(receiver.url("/"), events=["*"])
     for _ in range(3):
         publish(instance, traceparent=PARENT)
@@ -144,8 +131,7 @@ def test_a_collector_that_is_away_delays_nothing(shared: Instance, receiver: Rec
 
 
 def test_without_traces_the_publishers_own_travels(shared: Instance, receiver: Receiver) -> None:
-    instance = as_new(shared, worker=False)
-    restart(instance)
+    instance = as_new(shared)
     instance.client.webhooks.create(receiver.url("/"), events=["*"])
 
     fail_retry_and_replay(instance, receiver)

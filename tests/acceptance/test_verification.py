@@ -14,7 +14,7 @@ from deliveries.failpoints import OF_VERIFICATIONS
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import wait_for, wait_until_dead
-from tests.acceptance.instances import as_new, halted_at, running_instance
+from tests.acceptance.instances import as_new, halted_at, idle_instance
 from tests.receiver import Received, Receiver
 from tests.story import challenge_in, echo
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(folder: Path) -> Iterator[Instance]:
-    with running_instance(HOOKHUB_FAILPOINTS=str(folder)) as running:
+    with idle_instance(HOOKHUB_FAILPOINTS=str(folder)) as running:
         yield running
 
 

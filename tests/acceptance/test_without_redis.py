@@ -9,7 +9,7 @@ import pytest
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import is_alive, wait_for, wait_until_dead
-from tests.acceptance.instances import as_new, running_instance
+from tests.acceptance.instances import as_new, idle_instance
 from tests.receiver import Answer, Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -18,18 +18,17 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
     # The lease is so long that no test passes by waiting for it.
-    with running_instance(HOOKHUB_LEASE="600") as running:
+    with idle_instance(HOOKHUB_LEASE="600") as running:
         yield running
 
 
 @pytest.fixture
 def instance(shared: Instance) -> Instance:
-    return as_new(shared)
+    return as_new(shared, worker=False)
 
 
 def start_without_redis(instance: Instance) -> None:
     """Start a worker without a Redis that could wake it."""
-    instance.kill("worker")
     instance.servers.process("valkey").kill()
     instance.start("worker")
 
@@ -78,6 +77,7 @@ def test_what_a_killed_child_had_in_flight_is_taken_back_at_once_and_sent_by_ano
 def test_children_that_die_while_redis_is_away_are_replaced_and_left_alone_when_it_is_back(
     instance: Instance, receiver: Receiver
 ) -> None:
+    instance.start("worker")
     instance.client.webhooks.create(receiver.url(), events=["*"])
     # This worker has seen Redis before; those of the other tests have not.
     instance.client.publish("push", 1)
