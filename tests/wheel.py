@@ -44,8 +44,8 @@ def environment(kind: Kind) -> Path:
         made = home / kind.name
         stamp = made / f"made-from-{wheel.parent.name}"
         if not stamp.exists():
-            _uv("venv", "--clear", "--python", _python(kind.python), made)
-            _uv("pip", "install", "--python", made / "bin" / "python", f"{wheel}{kind.extra}", *kind.packages)
+            uv("venv", "--clear", "--python", _python(kind.python), made)
+            uv("pip", "install", "--python", made / "bin" / "python", f"{wheel}{kind.extra}", *kind.packages)
             stamp.touch()
     return made / "bin"
 
@@ -85,7 +85,7 @@ def _wheel(home: Path) -> Path:
                 shutil.copy(path, sources / name)
         draft = home / "draft"
         shutil.rmtree(draft, ignore_errors=True)
-        _uv("build", "--wheel", "--out-dir", draft, sources)
+        uv("build", "--wheel", "--out-dir", draft, sources)
         draft.rename(folder)
     [wheel] = folder.glob("*.whl")
     return wheel
@@ -102,7 +102,8 @@ def _fingerprint() -> str:
     return found.hexdigest()[:16]
 
 
-def _uv(*arguments: str | Path) -> None:
+def uv(*arguments: str | Path) -> None:
+    """Run uv, which installs from its cache in a tenth of pip's time."""
     # uv would otherwise prefer the environment that the tests run in.
     outside = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(

@@ -43,7 +43,6 @@ class Shop:
         self.variables = {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
             "PATH": f"{self.programs}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": "error::DeprecationWarning:hookhub,error::DeprecationWarning:deliveries",
             "PGHOST": self.server["host"],
             "PGPORT": self.server.get("port", "5432"),

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import venv
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from testbed.processes import free_port, wait_for
 from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment, valkey_of_a_deployment
 from tests.receiver import Receiver
+from tests.wheel import uv
 
 pytestmark = pytest.mark.acceptance
 
@@ -49,14 +49,9 @@ print(*sorted(ours))
 def programs() -> Iterator[Path]:
     """Yield the folder of programs of an environment with only requirements.txt installed."""
     with tempfile.TemporaryDirectory(prefix="hookhub-install-") as folder:
-        # Debian packages Python without ensurepip; this environment's pip installs into the new one.
         venv.create(folder, with_pip=False)
         found = Path(folder) / "bin"
-        subprocess.run(
-            [sys.executable, "-m", "pip", "--python", str(found / "python"), "install", "--quiet", "--require-hashes",
-             "--no-compile", "--disable-pip-version-check", "-r", str(ROOT / "requirements.txt")],
-            check=True,
-        )  # fmt: skip
+        uv("pip", "install", "--python", found / "python", "--require-hashes", "-r", ROOT / "requirements.txt")
         yield found
 
 

@@ -26,7 +26,7 @@ def test_the_vectors_pass_where_the_web_crypto_api_is_only_in_a_module_as_in_nod
 
 def test_go_is_vetted_and_passes_its_tests_and_all_vectors() -> None:
     run(tools.go(), "vet", "./...", cwd=GO, **GO_ENVIRONMENT)
-    said = run(tools.go(), "test", "-count=1", "-v", "./...", cwd=GO, **GO_ENVIRONMENT)
+    said = run(tools.go(), "test", "-count=1", "-vet=off", "-v", "./...", cwd=GO, **GO_ENVIRONMENT)
 
     assert said.count("--- PASS: TestVectors/") > 500
     assert "--- SKIP" not in said

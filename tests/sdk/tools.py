@@ -13,13 +13,16 @@ import pytest
 from hookhub.procfile import ROOT
 from tests.made_once import alone
 from tests.partners import node
+from tests.wheel import uv
 
 PYTHON = ROOT / "sdk" / "python"
 TYPESCRIPT = ROOT / "sdk" / "typescript"
 GO = ROOT / "sdk" / "go"
 MODULE = "github.com/hookhub/hookhub/sdk/go"
-# Nothing is downloaded, and no newer toolchain is looked for.
-GO_ENVIRONMENT = {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+# Nothing is downloaded, no newer toolchain is looked for, and of the standard library no C is compiled.
+GO_ENVIRONMENT = {
+    "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local", "GOWORK": "off",
+}  # fmt: skip
 
 
 def run(*command: str | Path, cwd: Path, seconds: float = 300, **environment: str) -> str:
@@ -81,19 +84,7 @@ def install_python(folder: Path) -> None:
     """Install sdk/python by itself into a folder's ``installed``, without the packages that it needs."""
     # A build leaves files in the source, which a later build would pack.
     source = shutil.copytree(PYTHON, folder / "sdk-python", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    quietly = ("--quiet", "--disable-pip-version-check", "--no-warn-script-location")
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        *quietly,
-        "--no-deps",
-        "--target",
-        folder / "installed",
-        source,
-        cwd=folder,
-    )
+    uv("pip", "install", "--python", sys.executable, "--no-deps", "--target", folder / "installed", source)
 
 
 def go_program(folder: Path, **files: str) -> Path:
