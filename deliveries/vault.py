@@ -33,11 +33,12 @@ Sealed = bytes | memoryview
 
 
 class Unreadable(Exception):
-    """A sealed value cannot be opened with the configured keys."""
+    """A sealed value, of ``what``, cannot be opened with the configured keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "") -> None:
         super().__init__(
-            "encrypted with a key that is not in HOOKHUB_ENCRYPTION_KEYS; append the old key to that setting again"
+            f"{what} is " * bool(what)
+            + "encrypted with a key that is not in HOOKHUB_ENCRYPTION_KEYS; append the old key to that setting again"
         )
 
 

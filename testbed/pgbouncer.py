@@ -63,14 +63,7 @@ class PgBouncer:
         text = CONFIGURATION.format(server=server, port=self.port, pool_size=POOL_SIZE, folder=self._folder)
         text += settings + ("" if prepared is None else f"max_prepared_statements = {prepared}\n")
         (self._folder / "ini").write_text(text)
-        command = [program, "--quiet", str(self._folder / "ini")]
-        if os.geteuid() == 0:
-            # PgBouncer refuses to run as root, and only the owner of the socket may connect.
-            socket = Path(parts["host"], f".s.PGSQL.{parts['port']}")
-            owner = pwd.getpwuid(socket.stat().st_uid).pw_name if socket.exists() else "nobody"
-            shutil.chown(self._folder, owner)
-            command += ["--user", owner]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = start(program, self._folder / "ini", socket=Path(parts["host"], f".s.PGSQL.{parts['port']}"))
         try:
             wait_for(self._answers, "PgBouncer")
         except BaseException:
@@ -99,6 +92,17 @@ class PgBouncer:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def start(program: str, configuration: Path, *, socket: Path) -> subprocess.Popen[bytes]:
+    """Start a PgBouncer for the PostgreSQL of a socket; as root, as its owner, who also gets the configuration."""
+    command = [program, "--quiet", str(configuration)]
+    if os.geteuid() == 0:
+        # PgBouncer refuses to run as root, and only the owner of the socket may connect.
+        owner = pwd.getpwuid(socket.stat().st_uid).pw_name if socket.exists() else "nobody"
+        shutil.chown(configuration.parent, owner)
+        command += ["--user", owner]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 _running: dict[str, PgBouncer] = {}

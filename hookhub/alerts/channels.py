@@ -191,10 +191,13 @@ def reencrypt_all() -> int:
             if channel is None:
                 continue
             before = channel.sealed_url, channel.sealed_secret
-            if channel.sealed_url is not None:
-                channel.sealed_url = vault.reseal(channel.sealed_url, column=vault.URL, of=channel.id)
-            if channel.sealed_secret is not None:
-                channel.sealed_secret = vault.reseal(channel.sealed_secret, column=vault.SECRETS, of=channel.id)
+            try:
+                if channel.sealed_url is not None:
+                    channel.sealed_url = vault.reseal(channel.sealed_url, column=vault.URL, of=channel.id)
+                if channel.sealed_secret is not None:
+                    channel.sealed_secret = vault.reseal(channel.sealed_secret, column=vault.SECRETS, of=channel.id)
+            except vault.Unreadable as error:
+                raise vault.Unreadable(f"the alert channel {channel.id}") from error
             if before != (channel.sealed_url, channel.sealed_secret):
                 channel.save(update_fields=["sealed_url", "sealed_secret"])
                 done += 1

@@ -8,6 +8,10 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_UNIQUE_EMAIL = False
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SESSION_REMEMBER = False
+# Passwords are counted by hookhub.admin.logins; these are wrong codes of an account's second factor.
+ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
+# allauth counts in Django's cache, which by default is one in each process.
+CACHES = {"default": {"BACKEND": "hookhub.sso.shared_cache.SharedCache"}}
 # It is not known whether an address of the provider belongs to the person that has it here.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_QUERY_EMAIL = False

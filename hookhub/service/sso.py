@@ -10,6 +10,7 @@ APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.mfa",
+    "hookhub.sso",
 ]
 MIDDLEWARE = ["allauth.account.middleware.AccountMiddleware", "hookhub.sso.two_factor.RequireSecondFactor"]
 TWO_FACTOR = ("off", "optional", "required")

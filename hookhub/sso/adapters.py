@@ -33,6 +33,14 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc] # allauth has no ty
         """Return the client's address as HookHub understands it."""
         return address_of(request.META)
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count a password that is asked for again; those of logins are counted before their view.
+
+        allauth's own limit for them would let a stranger lock a person out of every browser.
+        """
+        if request.resolver_match is None or request.resolver_match.view_name != "account_login":
+            super().pre_authenticate(request, **credentials)
+
     def is_reauthentication_required(self, *, app: str) -> bool:  # noqa: ARG002 - allauth's signature
         """Return whether a password is asked for again before a second factor is changed: not after a recent login."""
         records = get_authentication_records(self.request, self.request.user)

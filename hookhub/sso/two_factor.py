@@ -6,11 +6,13 @@ from allauth.account.authentication import get_authentication_records
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
+
+from deliveries import vault
 
 # Where people without a second factor may go: to get one, and to leave.
 OPEN = ("account_", "mfa_", "socialaccount_")
@@ -35,18 +37,32 @@ class SealedSecrets(DefaultMFAAdapter):  # type: ignore[misc] # allauth has no t
 
 
 def reencrypt_all() -> int:
-    """Encrypt all secrets with the first key; return how many were rewritten. Raise InvalidToken."""
+    """Encrypt all secrets with the first key; return how many were not. Raise vault.Unreadable."""
     done = 0
     for pk in Authenticator.objects.order_by("pk").values_list("pk", flat=True):
         with transaction.atomic():
             found = Authenticator.objects.select_for_update(no_key=True).filter(pk=pk).first()
-            sealed = {name: found.data[name] for name in SEALED if name in found.data} if found else {}
-            if found is None or not sealed:
+            stale = {name: found.data[name] for name in SEALED if is_stale(found.data.get(name))} if found else {}
+            if found is None or not stale:
                 continue
-            found.data |= {name: keys().rotate(value.encode()).decode() for name, value in sealed.items()}
+            try:
+                found.data |= {name: keys().rotate(value.encode()).decode() for name, value in stale.items()}
+            except InvalidToken as error:
+                raise vault.Unreadable(f"the second factor of {found.user.get_username()}") from error
             found.save(update_fields=["data"])
             done += 1
     return done
+
+
+def is_stale(value: str | None) -> bool:
+    """Return whether there is a value that the first key does not open."""
+    if value is None:
+        return False
+    try:
+        Fernet(settings.HOOKHUB_ENCRYPTION_KEYS[0]).decrypt(value.encode())
+    except InvalidToken:
+        return True
+    return False
 
 
 class RequireSecondFactor:

@@ -16,8 +16,8 @@ from deliveries.models import Webhook
 from deliveries.sending.sender import Sender
 from hookhub import replays
 from hookhub.models import Membership
+from tests import axe
 from tests.api import Caller
-from tests.partners import node
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db
 
 PATIENCE_MS = 60_000
 MOST_BYTES = 150_000
-AXE = node.MODULES / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def test_an_owner_makes_the_first_webhook_tries_it_and_mends_it(
 def test_axe_finds_nothing_serious_on_any_page(
     forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender, theme: str, locale: str
 ) -> None:
-    node.require()
+    axe.require()
     now = timezone.now() - timedelta(hours=2)
     webhook = forge.webhook(now=now, name="CI runner")
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
@@ -151,7 +150,7 @@ def test_axe_finds_nothing_serious_on_any_page(
     page.goto(f"/portal/webhooks/{webhook.uid}/deliveries?state=pending")
     delivery = page.locator("tbody a").first.get_attribute("href") or ""
     used = "/portal/enter?token=used"
-    found = {}
+    found: dict[str, list[axe.Finding]] = {}
 
     of_webhook, new = f"/portal/webhooks/{webhook.uid}", "/portal/webhooks/new"
     addresses = ["/portal/", of_webhook, page.url, delivery, used, "/", new, wrong := f"{new}#wrong"]
@@ -177,15 +176,7 @@ def test_axe_finds_nothing_serious_on_any_page(
             page.get_by_label("URL", exact=True).fill("ftp://receiver.example/")
             page.locator("form.edit button.main").click()
             expect(page.get_by_role("alert")).to_be_visible()
-        page.add_script_tag(path=AXE)
-        # Of what passes, one example is enough, and nothing is needed to find it again.
-        report = page.evaluate("axe.run({resultTypes: ['violations'], selectors: false})")
-        assert report["passes"], address
-        found[address] = [
-            (each["id"], [spot["html"] for spot in each["nodes"]])
-            for each in report["violations"]
-            if each["impact"] in {"serious", "critical"}
-        ]
+        found[address] = axe.serious_findings(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
 
     for address in addresses:

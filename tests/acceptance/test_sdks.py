@@ -1,4 +1,4 @@
-"""Each SDK publishes to, manages and receives from one HookHub, and the first example of its README runs as printed."""
+"""Each SDK publishes to, manages and receives from one HookHub, and what its README prints runs as printed."""
 
 import json
 import os
@@ -6,15 +6,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Route
 
+from deliveries.formats import FORMATS
+from testbed.processes import free_port
 from tests.acceptance.instances import running_instance
+from tests.golden.messages import NEWEST, PUSH
 from tests.partners import node
-from tests.sdk import stories, tools, vectors
+from tests.sdk import readmes, stories, tools, vectors
 from tests.sdk.throttling import throttling
 
 pytestmark = pytest.mark.acceptance
@@ -37,15 +41,17 @@ async ({ format, cases }) => {
 }
 """
 STORIES = Path(stories.__file__).parent
+# Those of the first examples, which have ids of their own.
+PUBLISHED = "SELECT count(*) FROM hookhub_event WHERE type = 'order.paid' AND idempotency_key NOT LIKE '%-order-%'"
 
 
 def test_the_same_story_in_every_language(tmp_path: Path) -> None:
-    commands = programs(tmp_path)
+    commands = programs(tmp_path, url=f"http://127.0.0.1:{free_port()}/hooks")
 
     with running_instance() as instance, throttling(instance.url) as front:
         environment = {
             **os.environ, "HOOKHUB_URL": front.url, "HOOKHUB_API_KEY": instance.key, "NO_PROXY": "*",
-            "PYTHONPATH": str(tmp_path / "installed"),
+            "PYTHONPATH": str(tmp_path / "installed"), "SIGNED": signed_now(),
         }  # fmt: skip
         running = {
             name: subprocess.Popen(
@@ -55,10 +61,12 @@ def test_the_same_story_in_every_language(tmp_path: Path) -> None:
             for name, command in commands.items()
         }  # fmt: skip
         ended = {name: (*process.communicate(timeout=180), process.returncode) for name, process in running.items()}
-        published = instance.ask("SELECT count(*) FROM hookhub_event WHERE type = 'order.paid'")
+        published = instance.ask(PUBLISHED)
 
     assert {name: (said, status) for name, (_, said, status) in ended.items()} == dict.fromkeys(commands, ("", 0))
     told = {name: said for name, (said, _, _) in ended.items()}
+    for name in [name for name in commands if name.startswith("readme-")]:
+        assert PUSH.delivery_id in told.pop(name)
     examples = [name for name in commands if name.startswith("example-")]
     for name in examples:
         assert re.fullmatch(r"accepted [0-9a-f-]{36}\n", told.pop(name))
@@ -103,8 +111,14 @@ def happened(story: str) -> dict[str, object]:
     }
 
 
-def programs(folder: Path) -> dict[str, Sequence[str | Path]]:
-    """Write and compile the stories and the examples, and return the command of each."""
+def signed_now() -> str:
+    """Return a request as HookHub sends it now, with its secret, as JSON."""
+    rendered = FORMATS["standard-webhooks"].render(PUSH._replace(sent_at=datetime.now(UTC)))
+    return json.dumps({"headers": dict(rendered.headers), "body": rendered.body.decode(), "secret": NEWEST})
+
+
+def programs(folder: Path, *, url: str) -> dict[str, Sequence[str | Path]]:
+    """Write and compile the stories, the examples and the READMEs, and return the command of each."""
     modules = folder / "node_modules" / "@hookhub"
     modules.mkdir(parents=True)
     (modules / "client").symlink_to(tools.typescript())
@@ -112,16 +126,21 @@ def programs(folder: Path) -> dict[str, Sequence[str | Path]]:
     (folder / "example.mjs").write_text(tools.first_example(tools.TYPESCRIPT))
     tools.install_python(folder)
     (folder / "example.py").write_text(tools.first_example(tools.PYTHON))
+    (folder / "readme.py").write_text(readmes.python(url=url, secret=NEWEST))
+    for name, source in readmes.typescript(url=url).items():
+        (folder / name).write_text(source)
     commands: dict[str, Sequence[str | Path]] = {
         "story-python": [sys.executable, STORIES / "story.py"],
         "story-python-async": [sys.executable, STORIES / "story_async.py"],
         "story-typescript": [node.node(), folder / "story.mjs"],
         "example-python": [sys.executable, folder / "example.py"],
         "example-typescript": [node.node(), folder / "example.mjs"],
+        "readme-python": [sys.executable, folder / "readme.py"],
+        "readme-typescript": [node.node(), folder / "readme.mjs"],
     }
     if tools.has_go():
         (folder / "go").mkdir()
-        sources = {"story": (STORIES / "story.go").read_text(), "example": tools.first_example(tools.GO)}
-        compiled = tools.go_program(folder / "go", **sources)
-        commands |= {"story-go": [compiled / "story"], "example-go": [compiled / "example"]}
+        story, example = (STORIES / "story.go").read_text(), tools.first_example(tools.GO)
+        compiled = tools.go_program(folder / "go", story=story, example=example, readme=readmes.go(url=url))
+        commands |= {f"{name}-go": [compiled / name] for name in ("story", "example", "readme")}
     return commands

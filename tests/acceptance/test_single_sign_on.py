@@ -11,28 +11,32 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from urllib.parse import urljoin
+from typing import Literal
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
+from cryptography.fernet import Fernet
+from playwright.sync_api import Browser
 
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from testbed.instance import Instance
 from testbed.processes import free_port, wait_for
 from testbed.servers import Servers
-from tests import chromium
+from tests import axe, chromium
 from tests.acceptance.instances import prepared_home
+from tests.printed import blocks_below
 
 pytestmark = pytest.mark.acceptance
 
 PASSWORD = "a long and secret password"
 PEOPLE = {
     "alice": {"preferred_username": "alice", "email": "alice@example.org", "groups": ["platform"]},
-    "bob": {"preferred_username": "bob", "email": "bob@example.org", "groups": ["acme-all", "acme-owners"]},
+    "bob": {"preferred_username": "bob", "email": "bob@example.org", "groups": ["acme-team", "acme-leads"]},
     "carol": {"preferred_username": "carol", "groups": ["others"]},
 }
-ROLES = "platform=*:superuser; acme-all=acme:reader; acme-owners=acme:owner; acme-all=missing:reader"
+PRINTED_ADDRESS, PRINTED_SETTINGS = blocks_below("docs/sso.md", "## By a provider")
 MAKE_ROOT = ("createsuperuser", "--no-input", "--username", "root", "--email", "root@example.org")
 Form = tuple[str, dict[str, str]]
 
@@ -66,15 +70,14 @@ class Provider:
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[tuple[Instance, Provider]]:
     port = free_port()
-    provider = Provider(f"http://127.0.0.1:{port}/accounts/oidc/sso/login/callback/")
-    settings = {
+    provider = Provider(f"http://127.0.0.1:{port}{urlsplit(PRINTED_ADDRESS.strip()).path}")
+    printed = dict(line.split("=", 1) for line in PRINTED_SETTINGS.splitlines())
+    settings = printed | {
         "PORT": str(port),
         "HOOKHUB_OIDC_ISSUER": provider.issuer,
-        "HOOKHUB_OIDC_CLIENT_ID": "hookhub",
         "HOOKHUB_OIDC_CLIENT_SECRET": "a-client-secret",
-        "HOOKHUB_OIDC_SCOPES": "openid,profile,email,groups",
         "HOOKHUB_OIDC_NAME": "Example",
-        "HOOKHUB_OIDC_ROLES": ROLES,
+        "HOOKHUB_OIDC_ROLES": printed["HOOKHUB_OIDC_ROLES"] + "; acme-team=missing:reader",
         "HOOKHUB_TWO_FACTOR": "required",
     }
     with (
@@ -131,9 +134,27 @@ def log_in_by_provider(session: requests.Session, url: str, name: str, *, to: st
     return page
 
 
-def log_in_by_password(session: requests.Session, url: str, *, to: str = "/admin/") -> requests.Response:
-    page = session.get(f"{url}{to}", timeout=30)
-    return submit(session, page, form=-1, login="root", password=PASSWORD)
+def log_in_by_password(session: requests.Session, url: str, name: str = "root") -> requests.Response:
+    page = session.get(f"{url}/admin/", timeout=30)
+    return submit(session, page, form=-1, login=name, password=PASSWORD)
+
+
+def like_root(instance: Instance, name: str) -> str:
+    """Make an operator with the password of the first; return the name."""
+    columns = "password, is_superuser, first_name, last_name, email, is_staff, is_active, date_joined"
+    source = f"SELECT %s, {columns} FROM auth_user WHERE username = 'root'"
+    instance.ask(f"INSERT INTO auth_user (username, {columns}) {source} RETURNING id", name)
+    return name
+
+
+def enrol(session: requests.Session, page: requests.Response) -> tuple[str, list[str]]:
+    """Set up a second factor in the form for it; return its secret and the recovery codes."""
+    secret = re.search(r'value="([A-Z2-7]{32})"', page.text)
+    assert secret is not None
+    page = submit(session, page, code=code_of(secret[1], at=time.time()))
+    codes = re.findall(r"\b\d{8,10}\b", page.text)
+    assert len(set(codes)) >= 5, page.url
+    return secret[1], codes
 
 
 def code_of(secret: str, *, at: float) -> str:
@@ -167,10 +188,10 @@ def test_a_login_has_what_its_claims_give_until_they_no_longer_do(deployed: tupl
     entries = instance.ask("SELECT jsonb_agg(action ORDER BY id) FROM hookhub_audit_entry WHERE actor_kind = 'system'")
     assert (entries or []).count("membership.created") <= 1
 
-    provider.start({**PEOPLE, "alice": {"groups": []}, "bob": {"groups": ["acme-all"]}})
+    provider.start({**PEOPLE, "alice": {"groups": []}, "bob": {"groups": ["acme-team"]}})
     with a_browser() as session:
         log_in_by_provider(session, instance.url, "bob", to="/portal/members")
-    assert roles(instance) == {"bob": "reader"}
+    assert roles(instance) == {"bob": "manager"}
     provider.start({**PEOPLE, "alice": {"groups": []}, "bob": {}})
     for name in ("bob", "alice"):
         with a_browser() as session:
@@ -178,7 +199,7 @@ def test_a_login_has_what_its_claims_give_until_they_no_longer_do(deployed: tupl
     assert roles(instance) == {}
     assert instance.ask("SELECT is_superuser OR is_staff FROM auth_user WHERE username = 'alice'") is False
     # The operator's account is still another one.
-    assert instance.ask("SELECT count(*) FROM auth_user") == 4
+    assert instance.ask("SELECT count(*) FROM auth_user WHERE username = ANY(%s)", [*PEOPLE, "root"]) == 4
     provider.start(PEOPLE)
 
 
@@ -186,23 +207,19 @@ def test_a_password_needs_a_second_factor_which_is_set_up_first(deployed: tuple[
     instance, _ = deployed
     url = instance.url
     with a_browser() as session:
-        page = log_in_by_password(session, url)
+        page = log_in_by_password(session, url, name := like_root(instance, "erin"))
         assert page.url == f"{url}/accounts/2fa/totp/activate/"
         # No page and no program can be used without it.
         page = session.get(f"{url}/admin/", timeout=30)
         assert page.url == f"{url}/accounts/2fa/totp/activate/"
         refused = session.get(f"{url}/v1/webhooks", headers={"Accept": "application/json"}, timeout=30)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "second_factor_missing")
-        secret = re.search(r'value="([A-Z2-7]{32})"', page.text)
-        assert secret is not None
-        page = submit(session, page, code=code_of(secret[1], at=time.time()))
-        codes = re.findall(r"\b[0-9a-f]{8,10}\b|\b\d{8,10}\b", page.text)
-        assert len(set(codes)) >= 5, page.url
+        secret, codes = enrol(session, page)
         assert session.get(f"{url}/admin/", timeout=30).url == f"{url}/admin/"
-    assert secret[1] not in json.dumps(instance.ask("SELECT jsonb_agg(data) FROM mfa_authenticator"))
+    assert secret not in json.dumps(instance.ask("SELECT jsonb_agg(data) FROM mfa_authenticator"))
 
     with a_browser() as session:
-        page = log_in_by_password(session, url)
+        page = log_in_by_password(session, url, name)
         assert page.url == f"{url}/accounts/2fa/authenticate/"
         assert session.get(f"{url}/admin/", timeout=30).url != f"{url}/admin/"
         page = session.get(f"{url}/accounts/2fa/authenticate/", timeout=30)
@@ -211,9 +228,42 @@ def test_a_password_needs_a_second_factor_which_is_set_up_first(deployed: tuple[
         page = submit(session, wrong, code=codes[0])
         assert session.get(f"{url}/admin/", timeout=30).url == f"{url}/admin/"
     with a_browser() as session:
-        page = log_in_by_password(session, url)
+        page = log_in_by_password(session, url, name)
         again = submit(session, page, code=codes[0])
         assert again.url == f"{url}/accounts/2fa/authenticate/"
+
+
+def test_all_web_servers_know_which_codes_were_tried_and_used(deployed: tuple[Instance, Provider]) -> None:
+    instance, _ = deployed
+    name = like_root(instance, "dave")
+    old, new, port = instance.environment["HOOKHUB_ENCRYPTION_KEYS"], Fernet.generate_key().decode(), free_port()
+    keys = {"HOOKHUB_ENCRYPTION_KEYS": f"{new},{old}"}
+    first, second = instance.url, f"http://127.0.0.1:{port}"
+    with instance.started("web-2", PORT=str(port), **keys), a_browser() as session, a_browser() as other:
+        secret, codes = enrol(session, log_in_by_password(session, first, name))
+        session.cookies.clear()
+        code = code_of(secret, at=time.time())
+        assert submit(session, log_in_by_password(session, first, name), code=code).url == f"{first}/admin/"
+        session.cookies.clear()
+
+        # Somebody has seen the code, and tries another server.
+        wait_for(lambda: service.is_ready(second), "the second web server")
+        pages = {first: log_in_by_password(session, first, name), second: log_in_by_password(other, second, name)}
+        for url, browser, tried in (
+            (second, other, code), (second, other, "000001"), (first, session, "000002"), (second, other, "000003"),
+            (first, session, "000004"), (second, other, codes[0]), (first, session, codes[1]),
+        ):  # fmt: skip
+            answered = submit(browser, pages[url], code=tried)
+            assert answered.url == f"{url}/accounts/2fa/authenticate/", tried
+            assert ("Too many failed" in answered.text) == (tried in codes), tried
+
+        said = service.run("reencrypt_secrets", environment=instance.environment | keys)
+        assert "Only the first key is needed now." in said
+    question = "SELECT jsonb_object_agg(type, data) FROM mfa_authenticator JOIN auth_user u ON u.id = user_id"
+    stored = instance.ask(f"{question} WHERE username = %s", name)
+    assert Fernet(new).decrypt(stored["totp"]["secret"]).decode() == secret
+    assert Fernet(new).decrypt(stored["recovery_codes"]["seed"])
+    instance.ask("DELETE FROM mfa_authenticator RETURNING id")
 
 
 def test_no_other_page_of_allauth_is_open(deployed: tuple[Instance, Provider]) -> None:
@@ -223,21 +273,77 @@ def test_no_other_page_of_allauth_is_open(deployed: tuple[Instance, Provider]) -
             assert session.get(f"{instance.url}/accounts/{path}", timeout=30).status_code == 404, path
 
 
-def test_in_chromium_the_button_leads_to_the_provider_and_back(deployed: tuple[Instance, Provider]) -> None:
+def test_in_chromium_the_button_leads_to_the_provider_and_back(
+    deployed: tuple[Instance, Provider], chrome: Browser
+) -> None:
     instance, _ = deployed
-    with chromium.browser() as browser:
-        page = browser.new_page()
-        violations: list[str] = []
-        chromium.note_violations(page, violations)
-        page.goto(f"{instance.url}/portal/members")
-        page.get_by_role("button", name="Log in with Example").click()
-        page.fill("input[name=login]", "bob")
-        page.fill("input[name=password]", "any")
-        page.get_by_role("button").first.click()
-        page.get_by_role("button").first.click()
-        page.wait_for_url(f"{instance.url}/portal/members")
-        assert "acme" in page.content()
+    page = chrome.new_page()
+    violations: list[str] = []
+    chromium.note_violations(page, violations)
+    page.goto(f"{instance.url}/portal/members")
+    page.get_by_role("button", name="Log in with Example").click()
+    page.fill("input[name=login]", "bob")
+    page.fill("input[name=password]", "any")
+    page.get_by_role("button").first.click()
+    page.get_by_role("button").first.click()
+    page.wait_for_url(f"{instance.url}/portal/members")
+    assert "acme" in page.content()
     assert [each for each in violations if each.startswith(instance.url)] == []
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page_of_a_login(
+    deployed: tuple[Instance, Provider], chrome: Browser, theme: Literal["light", "dark"]
+) -> None:
+    axe.require()
+    instance, _ = deployed
+    name = like_root(instance, f"axe-{theme}")
+    page = chrome.new_page(
+        base_url=instance.url, bypass_csp=True, color_scheme=theme, viewport={"width": 360, "height": 800}
+    )
+    found: dict[str, list[axe.Finding]] = {}
+
+    def examine(what: str) -> None:
+        found[what] = axe.serious_findings(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, what
+
+    def log_in(password: str) -> None:
+        page.goto("/accounts/login/?next=/admin/")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in", exact=True).click()
+
+    for path in ("login/", "inactive/", "3rdparty/login/cancelled/", "3rdparty/login/error/"):
+        page.goto(f"/accounts/{path}")
+        examine(path)
+    log_in("wrong")
+    examine("a wrong password")
+    log_in(PASSWORD)
+    examine("a second factor is set up")
+    secret = page.locator("#authenticator_secret").input_value()
+    code = page.get_by_label("Authenticator code", exact=True)
+    code.fill("000000")
+    page.get_by_role("button", name="Activate").click()
+    examine("a wrong code for it")
+    secret = page.locator("#authenticator_secret").input_value()
+    code.fill(code_of(secret, at=time.time()))
+    page.get_by_role("button", name="Activate").click()
+    page.wait_for_url("**/recovery-codes/")
+    examine("recovery codes")
+    for path in ("2fa/", "2fa/recovery-codes/generate/", "2fa/totp/deactivate/", "reauthenticate/", "logout/"):
+        page.goto(f"/accounts/{path}")
+        examine(path)
+    page.get_by_role("button", name="Sign Out").click()
+    log_in(PASSWORD)
+    page.wait_for_url("**/authenticate/")
+    examine("a code is asked for")
+    page.get_by_label("Code").fill("000000")
+    page.get_by_role("button", name="Sign In").click()
+    examine("a wrong code")
+
+    assert {what: spots for what, spots in found.items() if spots} == {}
+    page.close()
 
 
 def test_without_local_logins_a_password_is_of_no_use(deployed: tuple[Instance, Provider]) -> None:

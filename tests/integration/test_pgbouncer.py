@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,7 +20,9 @@ from deliveries.models import Organization
 from hookhub import cache_invalidation
 from hookhub.postgresql.asynchronous import AsyncConnection
 from testbed import pgbouncer
+from testbed.processes import free_port, wait_for
 from tests import pgbouncer as programs
+from tests.printed import blocks_below
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,6 +194,55 @@ def test_changes_are_listened_for_past_the_pooler_or_not_at_all(through: str, se
     past.ensure_started()
     assert past.is_listening.wait(60)
     past.stop()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder that another user can reach, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="hookhub-pgbouncer-") as made:
+        yield Path(made)
+
+
+def test_the_printed_configuration_works(django_db_setup: None, folder: Path) -> None:
+    printed, users, url = blocks_below("docs/deployment.md", "## PgBouncer")
+    program, port, server = programs.program(), free_port(), connection.settings_dict
+    # Older versions refuse to start because of it, as the page says.
+    if programs.version_of(program) < programs.FIRST_WITH_PREPARED:
+        printed, count = re.subn(r"^max_prepared_statements.*\n", "", printed, flags=re.MULTILINE)
+        assert count == 1
+    replaced = {
+        "host=db.internal dbname=hookhub": f"host={server['HOST']} port=5432 user=postgres dbname={server['NAME']}",
+        "6432": str(port),
+        "/etc/pgbouncer/userlist.txt": f"{folder}/userlist.txt",
+    }
+    for text, here in replaced.items():
+        assert text in printed
+        printed = printed.replace(text, here)
+    (folder / "userlist.txt").write_text(users)
+    # Its socket would be in a folder that only root may write to.
+    (folder / "pgbouncer.ini").write_text(f"{printed}unix_socket_dir =\n")
+    name, _, address = url.strip().partition("=")
+
+    address = address.replace("6432", str(port))
+    process = pgbouncer.start(program, folder / "pgbouncer.ini", socket=Path(server["HOST"], ".s.PGSQL.5432"))
+    try:
+        wait_for(lambda: answers(address), "PgBouncer")
+        with psycopg.connect(address, prepare_threshold=None) as client:
+            assert client.execute("SELECT current_database()").fetchone() == (server["NAME"],)
+        with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+            psycopg.connect(address.replace("secret", "wrong"))
+    finally:
+        process.kill()
+        process.wait()
+    assert name == "DATABASE_URL"
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def test_without_a_pooler_nothing_is_sent_for_one() -> None:

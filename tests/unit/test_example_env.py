@@ -10,7 +10,7 @@ ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
 LINE = re.compile(r"^(# )?([A-Z_]+)=(.*)$", re.MULTILINE)
 
 # Left out on purpose: what docker-compose.yml sets itself, and what a deployment must not set.
-SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_URL", "HOST", "PORT"}
+SET_BY_COMPOSE = {"HOST", "PORT"}
 FOR_DEVELOPMENT = {"HOOKHUB_HOME", "HOOKHUB_DEVELOPMENT", "HOOKHUB_DEBUG"}
 
 

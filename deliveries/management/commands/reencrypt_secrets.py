@@ -23,7 +23,8 @@ class Command(BaseCommand):
     """Re-encrypt all secrets. If any cannot be decrypted, fail before anything is changed."""
 
     help = (
-        "Re-encrypt the secrets, headers and URLs of all webhooks with the first key of HOOKHUB_ENCRYPTION_KEYS. "
+        "Re-encrypt the secrets, headers and URLs of all webhooks, and those of alert channels and second factors, "
+        "with the first key of HOOKHUB_ENCRYPTION_KEYS. "
         "Run it after prepending a new key and restarting all processes; then the old key can be removed."
     )
     requires_system_checks = ()
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             for path in settings.HOOKHUB_SEALED:
                 import_string(path)()
         except vault.Unreadable as error:
-            raise CommandError(f"An alert channel cannot be decrypted: {error}. Or delete the channel.") from error
+            raise CommandError(f"Not everything was re-encrypted: {error}. Or delete it.") from error
         count = f"{done:,} webhook{pluralize(done)}"
         self._print(self.style.SUCCESS(f"Re-encrypted the secrets of {count}. Only the first key is needed now."))
 

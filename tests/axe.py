@@ -1,0 +1,31 @@
+"""Examines pages in Chromium with axe-core."""
+
+from playwright.sync_api import Page
+
+from tests.partners import node
+
+SCRIPT = node.MODULES / "axe-core" / "axe.min.js"
+# Of what passes, one example is enough, and nothing is needed to find it again.
+RUN = "axe.run({resultTypes: ['violations'], selectors: false})"
+# A rule, and the elements that break it.
+Finding = tuple[str, list[str]]
+
+
+def require() -> None:
+    """Skip the test visibly if axe-core is missing, or fail on a build server."""
+    node.require()
+
+
+def serious_findings(page: Page) -> list[Finding]:
+    """Return what a page's visitors could stumble over.
+
+    The script is put into the page, whose context has to bypass the page's own policy for that.
+    """
+    page.add_script_tag(path=SCRIPT)
+    report = page.evaluate(RUN)
+    assert report["passes"], page.url
+    return [
+        (each["id"], [spot["html"] for spot in each["nodes"]])
+        for each in report["violations"]
+        if each["impact"] in {"serious", "critical"}
+    ]
