@@ -5,5 +5,5 @@ from django.apps import AppConfig
 
 class SingleSignOnConfig(AppConfig):
     name = "hookhub.sso"
-    label = "hookhub_sso"
+    label = "sso"
     verbose_name = "Single sign-on"
