@@ -14,7 +14,7 @@
 ``maintenance``    pruning, sweeps, incidents, ends of leases, and the invariants of the tables as SQL
 ``db``             running SQL, arrays as parameters, ids that sort by time
 ``models``         organization, repository, webhook, verification, event, outbox, delivery, attempt, audit, worker
-``events``         the types that ``accept`` takes and returns
+``events``         the types that ``accept`` takes and returns; ``system_events``: those that HookHub itself publishes
 ``wakeup``         wake-ups of workers, through Redis and Celery; ``redis_link``: a connection that never waits
 ``vault``          encryption of secrets, custom headers and URLs
 ``limits``         an organization's limits; ``rates``: limits per minute, counted in each process, summed in Redis

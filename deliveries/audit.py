@@ -143,8 +143,7 @@ def record(
 
 def record_update(action: str, *, target: Target, before: State, after: State, now: datetime) -> None:
     """Write an audit entry with the fields that differ between ``before`` and ``after``, if any do."""
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    if changed:
+    if changed := changed_fields(before, after):
         record(
             action,
             target=target,
@@ -152,6 +151,17 @@ def record_update(action: str, *, target: Target, before: State, after: State, n
             after={name: after[name] for name in changed if name in after},
             now=now,
         )
+
+
+def changed_fields(before: State, after: State) -> list[str]:
+    """Return the names of the fields that differ between two states."""
+    return [name for name in {**before, **after} if before.get(name) != after.get(name)]
+
+
+def shown(state: State) -> dict[str, Any]:
+    """Return a state as the log shows it: plain values of JSON, secrets masked, long values truncated."""
+    found: dict[str, Any] = json.loads(_to_json(state) or "{}")
+    return found
 
 
 def state_of(found: Model, *names: str) -> dict[str, object]:

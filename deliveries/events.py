@@ -8,7 +8,6 @@ from uuid import UUID
 from django.db import OperationalError
 
 from deliveries import compact_json
-from deliveries.event_types.topics import topics_of
 from deliveries.policy import trace_context
 
 
@@ -98,22 +97,5 @@ def targeted_event(
         payload=compact_json.encode(data),
         occurred_at=now,
         webhook_id=webhook_id,
-        trace=trace_context.current(),
-    )
-
-
-def system_event(event_type: str, *, organization_id: int, data: object, now: datetime) -> NewEvent:
-    """Return a system event, about HookHub itself.
-
-    It lacks the topic ``*``: a receiver subscribed to all events of its forge must not receive HookHub's own.
-    """
-    topics = tuple(topic for topic in topics_of(event_type, data) if topic != "*")
-    return NewEvent(
-        organization_id=organization_id,
-        repository_id=None,
-        type=event_type,
-        topics=topics,
-        payload=compact_json.encode(data),
-        occurred_at=now,
         trace=trace_context.current(),
     )

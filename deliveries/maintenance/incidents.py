@@ -8,14 +8,13 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from deliveries import pipeline
+from deliveries import pipeline, system_events
 from deliveries.db import arrays, sql
 from deliveries.models import Webhook
 from deliveries.pipeline import health
 from deliveries.pipeline.attempting import schedule_for
 from deliveries.policy import incidents
 from deliveries.policy.incidents import Failing, Incident, Over, Progress, Retried, Step
-from deliveries.webhooks import lifecycle
 
 # How many failing webhooks a tick reads. With more of them, each is looked at less often.
 WEBHOOKS_PER_TICK = 500
@@ -158,7 +157,7 @@ def _announce(webhook_id: int, step: Step, progress: Progress | None, *, announc
         webhook.save(update_fields=["failing_since", "announced_percent", "announced_at"])
         facts = facts_of(webhook, announcement, now=now)
         event_type = "webhook.recovered" if announcement.percent is None else "webhook.failing"
-        pipeline.accept([lifecycle.event_about(webhook, event_type, facts=facts, now=now)], now=now)
+        pipeline.accept([system_events.about_webhook(event_type, webhook, facts, now=now)], now=now)
         announce(webhook, announcement)
     return True
 

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from django.db import transaction
 
-from deliveries import pipeline
+from deliveries import pipeline, system_events
 from deliveries.db import sql
+from deliveries.events import NewEvent
 from deliveries.models import Verification, Webhook
 from deliveries.webhooks import lifecycle, verifying
 
@@ -29,7 +30,7 @@ def warn_of_expiry(*, now: datetime) -> int:
             webhook.expiry_mail_at = now
             webhook.save(update_fields=["expiry_warning_at", "expiry_mail_at"])
             if not webhook.has_ended(now=now):
-                pipeline.accept([lifecycle.lease_event("lease.expiring", webhook, now=now)], now=now)
+                pipeline.accept([_event("lease.expiring", webhook, now=now)], now=now)
                 warned += 1
     return warned
 
@@ -50,7 +51,7 @@ def end_expired(*, now: datetime) -> int:
                 continue
             cancelled += lifecycle.end_locked(webhook, now=now)
             if webhook.ended_at is not None:
-                pipeline.accept([lifecycle.lease_event("lease.expired", webhook, now=now)], now=now)
+                pipeline.accept([_event("lease.expired", webhook, now=now)], now=now)
                 is_renewable = webhook.subscription is None or webhook.verifications.open().exists()
                 if webhook.is_polled or not is_renewable:
                     lifecycle.delete_locked(webhook, now=now)
@@ -72,3 +73,10 @@ def _lock(webhook_id: int, **conditions: object) -> Webhook | None:
     """Lock a webhook if it still meets the conditions; return None if not, or if another transaction has locked it."""
     found = Webhook.objects.kept().filter(pk=webhook_id, **conditions).select_related("organization")
     return found.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()
+
+
+def _event(event_type: str, webhook: Webhook, *, now: datetime) -> NewEvent:
+    """Return the system event that reports to the organization's other webhooks that a lease ends, or has ended."""
+    expires_at = webhook.expires_at
+    facts = {"expires_at": None if expires_at is None else expires_at.isoformat()}
+    return system_events.about_webhook(event_type, webhook, facts, now=now)

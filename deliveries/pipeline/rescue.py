@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from deliveries import telemetry, wakeup
+from deliveries import system_events, telemetry, wakeup
 from deliveries.db import arrays, sql
 from deliveries.formats import FORMATS, MASK
+from deliveries.pipeline import exhausted
 from deliveries.policy.retry import MAX_LEASE_LOSSES, POISON_SPREAD
 
 log = logging.getLogger("hookhub.leases")
@@ -57,7 +58,13 @@ def rescue_expired(*, now: datetime) -> int:
 
 def _rescue(statement: str, params: Mapping[str, object], *, now: datetime) -> int:
     limits = {"limit": BATCH, "max_losses": MAX_LEASE_LOSSES, "spread": POISON_SPREAD}
-    count = len(sql.run(statement, {**params, **limits, "now": now}))
+    told = 0
+    with sql.transaction():
+        rows = sql.run(statement, {**params, **limits, "now": now})
+        count = len(rows)
+        if poisonous := [delivery_id for delivery_id, state in rows if state == "failed"]:
+            told = exhausted.publish(poisonous, now=now)
+    system_events.stored(told)
     if count:
         telemetry.rescued(count)
     return count

@@ -5,11 +5,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
+from deliveries import system_events
 from deliveries.models import Webhook
 from deliveries.pipeline import health
 from deliveries.pipeline.accepting import accept
 from deliveries.policy import disabling
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import lifecycle, recording
 
 
 def review(*, now: datetime) -> list[Webhook]:
@@ -37,6 +38,7 @@ def review(*, now: datetime) -> list[Webhook]:
                 lifecycle.delete_locked(webhook, now=now)
             elif reason is not None and webhook.active:
                 lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason(reason), now=now)
-                accept([lifecycle.disabled_event(webhook, now=now)], now=now)
+                facts = recording.disabled_facts(webhook, now=now)
+                accept([system_events.about_change("webhook.disabled", webhook, facts, now=now)], now=now)
                 disabled.append(webhook)
     return disabled

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from django.conf import settings
 
+from deliveries import system_events
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
 from deliveries.failpoints import hit
 from deliveries.formats import MASK, format_of
-from deliveries.pipeline import health
+from deliveries.pipeline import exhausted, health
 from deliveries.pipeline.attempt_log import log_attempts
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy import hops, trace_context
@@ -59,21 +60,38 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
             columns = arrays.columns(rows, COLUMNS)
         # After a connection lost during COMMIT it is unknown whether these were settled before.
         known = {index for (index,) in sql.run(FIND_KNOWN_ATTEMPTS, columns)} if is_repeated else set()
-        found = sql.run(SETTLE, columns)
-        updated = {index for index, _ in found}
+        found = sql.run(SETTLE, {**columns, "subscribers": subscribers_to(results)})
+        updated = {index for index, *_ in found}
         hit("half-settled")
         applied = [results[chosen[index]] for index in sorted(updated)]
         if len(applied) < len(results):
             healths = health.health_of(applied)
         healths = [each for each in healths if locked.get(each.webhook_id)]
-        sql.run(RECORD_ATTEMPTS, columns, commits=not healths)
+        has_subscriber = bool(found) and found[0][2]
+        sql.run(RECORD_ATTEMPTS, columns, commits=not healths and not has_subscriber)
+        told = exhausted.publish(failed_of(applied), now=now) if has_subscriber else 0
         health.update_webhooks(healths)
     hit("settled")
+    system_events.stored(told)
     log_attempts(rows, applied=updated, known=known)
     ids_applied = {result.claim.delivery_id for result in applied}
     # Without a row it is unknown.
     found_ready = not found or found[0][1]
     return Settled(ids_applied, [results[index] for index in deferred], found_ready)
+
+
+def failed_of(results: Iterable[AttemptResult]) -> list[UUID]:
+    """Return the ids of the deliveries that have failed for good."""
+    return [result.claim.delivery_id for result in results if isinstance(result.decision, GiveUp)]
+
+
+def subscribers_to(results: Iterable[AttemptResult]) -> arrays.Array:
+    """Return the keys of the webhooks that want to be told of the deliveries that have failed for good."""
+    return exhausted.subscribers(
+        result.claim.destination.organization_id
+        for result in results
+        if isinstance(result.decision, GiveUp) and exhausted.may_be_told(result.claim.event_type)
+    )
 
 
 def split_locked(
@@ -214,7 +232,7 @@ WHERE a.outcome <> 'unknown'
 # Run it before RECORD_ATTEMPTS: rescuing an expired lease also locks the delivery first and then records its attempt.
 # Whether the webhook has been disabled meanwhile is not checked, since that could change a moment later: the next claim
 # checks it with the webhook locked.
-SETTLE = """
+SETTLE = f"""
 UPDATE hookhub_delivery d
 SET state = r.state, due_at = r.due_at, finish_reason = r.finish_reason, failures = r.failures, last_status = r.status,
     readiness = CASE WHEN r.finish_reason IS NULL THEN 0 ELSE d.readiness END,
@@ -226,7 +244,8 @@ FROM unnest(
 ) WITH ORDINALITY AS r (delivery_id, lease, state, finish_reason, failures, due_at, ended_at, status, ordinal)
 WHERE d.id = r.delivery_id AND d.lease = r.lease
 RETURNING r.ordinal - 1,
-          (SELECT 1 FROM hookhub_delivery WHERE state = 'pending' AND readiness > 0 LIMIT 1) IS NOT NULL
+          (SELECT 1 FROM hookhub_delivery WHERE state = 'pending' AND readiness > 0 LIMIT 1) IS NOT NULL,
+          {exhausted.HAS_SUBSCRIBER}
 """
 
 # The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written

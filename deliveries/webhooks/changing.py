@@ -6,14 +6,14 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from deliveries import audit, vault
-from deliveries.audited import webhook_state, webhook_target
+from deliveries import vault
+from deliveries.audited import webhook_state
 from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.models import Webhook
 from deliveries.proofs import Grant
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.vault import Secret
-from deliveries.webhooks import kinds, leases, lifecycle, masks, quotas, secrets, verifying
+from deliveries.webhooks import kinds, leases, lifecycle, masks, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
@@ -194,9 +194,7 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
             *verifying.PROVED_COLUMNS, "changed_at",
         ]
     )  # fmt: skip
-    audit.record_update(
-        "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
-    )
+    recording.updated(webhook, before=state_before, after=webhook_state(webhook), now=now)
     if plan.asks is not None:
         verifying.ask(webhook, verifying.Wanted(plan.asks), change=change, now=now)
     return str(new_secret) if new_secret else None

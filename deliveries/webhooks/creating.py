@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.db import transaction
 
-from deliveries import audit, vault
-from deliveries.audited import webhook_state, webhook_target
+from deliveries import vault
+from deliveries.audited import webhook_state
 from deliveries.db.ids import uuid7
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, PollQueue, Repository, Webhook
-from deliveries.webhooks import kinds, leases, quotas, secrets, verifying
+from deliveries.webhooks import kinds, leases, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
 from deliveries.webhooks.verifying import Wanted
 
@@ -109,7 +109,7 @@ def insert(
     webhook.save(force_insert=True)
     if webhook.is_polled:
         PollQueue.objects.create(webhook=webhook)
-    audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
+    recording.created(webhook, webhook_state(webhook), now=now)
     if wanted is not None:
         verifying.ask(webhook, wanted, now=now)
     return webhook, secret or None

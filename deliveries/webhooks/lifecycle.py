@@ -1,6 +1,5 @@
 """Enable, disable and delete webhooks. Each function locks, changes and commits; ``*_locked`` takes a locked row."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,11 +11,10 @@ from django.db.models import Q
 from deliveries import audit, vault, wakeup
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.db import sql
-from deliveries.events import NewEvent, system_event
 from deliveries.formats.masking import mask_path
 from deliveries.models import Delivery, DeliveryQuerySet, Webhook
 from deliveries.policy.incidents import DISABLED
-from deliveries.webhooks import denials
+from deliveries.webhooks import denials, recording
 from deliveries.webhooks.secrets import SEALED_COLUMNS
 
 Reason = Webhook.DisabledReason
@@ -83,8 +81,7 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
             "failure_count", "timeouts_in_a_row", "changed_at", "announced_percent", "announced_at",
         ]
     )  # fmt: skip
-    after = {"active": True, "reason": None, "released": released}
-    audit.record("webhook.enabled", target=webhook_target(webhook), before=before, after=after, now=now)
+    recording.enabled(webhook, before=before, released=released, now=now)
     return released
 
 
@@ -138,8 +135,7 @@ def disable_locked(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
         ]
     )  # fmt: skip
     held = _lock_some(webhook, READY, SCHEDULED).update(state="held", due_at=None)
-    after = {"active": False, "reason": reason.value, "held": held}
-    audit.record("webhook.disabled", target=webhook_target(webhook), before={"active": True}, after=after, now=now)
+    recording.disabled(webhook, held=held, now=now)
     return held
 
 
@@ -170,8 +166,7 @@ def delete_locked(webhook: Webhook, *, now: datetime) -> int:
     webhook.verifications.supersede(now=now)
     unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
     cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
-    after = {"cancelled": cancelled}
-    audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
+    recording.deleted(webhook, before=state_before, cancelled=cancelled, now=now)
     return cancelled
 
 
@@ -213,30 +208,3 @@ def mark_reviewed(webhook: Webhook) -> None:
     """Clear the marks that request a review of a locked webhook."""
     webhook.review_since = webhook.gone_at = None
     webhook.save(update_fields=["review_since", "gone_at"])
-
-
-def event_about(webhook: Webhook, event_type: str, *, facts: Mapping[str, object], now: datetime) -> NewEvent:
-    """Return a system event that reports something about a webhook to its organization's other webhooks."""
-    return system_event(
-        event_type,
-        organization_id=webhook.organization_id,
-        data={"webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url}, **facts},
-        now=now,
-    )
-
-
-def lease_event(event_type: str, webhook: Webhook, *, now: datetime) -> NewEvent:
-    """Return the system event that reports to the organization's other webhooks that a lease ends, or has ended."""
-    expires_at = webhook.expires_at
-    facts = {"expires_at": None if expires_at is None else expires_at.isoformat()}
-    return event_about(webhook, event_type, facts=facts, now=now)
-
-
-def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
-    """Return the system event that reports to the organization's other webhooks that this one has been disabled."""
-    facts = {
-        "reason": webhook.disabled_reason,
-        "failure_count": webhook.failure_count,
-        "disabled_at": now.isoformat(),
-    }
-    return event_about(webhook, "webhook.disabled", facts=facts, now=now)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from deliveries import audit, vault
-from deliveries.audited import webhook_state, webhook_target
+from deliveries import vault
+from deliveries.audited import webhook_state
 from deliveries.compact_json import encode
 from deliveries.db import arrays, sql
 from deliveries.formats import FORMATS
@@ -18,7 +18,7 @@ from deliveries.models import Organization, Repository, Verification, Webhook
 from deliveries.models.webhooks import WebhookQuerySet
 from deliveries.proofs.mcp import SUBSCRIPTION, Mcp
 from deliveries.vault import Secret
-from deliveries.webhooks import creating, leases, lifecycle, pending_changes, quotas, secrets, verifying
+from deliveries.webhooks import creating, leases, lifecycle, pending_changes, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.pending_changes import PendingChange
 from deliveries.webhooks.verifying import Wanted
@@ -190,9 +190,7 @@ def _take_effect(
     webhook.proof, webhook.verified_at, webhook.changed_at = Mcp.slug, proved_at, now
     leases.set_lease(webhook, now + lasts, warns=Mcp.warns_owner, now=now)
     webhook.save(update_fields=["proof", "verified_at", "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
-    audit.record_update(
-        "webhook.updated", target=webhook_target(webhook), before=before, after=webhook_state(webhook), now=now
-    )
+    recording.updated(webhook, before=before, after=webhook_state(webhook), now=now)
 
 
 def unsubscribe(key: Key, *, now: datetime) -> bool:

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import audit, vault
-from deliveries.audited import webhook_target
 from deliveries.formats import FORMATS, Format
 from deliveries.models import Verification, Webhook
 from deliveries.vault import Secret
+from deliveries.webhooks import recording
 from deliveries.webhooks.fields import InvalidFields, require_known_format, validate
 
 # Bounds the row when a secret is rotated repeatedly; receivers need only the newest ones.
@@ -93,7 +93,7 @@ def rotate_secret(
         webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=webhook.uid)
         webhook.save(update_fields=["sealed_secrets"])
         after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
-        audit.record("webhook.secret_rotated", target=webhook_target(webhook), after=after, now=now)
+        recording.rotated(webhook, after, now=now)
     return webhook, new
 
 

@@ -23,7 +23,7 @@ from deliveries.proofs import DEFAULT, OWNERS, PROOFS, Asked, Grant, Refused, Re
 from deliveries.proofs.handshake import ORIGIN, Handshake
 from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
-from deliveries.webhooks import kinds, leases, lifecycle, pending_changes, quotas
+from deliveries.webhooks import kinds, leases, lifecycle, pending_changes, quotas, recording
 from deliveries.webhooks.fields import Fields, InvalidFields
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 from deliveries.webhooks.verification_log import with_entry
@@ -294,9 +294,7 @@ def _prove(webhook: Webhook, verification: Verification, change: PendingChange, 
     if verification.lasts is not None:
         leases.set_lease(webhook, now + verification.lasts, warns=PROOFS[verification.proof].warns_owner, now=now)
     webhook.save(update_fields=[*PROVED_COLUMNS, "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
-    audit.record(
-        "webhook.verified", target=webhook_target(webhook), before=before, after=webhook_state(webhook), now=now
-    )
+    recording.verified(webhook, before=before, after=webhook_state(webhook), now=now)
 
 
 def set_grant(webhook: Webhook, grant: Grant) -> None:

@@ -26,7 +26,7 @@ FILTERS = ("action", "actor", "target", "since", "until")
 class ActorSerializer(serializers.Serializer[Any]):
     """The key, person, command or part of HookHub that made a change."""
 
-    kind = serializers.ChoiceField(["api_key", "person", "command", "system", "anonymous"])
+    kind = serializers.ChoiceField(["api_key", "person", "command", "portal", "system", "anonymous"])
     id = serializers.CharField(help_text="Id of the key, login of the person or name of the command.")
     name = serializers.CharField(
         help_text="Name of the key or the person; for a command, the operating system user that ran it."

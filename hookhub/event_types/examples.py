@@ -7,7 +7,7 @@ from django.conf import settings
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.event_types.topics import EVERYTHING, RESERVED, TYPE_RULE, is_type, topics_of
+from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_reserved, is_type, system_topics, topics_of
 from deliveries.models import Webhook
 from deliveries.systems import DEFAULT, SYSTEMS
 from deliveries.webhooks.fields import InvalidFields
@@ -165,9 +165,11 @@ def _is_asked_for(example: Example, webhook: Webhook) -> bool:
 
 
 def _topics(example: Example) -> set[str]:
-    topics = set(topics_of(example.type, example.data))
     # HookHub's own system events do not match ``*``, for tests as for real events.
-    return topics - {EVERYTHING} if example.type == "ping" or example.type.startswith(RESERVED) else topics
+    if is_reserved(example.type):
+        return set(system_topics(example.type))
+    topics = set(topics_of(example.type, example.data))
+    return topics - {EVERYTHING} if example.type == "ping" else topics
 
 
 def _rank(example: Example, webhook: Webhook) -> tuple[int, bool]:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from deliveries import audit, compact_json, plain_text
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type
+from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_reserved, is_type
 from deliveries.models import Organization
 from deliveries.webhooks.fields import UNSTORABLE, InvalidFields
 from hookhub.audited import audited
@@ -170,7 +170,7 @@ def _stored(name: str, value: object) -> str | None:
 def _type_error(value: object) -> str | None:
     if not isinstance(value, str) or not is_type(value):
         return TYPE_RULE
-    if f"{value}.".startswith(RESERVED) or value == "ping":
+    if f"{value}.".startswith(RESERVED) or is_reserved(value) or value == "ping":
         return "is reserved for HookHub's system events"
     return None
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
-from deliveries.event_types.topics import EVERYTHING, RESERVED, families_of
+from deliveries.event_types.topics import EVERYTHING, families_of, is_reserved, system_topics
 from deliveries.models import Organization, Webhook
 from deliveries.plain_text import printable
 from hookhub import portal_sessions
@@ -90,9 +90,9 @@ def matching(types: Iterable[EventType], text: str) -> list[EventType]:
 def gets(webhook: Webhook, event_type: EventType) -> bool:
     """Return whether a webhook gets events of a type, at least those with some action."""
     name = event_type.type
-    topics = {name, *families_of(name), *(f"{name}.{action}" for action in event_type.actions)}
-    if not name.startswith(RESERVED):
-        topics.add(EVERYTHING)
+    if is_reserved(name):
+        return not set(system_topics(name)).isdisjoint(webhook.events)
+    topics = {EVERYTHING, name, *families_of(name), *(f"{name}.{action}" for action in event_type.actions)}
     return not topics.isdisjoint(webhook.events)
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
+from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_reserved, is_type, topics_of
 from deliveries.policy import hops, trace_context
 from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, parse_timestamp
@@ -160,14 +160,21 @@ def _field(name: str, position: int, *, is_batch: bool) -> str:
     return f"events[{position}].{name}" if is_batch else name
 
 
+def _type_error(given: Mapping[str, Any]) -> str | None:
+    if "type" not in given:
+        return "is required"
+    event_type = given["type"]
+    if not isinstance(event_type, str) or not is_type(event_type):
+        return TYPE_RULE
+    if event_type.startswith(RESERVED):
+        return f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
+    return "is reserved for HookHub's system events" if is_reserved(event_type) else None
+
+
 def _errors_of(members: Mapping[str, Member], given: Mapping[str, Any], payload: bytes) -> dict[str, str]:
     errors = dict.fromkeys(filterfalse(FIELDS.__contains__, members), UNKNOWN_FIELD)
-    if "type" not in given:
-        errors["type"] = "is required"
-    elif not isinstance(given["type"], str) or not is_type(given["type"]):
-        errors["type"] = TYPE_RULE
-    elif given["type"].startswith(RESERVED):
-        errors["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
+    if error := _type_error(given):
+        errors["type"] = error
     if "data" not in members:
         errors["data"] = "is required; any JSON value is allowed"
     elif payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, members["data"][0]):

@@ -1,6 +1,7 @@
 """Every way to change something writes an audit entry; a new way that is not listed here fails."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from deliveries import pipeline
-from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repository, Webhook
+from deliveries.models import Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import mcp_subscribing
@@ -73,6 +74,8 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
     waiting = Delivery.objects.get(state="pending")
     person = User.objects.create_user("pat", "pat@example.org", "a password of pat's")
     selection = Selection(organization_id=forge.organization.pk, states=("failed",))
+    # It gets an event of each change of a webhook that is in the audit log.
+    forge.webhook(now=now, path="/operations", events=["webhook"])
     return World(
         api=Caller.of(forge.organization),
         operator=Caller.of(None),
@@ -96,11 +99,27 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
     )
 
 
+# The system event that is published with an audit entry about a webhook.
+EVENTS = {
+    **{each: each for each in (
+        "webhook.created", "webhook.updated", "webhook.enabled", "webhook.disabled", "webhook.deleted",
+    )},
+    "webhook.secret_rotated": "webhook.updated",
+    "webhook.verified": "webhook.updated",
+}  # fmt: skip
+
+
 def written_by(act: Callable[[], object]) -> list[AuditEntry]:
-    """Run ``act``, and return the audit entries it has written."""
+    """Run ``act``, and return the audit entries it has written, each of a webhook with its system event."""
     known = set(AuditEntry.objects.values_list("id", flat=True))
+    events = set(Event.objects.values_list("id", flat=True))
     act()
-    return list(AuditEntry.objects.exclude(id__in=known).order_by("id"))
+    written = list(AuditEntry.objects.exclude(id__in=known).order_by("id"))
+    published = Event.objects.exclude(id__in=events).filter(topics__contains=["webhook"])
+    assert Counter(published.values_list("type", flat=True)) == Counter(
+        EVENTS[entry.action] for entry in written if entry.action in EVENTS
+    )
+    return written
 
 
 # By API, in every dialect --------------------------------------------------------------------------------------------

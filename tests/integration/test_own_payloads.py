@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from deliveries import compact_json, redelivery
+from deliveries import compact_json, redelivery, system_events
 from deliveries.event_types import catalogue
-from deliveries.events import system_event, targeted_event
+from deliveries.events import targeted_event
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Event
 from deliveries.sending.sender import Sender
 from deliveries.systems import SYSTEMS
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import recording
 from hookhub.dialects.social_gateway import pings
 from hookhub.models import Scope
 from tests.api import Caller
@@ -123,11 +123,14 @@ def test_a_disabled_webhooks_news_is_what_javascript_would_sign(forge: Forge, no
     webhook = forge.webhook(now=now)
     webhook.name, webhook.disabled_reason, webhook.failure_count = "Größe 🎉", "failing", 3
 
-    payload = lifecycle.disabled_event(webhook, now=now).payload
+    payload = system_events.about_change(
+        "webhook.disabled", webhook, recording.disabled_facts(webhook, now=now), now=now
+    ).payload
 
     assert payload == stringified(payload)
     assert "Größe 🎉".encode() in payload
-    assert system_event("webhook.x", organization_id=1, data={"ü": 1.0}, now=now).payload == '{"ü":1}'.encode()
+    whole = system_events.about_webhook("webhook.x", webhook, {"ü": 1.0}, now=now).payload
+    assert whole.endswith(',"ü":1}'.encode())
 
 
 @pytest.mark.django_db
