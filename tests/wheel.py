@@ -15,7 +15,7 @@ from hookhub.procfile import ROOT
 
 UV = Path(sys.executable).parent / "uv"
 # What the wheel is made of.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "hookhub", "deliveries", "sdk")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "hookhub", "deliveries", "sdk", "docs")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
 
 

@@ -12,7 +12,8 @@ from django.views.decorators.http import require_safe
 from hookhub.http.security_headers import POLICY, written
 from hookhub.procfile import ROOT
 
-PAGES = ROOT / "docs"
+# A link to the folder of the checkout; the wheel has its Markdown.
+PAGES = Path(__file__).parent.parent / "docs"
 SITE = ROOT / "build" / "docs"
 MISSING = "The documentation has not been built. Run `make docs` and reload this page.\n"
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import requests
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
@@ -68,6 +69,8 @@ def test_the_wheel_holds_two_packages_and_what_they_read(tmp_path: Path) -> None
         if path.suffix[1:] in kinds
     }
     assert read - set(names) == set()
+    pages = {f"hookhub/{path.relative_to(ROOT)}" for path in (ROOT / "docs").rglob("*.md")}
+    assert {name for name in names if "/docs/" in name} == {*pages, "hookhub/docs/llms.txt"}
 
 
 def test_the_command_runs_the_service_in_an_empty_folder(tmp_path: Path, receiver: Receiver) -> None:
@@ -88,6 +91,7 @@ def test_the_command_runs_the_service_in_an_empty_folder(tmp_path: Path, receive
         command = [str(programs / "hookhub"), "up", "--port", str(port), "--no-first-steps"]
         with started(command, cwd=tmp_path, variables=variables, log=tmp_path / "up.log"):
             wait_for(lambda: service.is_ready(f"http://127.0.0.1:{port}"), "the service")
+            assert pages_listed_by(f"http://127.0.0.1:{port}") == len(list((ROOT / "docs").rglob("*.md")))
             key = run("hookhub", "create_api_key", "--organization", "acme", "--create-organization").strip()
             with Client(f"http://127.0.0.1:{port}", key) as client:
                 client.webhooks.create(receiver.url("/hook"), events=["*"])
@@ -106,6 +110,18 @@ def test_the_command_runs_the_service_in_an_empty_folder(tmp_path: Path, receive
 
     told = sorted(json.loads(request.body)["type"] for request in arrived)
     assert told == ["branch.created", "build.finished", "push"]
+
+
+def pages_listed_by(url: str) -> int:
+    """Return how many pages `/llms.txt` lists; each must be there as Markdown."""
+    listed = requests.get(f"{url}/llms.txt", timeout=30).text
+    links = re.findall(r"\((\S+/docs/\S+\.md)\)", listed)
+    for link in links:
+        # The links begin with the public URL, which need not be this one.
+        answer = requests.get(f"{url}/docs/{link.partition('/docs/')[2]}", timeout=30)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/markdown; charset=utf-8"), link
+        assert answer.text.startswith("# "), link
+    return len(links)
 
 
 def test_without_its_extras_the_command_says_what_to_install(tmp_path: Path) -> None:
