@@ -1,14 +1,18 @@
 """Publish events from the code of a Django project, in the transaction of the change that they are about."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
 
-from deliveries import compact_json, pipeline, timezone
+from deliveries import compact_json, pipeline, telemetry, timezone
 from deliveries.events import IdempotencyConflict, Receipt
 from deliveries.models import Organization
+from deliveries.policy import trace_context
 from hookhub.http.errors import Refusal
 from hookhub.publishing import parse
 from hookhub.publishing.publish import KEY_REUSED
@@ -17,6 +21,8 @@ from hookhub.publishing.validate import validate_data
 
 # An event as a mapping, with the fields that it has in the API.
 Written = Mapping[str, object]
+# ``traceparent`` and ``tracestate`` of W3C Trace Context, as a propagator fills a mapping, or ``traceparent`` alone.
+Trace = Mapping[str, str] | str
 # Writes dates, decimals and UUIDs as Django's serializers do.
 _default = DjangoJSONEncoder().default
 
@@ -49,27 +55,36 @@ def publish(
     id: str | None = None,
     timestamp: datetime | str | None = None,
     idempotency_key: str | None = None,
+    trace: Trace | None = None,
 ) -> Receipt:
     """Store an event in the current transaction; it is delivered once that is committed, and without one at once.
 
     ``organization`` is a slug or a row, and ``data`` what Django's JSON encoder can write. A repetition of an ``id`` or
-    an ``idempotency_key`` stores nothing and returns the receipt of the first event. Rate limits do not apply. Raises
-    InvalidEvent, and the errors of ``django.db``.
+    an ``idempotency_key`` stores nothing and returns the receipt of the first event. ``trace`` is the trace that
+    receivers are sent; by default that of the span of OpenTelemetry in which this is called. Rate limits do not apply.
+    Raises InvalidEvent, and the errors of ``django.db``.
     """
     event = {"type": type, "data": data, "repository": repository, "id": id, "timestamp": timestamp}
-    [receipt] = _publish([event], is_batch=False, organization=organization, key=idempotency_key)
+    [receipt] = _publish([event], is_batch=False, organization=organization, key=idempotency_key, trace=trace)
     return receipt
 
 
 def publish_batch(
-    events: Iterable[Written], *, organization: str | Organization, idempotency_key: str | None = None
+    events: Iterable[Written],
+    *,
+    organization: str | Organization,
+    idempotency_key: str | None = None,
+    trace: Trace | None = None,
 ) -> list[Receipt]:
     """Store up to a thousand events, all or none, as ``publish`` does; return their receipts in the same order.
 
-    Each is a mapping with ``type`` and ``data``, and may have ``repository``, ``id`` and ``timestamp``.
+    Each is a mapping with ``type`` and ``data``, and may have ``repository``, ``id``, ``timestamp`` and a ``trace`` of
+    its own.
     """
     listed = list(events)
-    return _publish(listed, is_batch=True, organization=organization, key=idempotency_key) if listed else []
+    if not listed:
+        return []
+    return _publish(listed, is_batch=True, organization=organization, key=idempotency_key, trace=trace)
 
 
 # For asynchronous code, outside of a transaction: Django's cannot span an ``await``.
@@ -78,7 +93,12 @@ apublish_batch = sync_to_async(publish_batch)
 
 
 def _publish(
-    events: Sequence[Written], *, is_batch: bool, organization: str | Organization, key: str | None
+    events: Sequence[Written],
+    *,
+    is_batch: bool,
+    organization: str | Organization,
+    key: str | None,
+    trace: Trace | None,
 ) -> list[Receipt]:
     now = timezone.now()
     acts_for = _organization(organization)
@@ -88,18 +108,36 @@ def _publish(
         if others := {event.organization for event in parsed.events} - {None, acts_for.slug}:
             raise InvalidEvent("Invalid organization.", {"organization": f"{others.pop()} is not {acts_for.slug}"})
         validate_data(parsed, organization=acts_for)
+        span = telemetry.begin_accept(_current_trace() if trace is None else trace_context.read_fields(trace))
         new = translate(
             parsed,
             organization=acts_for,
             finish=lambda found: with_keys(found, parsed, header=key, content=content),
+            trace=span.own,
             now=now,
         )
-        return pipeline.accept(new, now=now)
+        receipts = pipeline.accept(new, now=now)
     except Refusal as refusal:
         raise InvalidEvent(refusal.message, refusal.fields) from refusal
     except IdempotencyConflict as error:
         fields = {parsed.field_path(position, "id"): KEY_REUSED for position in error.positions}
         raise IdempotencyKeyReused("An idempotency key was already used.", fields) from error
+    # A rollback takes the events with it.
+    transaction.on_commit(partial(telemetry.end_accept, span, events=len(new)))
+    return receipts
+
+
+def _current_trace() -> str | None:
+    """Return the trace of the span of OpenTelemetry that is current, or of the request that HookHub is handling.
+
+    Nothing is imported: a project that makes spans has done so.
+    """
+    api = sys.modules.get("opentelemetry.trace")
+    span = None if api is None else api.get_current_span().get_span_context()
+    if span is None or not span.is_valid:
+        return trace_context.current()
+    parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+    return trace_context.read(parent, span.trace_state.to_header())
 
 
 def _organization(given: str | Organization) -> Organization:

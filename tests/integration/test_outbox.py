@@ -13,13 +13,16 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 from django.test import override_settings
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+from opentelemetry.trace.span import TraceState
 from psycopg import IsolationLevel
 
 import hookhub
-from deliveries import wakeup
+from deliveries import telemetry, wakeup
 from deliveries.db import arrays, sql
 from deliveries.models import Event, Organization, Repository
 from deliveries.pipeline import accepting
+from deliveries.telemetry import AcceptSpan
 from hookhub import IdempotencyKeyReused, InvalidEvent, UnknownOrganization, apublish, publish, publish_batch
 from hookhub.http.json_values import MAX_DEPTH
 from hookhub.models import CustomEventType
@@ -101,6 +104,89 @@ def test_no_other_connection_sees_an_event_before_the_commit(rung: list[wakeup.W
         other.join(60)
 
     assert seen == [0]
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+OTHER = f"00-{TRACE[::-1]}-b7ad6b7169203331-01"
+
+
+def traces() -> list[str | None]:
+    return list(Event.objects.order_by("id").values_list("trace", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("trace", "stored"),
+    [
+        (None, None),
+        ({"traceparent": PARENT, "tracestate": "a=1"}, f"{PARENT} a=1"),
+        ({"traceparent": PARENT}, PARENT),
+        (PARENT, PARENT),
+        # Never a reason to refuse an event.
+        ("nonsense", None),
+        ({}, None),
+        ({"traceparent": "00-1"}, None),
+    ],
+)
+def test_an_event_belongs_to_the_trace_that_is_given(rung: list[wakeup.Work], trace: Any, stored: str | None) -> None:
+    publish("order.paid", {}, organization="acme", trace=trace)
+
+    assert traces() == [stored]
+
+
+def test_an_event_of_a_batch_may_have_a_trace_of_its_own(rung: list[wakeup.Work]) -> None:
+    events = [
+        {"type": "a", "data": 1}, {"type": "b", "data": 2, "trace": {"traceparent": OTHER}},
+        {"type": "c", "data": 3, "trace": None},
+    ]  # fmt: skip
+
+    publish_batch(events, organization="acme", trace=PARENT)
+
+    assert traces() == [PARENT, OTHER, PARENT]
+
+
+def test_by_default_an_event_belongs_to_the_span_that_is_current(rung: list[wakeup.Work]) -> None:
+    state = TraceState([("vendor", "1")])
+    span = SpanContext(
+        int(TRACE, 16), 0xB7AD6B7169203331, is_remote=False, trace_flags=TraceFlags(1), trace_state=state
+    )
+
+    with use_span(NonRecordingSpan(span)):
+        publish("order.paid", {}, organization="acme")
+        publish("order.paid", {}, organization="acme", trace=OTHER)
+        publish_batch([{"type": "order.paid", "data": {}}], organization="acme")
+        asyncio.run(_published_asynchronously())
+    publish("order.paid", {}, organization="acme")
+
+    assert traces() == [f"{PARENT} vendor=1", OTHER, f"{PARENT} vendor=1", f"{PARENT} vendor=1", None]
+
+
+async def _published_asynchronously() -> None:
+    await apublish("order.paid", {}, organization="acme")
+    await sync_to_async(lambda: connection.close())()  # noqa: PLW0108 - the connection of that thread
+
+
+def test_a_span_of_hookhubs_own_is_made_once_the_event_is_committed(
+    rung: list[wakeup.Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[tuple[str | None, int]] = []
+
+    class Tracing:
+        def begin_accept(self, parent: str | None) -> AcceptSpan:
+            return AcceptSpan(parent, OTHER)
+
+        def end_accept(self, span: AcceptSpan, *, events: int) -> None:
+            ended.append((span.parent, events))
+
+    monkeypatch.setattr(telemetry, "tracer", Tracing())
+    with transaction.atomic():
+        publish("order.paid", {}, organization="acme", trace=PARENT)
+        assert ended == []
+    with transaction.atomic():
+        publish("order.paid", {}, organization="acme", trace=PARENT)
+        transaction.set_rollback(True)
+
+    assert (ended, traces()) == ([(PARENT, 1)], [OTHER])
 
 
 @pytest.mark.parametrize("level", [None, *IsolationLevel])
