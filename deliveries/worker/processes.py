@@ -10,10 +10,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import NoReturn
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
 from django.conf import settings
 
@@ -30,13 +30,36 @@ RESTART_DELAY = timedelta(seconds=1)
 MAX_IDLE = timedelta(seconds=30)
 
 
+class Service(Protocol):
+    """Threads that run beside the scheduler."""
+
+    def start(self) -> None:
+        """Start them."""
+
+    def stop(self) -> None:
+        """Stop them."""
+
+
+class Extras(NamedTuple):
+    """What the processes run besides delivering, each in its own.
+
+    ``begin`` is called with a process's role before its work, and ``end`` after it. ``services`` makes what runs beside
+    the scheduler.
+    """
+
+    begin: Callable[[Literal["scheduler", "worker"]], None] = lambda _: None
+    end: Callable[[], None] = lambda: None
+    services: Callable[[], Sequence[Service]] = tuple
+
+
 class Supervisor:
     """Keeps the processes running until SIGTERM or SIGINT, and then lets them settle their requests in flight."""
 
-    def __init__(self, *, processes: int) -> None:
+    def __init__(self, *, processes: int, extras: Extras = Extras()) -> None:  # noqa: B008 - it never changes
+        self._extras = extras
         # Opens what the processes share.
         self._scheduler = Scheduler(processes=processes, needs_pipe=True)
-        self._wanted: list[Callable[[], None]] = [self._tick, *[send] * processes]
+        self._wanted: list[Callable[[], None]] = [self._tick, *[self._send] * processes]
         self._running: dict[int, Callable[[], None]] = {}
         self._is_stopping = False
         # A signal makes it readable, so that none is lost between a look at the flag and the wait.
@@ -114,11 +137,24 @@ class Supervisor:
         return 1 if self._running else 0
 
     def _tick(self) -> None:
-        """Run the scheduler until shutdown is requested."""
+        """Run the scheduler, and what belongs beside it, until shutdown is requested."""
+        self._extras.begin("scheduler")
+        services = self._extras.services()
         self._scheduler.start()
+        for service in services:
+            service.start()
         while not shutdown.is_requested():
             select.select([shutdown.fileno()], [], [], orphans.CHECK_INTERVAL.total_seconds())
+        for service in services:
+            service.stop()
         self._scheduler.stop()
+        self._extras.end()
+
+    def _send(self) -> None:
+        """Send until shutdown is requested."""
+        self._extras.begin("worker")
+        send()
+        self._extras.end()
 
 
 def _become(main: Callable[[], None]) -> NoReturn:

@@ -47,6 +47,7 @@ def start(role: Role, *, serves: bool = True) -> None:
     if _own.pid == os.getpid():
         return
     _own.pid = os.getpid()
+    require_packages()
     telemetry.forget_all()
     if settings.HOOKHUB_METRICS_PORT:
         _start_metrics(role, serves=serves)
@@ -54,6 +55,16 @@ def start(role: Role, *, serves: bool = True) -> None:
         _start_tracing(role)
     if settings.SENTRY_DSN:
         _start_errors(role)
+
+
+def require_packages() -> None:
+    """Raise ImproperlyConfigured if a package is missing for what is switched on, before processes need it."""
+    if settings.HOOKHUB_METRICS_PORT:
+        require("prometheus_client", setting="HOOKHUB_METRICS_PORT", extra="metrics")
+    if settings.HOOKHUB_TRACING:
+        require("opentelemetry.exporter.otlp.proto.http", setting="HOOKHUB_TRACING", extra="tracing")
+    if settings.SENTRY_DSN:
+        require("sentry_sdk", setting="SENTRY_DSN", extra="sentry")
 
 
 def stop() -> None:
@@ -69,7 +80,6 @@ def stop() -> None:
 
 
 def _start_metrics(role: Role, *, serves: bool) -> None:
-    require("prometheus_client", setting="HOOKHUB_METRICS_PORT", extra="metrics")
     from hookhub.telemetry.exporter import Exporter
     from hookhub.telemetry.metric_files import FolderUnusable, MetricFiles, default_folder
     from hookhub.telemetry.metrics import Metrics
@@ -94,7 +104,6 @@ def _start_metrics(role: Role, *, serves: bool) -> None:
 
 
 def _start_tracing(role: Role) -> None:
-    require("opentelemetry.exporter.otlp.proto.http", setting="HOOKHUB_TRACING", extra="tracing")
     from hookhub.telemetry.tracing import Tracing
 
     if _own.tracing is not None:
@@ -106,7 +115,6 @@ def _start_tracing(role: Role) -> None:
 
 
 def _start_errors(role: Role) -> None:
-    require("sentry_sdk", setting="SENTRY_DSN", extra="sentry")
     from hookhub.telemetry import errors
 
     try:

@@ -15,10 +15,11 @@ from redis import Redis
 
 from deliveries import pipeline
 from deliveries.models import Event
-from hookhub.publishing.redis_stream import bootstep
-from hookhub.publishing.redis_stream.bootstep import StreamStep, name_of_this_process
+from hookhub.publishing.redis_stream import thread
+from hookhub.publishing.redis_stream.bootstep import StreamStep
 from hookhub.publishing.redis_stream.consumer import GROUP
 from hookhub.publishing.redis_stream.reader import Reader
+from hookhub.publishing.redis_stream.thread import StreamThread, name_of_this_process
 from testbed.processes import wait_for
 from tests.story import Forge
 
@@ -32,11 +33,11 @@ def valkey(settings: Settings, stream: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamStep]:
-    monkeypatch.setattr(bootstep, "RETRY_DELAY", bootstep.RETRY_DELAY / 100)
-    made = StreamStep(None)
+def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamThread]:
+    monkeypatch.setattr(thread, "RETRY_DELAY", thread.RETRY_DELAY / 100)
+    made = StreamThread()
     yield made
-    made.stop(None)
+    made.stop()
     assert made._thread is None or not made._thread.is_alive()
 
 
@@ -61,9 +62,9 @@ def stored() -> list[Any]:
     return [json.loads(bytes(payload)) for payload in Event.objects.order_by("id").values_list("payload", flat=True)]
 
 
-def test_what_is_published_is_stored_soon_after(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
+def test_what_is_published_is_stored_soon_after(forge: Forge, step: StreamThread, valkey: Redis, stream: str) -> None:
     add(valkey, stream, "before it started")
-    step.start(None)
+    step.start()
     wait_for(lambda: stored() == ["before it started"], "the events")
 
     add(valkey, stream, "while it waits")
@@ -72,13 +73,13 @@ def test_what_is_published_is_stored_soon_after(forge: Forge, step: StreamStep, 
     wait_for(lambda: valkey.xlen(stream) == 0, "the events")
 
 
-def test_it_stops_at_once_and_leaves_the_group(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
-    step.start(None)
+def test_it_stops_at_once_and_leaves_the_group(forge: Forge, step: StreamThread, valkey: Redis, stream: str) -> None:
+    step.start()
     add(valkey, stream, 1)
     wait_for(lambda: stored() == [1], "the events")
     assert len(valkey.xinfo_consumers(stream, GROUP)) == 1  # type: ignore[arg-type]
 
-    step.terminate(None)
+    step.stop()
 
     assert step._thread is not None
     assert not step._thread.is_alive()
@@ -86,9 +87,9 @@ def test_it_stops_at_once_and_leaves_the_group(forge: Forge, step: StreamStep, v
 
 
 def test_a_stream_that_vanishes_while_it_waits_is_made_again(
-    forge: Forge, step: StreamStep, valkey: Redis, stream: str
+    forge: Forge, step: StreamThread, valkey: Redis, stream: str
 ) -> None:
-    step.start(None)
+    step.start()
     wait_for(lambda: valkey.exists(stream), "the events")
 
     # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
@@ -100,11 +101,11 @@ def test_a_stream_that_vanishes_while_it_waits_is_made_again(
 
 @pytest.mark.parametrize("kind", ["absent", "hanging"])
 def test_without_redis_it_says_so_once_and_stops_all_the_same(
-    forge: Forge, settings: Settings, step: StreamStep, stream: str, request: pytest.FixtureRequest, kind: str,
+    forge: Forge, settings: Settings, step: StreamThread, stream: str, request: pytest.FixtureRequest, kind: str,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     settings.REDIS_URL = request.getfixturevalue(kind)
-    monkeypatch.setattr("hookhub.publishing.redis_stream.consumer.SOCKET_TIMEOUT", bootstep.BLOCK / 10)
+    monkeypatch.setattr("hookhub.publishing.redis_stream.consumer.SOCKET_TIMEOUT", thread.BLOCK / 10)
     tried = threading.Semaphore(0)
     take = Reader.take
 
@@ -113,11 +114,11 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
         return take(*args, **more)
 
     monkeypatch.setattr(Reader, "take", counted)
-    step.start(None)
+    step.start()
     for _ in range(4):
         assert tried.acquire(timeout=60)
 
-    step.stop(None)
+    step.stop()
 
     assert step._thread is not None
     assert not step._thread.is_alive()
@@ -135,7 +136,7 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
     ids=["database", "bug"],
 )
 def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
-    forge: Forge, step: StreamStep, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
+    forge: Forge, step: StreamThread, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, error: Exception, told: str,
 ) -> None:  # fmt: skip
     accept, failures = pipeline.accept, [error] * 5
@@ -149,7 +150,7 @@ def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
     for number in range(3):
         add(valkey, stream, number)
 
-    step.start(None)
+    step.start()
 
     wait_for(lambda: stored() == [0, 1, 2], "the events")
     wait_for(lambda: "Reading of the stream resumed" in caplog.text, "the events")
@@ -157,9 +158,9 @@ def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
     assert failures == []
 
 
-def test_its_own_connection_may_break(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
+def test_its_own_connection_may_break(forge: Forge, step: StreamThread, valkey: Redis, stream: str) -> None:
     add(valkey, stream, 1)
-    step.start(None)
+    step.start()
     wait_for(lambda: stored() == [1], "the events")
     others = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
@@ -184,12 +185,12 @@ def test_it_takes_no_part_when_it_is_switched_off(settings: Settings) -> None:
 
 
 def test_an_address_that_is_not_redis_is_told_and_does_not_keep_the_worker_from_working(
-    step: StreamStep, settings: Settings, stream: str, caplog: pytest.LogCaptureFixture
+    step: StreamThread, settings: Settings, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.REDIS_URL, url = "sentinel://127.0.0.1:1", settings.REDIS_URL
 
-    step.start(None)
-    step.stop(None)
+    step.start()
+    step.stop()
     settings.REDIS_URL = url
 
     assert "HOOKHUB_STREAM=off" in caplog.text
