@@ -18,8 +18,11 @@ class Observer:
     def repeated(self, events: int) -> None:
         """``events`` had been stored before, by requests with the same idempotency keys."""
 
-    def refused(self, entries: int) -> None:
-        """``entries`` of the stream were refused."""
+    def stream_stored(self, waits: Sequence[float]) -> None:
+        """Entries of the stream were stored, so many seconds after Redis had accepted each."""
+
+    def stream_refused(self, statuses: Sequence[int]) -> None:
+        """Entries of the stream were refused, each for what the HTTP API refuses with this status."""
 
     def fanned_out(self, *, events: int, deliveries: int, claims: Sequence[Any], began_at: float) -> None:
         """One fan-out created ``deliveries``; ``claims`` are those of them claimed at once."""
@@ -114,9 +117,14 @@ def repeated(events: int) -> None:
         each.repeated(events)
 
 
-def refused(entries: int) -> None:
+def stream_stored(waits: Sequence[float]) -> None:
     for each in _observers:
-        each.refused(entries)
+        each.stream_stored(waits)
+
+
+def stream_refused(statuses: Sequence[int]) -> None:
+    for each in _observers:
+        each.stream_refused(statuses)
 
 
 def fanned_out(*, events: int, deliveries: int, claims: Sequence[Any], began_at: float) -> None:

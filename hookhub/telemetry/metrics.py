@@ -22,6 +22,8 @@ OF_STATEMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 OF_ATTEMPTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 OF_BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 
+# With which an entry of the stream may be refused.
+OF_STREAM = ("400", "404", "409", "413", "422", "500")
 PUBLISHING = ("POST", "/v1/events")
 
 
@@ -60,7 +62,15 @@ class Metrics(telemetry.Observer):
         self._accepted = self._counter("events_accepted", "Events stored")
         self._repeated = self._counter("events_repeated", "Events that were stored before, by their idempotency key")
         self._stream_refused = self._counter(
-            "stream_entries_refused", "Entries of the stream moved to its dead letters"
+            "stream_entries_refused", "Entries of the stream moved to its dead letters, by HTTP status", "code"
+        )
+        # From 0 on: Prometheus does not see the increase to a first value, and one entry is a reason for an alert.
+        for code in OF_STREAM:
+            self._stream_refused.labels(code)
+        self._stream_seconds = self._histogram(
+            "stream_accept_duration_seconds",
+            "Time from adding an entry to the stream to its COMMIT",
+            OF_REQUESTS,
         )
         self._publish_refused = self._counter("publish_refused", "Publishing requests refused, by HTTP status", "code")
         self._publish_seconds = self._histogram(
@@ -115,8 +125,12 @@ class Metrics(telemetry.Observer):
         if events:
             self._repeated.inc(events)
 
-    def refused(self, entries: int) -> None:
-        self._stream_refused.inc(entries)
+    def stream_stored(self, waits: Sequence[float]) -> None:
+        self._stream_seconds.observe_all(waits)
+
+    def stream_refused(self, statuses: Sequence[int]) -> None:
+        for status, count in Counts(statuses).items():
+            self._stream_refused.labels(str(status)).inc(count)
 
     def fanned_out(self, *, events: int, deliveries: int, claims: Sequence[Any], began_at: float) -> None:
         if events:

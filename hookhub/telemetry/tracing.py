@@ -1,4 +1,4 @@
-"""Spans of accepting, fanning out, attempting and settling, sent to a collector by OTLP over HTTP.
+"""Spans of accepting, fanning out, claiming, attempting and settling, sent to a collector by OTLP over HTTP.
 
 A span is made once what it describes is over, with ids that are known before: that of an attempt follows from its
 delivery and its number, because the receiver is sent it first. Nothing is kept meanwhile, so a process that dies loses
@@ -196,6 +196,12 @@ class Tracing(telemetry.Observer):
             self._make_batch(
                 "fan out", parents, began_at=began_at, ended_at=ended_at, events=events, deliveries=deliveries
             )
+
+    def claimed(self, claims: Sequence[Any], *, began_at: float) -> None:
+        """Make the span of a claim, which names the traces of what it claimed."""
+        if claims:
+            parents = [self._span_of_attempt(claim) for claim in claims[:MAX_LINKS]]
+            self._make_batch("claim", parents, began_at=began_at, ended_at=time.time_ns(), deliveries=len(claims))
 
     def _make_batch(
         self, name: str, linked: Sequence[Parent], *, began_at: float, ended_at: int, **counts: int

@@ -1,12 +1,16 @@
 """Traces of a running HookHub, as a collector gets them and as receivers are told of them."""
 
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from hookhub.procfile import ROOT
+from hookhub.stream_client import DEFAULT_STREAM
 from testbed.instance import Instance
 from testbed.processes import free_port, wait_for
 from tests.acceptance.instances import as_new, idle_instance
@@ -68,6 +72,7 @@ def test_each_attempt_is_a_span_that_its_receiver_continues(shared: Instance, re
         wait_for(lambda: len(collector.named("attempt")) == 3, "the spans of the attempts")
         wait_for(lambda: collector.named("accept"), "the span of the request")
         wait_for(lambda: len(collector.named("settle")) >= 3, "the spans of the settlements")
+        wait_for(lambda: len(collector.named("claim")) == 2, "the spans of the claims")
 
     (accepted,) = collector.named("accept")
     assert (accepted.trace_id, accepted.parent) == (TRACE, SPAN)
@@ -83,6 +88,10 @@ def test_each_attempt_is_a_span_that_its_receiver_continues(shared: Instance, re
     assert all(span.began_at <= span.ended_at for span in collector.spans)
     (fanned_out,) = collector.named("fan out")
     assert fanned_out.links == [TRACE]
+    # The first attempt was claimed by the fan-out.
+    assert [(span.links, span.attributes) for span in collector.named("claim")] == [
+        ([TRACE], {"hookhub.deliveries": 1})
+    ] * 2
     assert {link for span in collector.named("settle") for link in span.links} == {TRACE}
     assert roles(collector.spans) == {"web", "worker"}
     assert {span.resource["service.name"] for span in collector.spans} == {"hookhub"}
@@ -142,3 +151,43 @@ def test_without_traces_the_publishers_own_travels(shared: Instance, receiver: R
         for process in instance.family_of(name):
             loaded = " ".join(found.path for found in process.memory_maps())
             assert "google/_upb" not in loaded, "protobuf is loaded although nothing needs it"
+
+
+def test_the_worker_without_celery_reads_the_stream_and_keeps_metrics_and_traces(
+    shared: Instance, receiver: Receiver, tmp_path: Path
+) -> None:
+    instance = as_new(shared, worker=False)
+    instance.client.webhooks.create(receiver.url("/"), events=["*"])
+    instance.commands["own"] = f"exec {sys.executable} {ROOT / 'manage.py'} hookhub_worker --processes 1"
+    port, redis = free_port(), instance.servers.redis()
+    metrics = {"HOOKHUB_METRICS_PORT": str(port), "HOOKHUB_METRICS_DIR": str(tmp_path / "metrics")}
+
+    def read(*wanted: str) -> bool:
+        try:
+            told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text.splitlines()
+        except requests.ConnectionError:
+            return False
+        return set(wanted) <= set(told)
+
+    with collecting() as collector:
+        instance.start("own", **on(collector), **metrics)
+        redis.xadd(DEFAULT_STREAM, {"event": '{"type":"push","data":1}', "traceparent": PARENT})
+        redis.xadd(DEFAULT_STREAM, {"event": '{"type":"push"}'})
+        receiver.wait_for(1)
+        wait_for(
+            lambda: read(
+                'hookhub_attempts_total{format="standard-webhooks",outcome="delivered"} 1.0',
+                "hookhub_stream_accept_duration_seconds_count 1.0",
+                'hookhub_stream_entries_refused_total{code="422"} 1.0',
+                'hookhub_processes{role="worker"} 1.0',
+                'hookhub_processes{role="scheduler"} 1.0',
+            ),
+            "the metrics",
+        )
+        assert instance.stop("own") == 0
+
+    (accepted,) = collector.named("accept")
+    (attempted,) = collector.named("attempt")
+    assert (accepted.trace_id, accepted.parent, attempted.parent) == (TRACE, SPAN, accepted.span_id)
+    assert parents(receiver) == [["00", TRACE, attempted.span_id, "01"]]
+    assert roles(collector.spans) == {"worker", "scheduler"}

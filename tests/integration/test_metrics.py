@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +21,9 @@ from deliveries.maintenance import tasks
 from deliveries.models import Delivery
 from deliveries.sending.sender import Sender
 from deliveries.worker.loop import WorkerLoop
+from hookhub.publishing.redis_stream.consumer import Consumer
+from hookhub.publishing.redis_stream.entries import Entry
+from hookhub.publishing.redis_stream.reader import Reader
 from hookhub.telemetry import gauges, starting
 from hookhub.telemetry.exporter import Exporter
 from hookhub.telemetry.gauges import Gauges
@@ -126,6 +130,36 @@ def test_a_batch_is_observed_as_its_values_would_be(files: MetricFiles, metrics:
     assert {name: found[f"batch_{name}",] for name in ("count", "sum")} == {"count": 8, "sum": 18}
     for bound in ("1.0", "2.0", "5.0", "+Inf"):
         assert found["batch_bucket", bound] == found["single_bucket", bound]
+
+
+REFUSED = {
+    "400": [b"event", b"{", b"organization", b"acme"],
+    "404": [b"event", b'{"type":"push","data":1}', b"organization", b"nobody"],
+    "409": [b"event", b'{"type":"push","data":2,"id":"one"}'],
+    "413": [b"event", b" " * 200],
+    "422": [b"event", b'{"type":"push"}'],
+}
+
+
+def test_entries_of_the_stream_are_counted_as_requests_are(
+    forge: Forge, now: datetime, metrics: Metrics, files: MetricFiles, settings: Settings
+) -> None:
+    settings.HOOKHUB_REQUEST_LIMIT = 150
+    added = round((now - timedelta(seconds=2)).timestamp() * 1000)
+    good = [Entry(f"{added}-{n}", [b"event", b'{"type":"push","data":1,"id":"%s"}' % one]) for n, one in
+            enumerate((b"one", b"two"))]  # fmt: skip
+    bad = [Entry(f"{added}-{n}", fields) for n, fields in enumerate(REFUSED.values(), 10)]
+    bad.append(Entry(f"{added}-99", REFUSED["422"]))
+    deleted = Entry(f"{added}-100", [])
+
+    Reader(mock.create_autospec(Consumer), clock=lambda: now)._publish([*good, *bad, deleted], now=now)
+
+    found = samples_of(files)
+    counts = {key[1]: value for key, value in found.items() if key[0] == "hookhub_stream_entries_refused_total"}
+    assert counts == {**dict.fromkeys(REFUSED, 1.0), "422": 2.0, "500": 0.0}
+    assert found["hookhub_stream_accept_duration_seconds_count",] == 2
+    assert found["hookhub_stream_accept_duration_seconds_sum",] == pytest.approx(4, abs=0.01)
+    assert found["hookhub_events_accepted_total",] == 2
 
 
 def test_no_label_names_a_tenant_a_webhook_or_a_url(

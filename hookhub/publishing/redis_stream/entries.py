@@ -52,10 +52,19 @@ class ParsedEntry:
 
 @dataclass(frozen=True, slots=True)
 class InvalidEntry:
-    """An invalid entry, with an error message for its producer that names the field."""
+    """An invalid entry, with an error message for its producer that names the field.
+
+    ``status`` is what the HTTP API answers to the same mistake.
+    """
 
     entry: Entry
     error: str
+    status: int = 422
+
+    @classmethod
+    def of(cls, entry: Entry, refusal: Refusal) -> "InvalidEntry":
+        """Return an entry that the HTTP API would refuse."""
+        return cls(entry, error_text(refusal), refusal.status_code)
 
 
 def read(entry: Entry) -> ParsedEntry | InvalidEntry:
@@ -63,14 +72,17 @@ def read(entry: Entry) -> ParsedEntry | InvalidEntry:
     names = entry.fields[::2]
     given = dict(zip(names, entry.fields[1::2], strict=True))
     if len(given) < len(names):
-        return InvalidEntry(entry, "A field is repeated; use `events` to publish several events.")
+        return InvalidEntry(entry, "A field is repeated; use `events` to publish several events.", 400)
+    size, most = sum(map(len, given.values())), settings.HOOKHUB_REQUEST_LIMIT
+    if size > most:
+        return InvalidEntry(entry, f"The entry is {size:,} bytes long; the limit is {most:,}.", 413)
     if error := _fields_error(given):
         return InvalidEntry(entry, error)
     try:
         parsed, content = _events(given)
         passed = parse.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
     except Refusal as refusal:
-        return InvalidEntry(entry, error_text(refusal))
+        return InvalidEntry.of(entry, refusal)
     named = {event.organization for event in parsed.events if event.organization is not None}
     if slug := _slug(given.get(b"organization", b"")):
         named.add(slug)
@@ -118,9 +130,6 @@ def _fields_error(given: Mapping[bytes, bytes]) -> str | None:
             return f"{shown}: is not a known field of an entry; known fields: {', '.join(FIELDS)}"
     if (b"event" in given) == (b"events" in given):
         return "An entry must have either `event` (a JSON object) or `events` (a JSON array, or one object per line)."
-    size, most = sum(map(len, given.values())), settings.HOOKHUB_REQUEST_LIMIT
-    if size > most:
-        return f"The entry is {size:,} bytes long; the limit is {most:,}."
     if b"organization" in given and _slug(given[b"organization"]) is None:
         return "organization: must be the slug of an organization"
     return None

@@ -18,7 +18,7 @@ from hookhub.event_types.validation import MAX_STEPS, Budget
 from hookhub.http.errors import Refusal, invalid
 from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
 from hookhub.publishing.publish import KEY_REUSED
-from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, error_text, moment_of
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, moment_of
 from hookhub.publishing.translate import translate
 
 Each = TypeVar("Each")
@@ -64,7 +64,7 @@ def prepare(read: Sequence[ParsedEntry], *, now: datetime) -> list[Ready | Inval
         if organization is not None:
             groups.setdefault(organization, []).append(each)
         elif each.organization is not None:
-            outcomes[each.entry.id] = InvalidEntry(each.entry, f"organization: {each.organization} does not exist")
+            outcomes[each.entry.id] = InvalidEntry(each.entry, f"organization: {each.organization} does not exist", 404)
         else:
             why = "organization: is required because this HookHub does not have exactly one"
             outcomes[each.entry.id] = InvalidEntry(each.entry, why)
@@ -121,7 +121,7 @@ def _invalid(members: Sequence[ParsedEntry], organization: Organization) -> dict
         left -= most - max(budget.steps, 0)
         if found:
             errors = {each.parsed.field_path(position, path): error for (position, path), error in found.items()}
-            rejected[each.entry.id] = InvalidEntry(each.entry, error_text(invalid(errors)))
+            rejected[each.entry.id] = InvalidEntry.of(each.entry, invalid(errors))
     return rejected
 
 
@@ -135,7 +135,7 @@ def _of_one_organization(
         events = iter(translate(parsed, organization=organization, now=now))
     except Refusal as refusal:
         if len(members) == 1:
-            return [InvalidEntry(members[0].entry, error_text(refusal))]
+            return [InvalidEntry.of(members[0].entry, refusal)]
         first, second = _halves(members)
         return [
             *_of_one_organization(first, organization, now=now),
@@ -187,7 +187,7 @@ def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[InvalidEnt
         own = [position - start for position in range(start, start + len(each.events)) if position in positions]
         if own:
             field = f"events[{own[0]}].id" if b"events" in each.entry.fields[::2] else "id"
-            rejected.append(InvalidEntry(each.entry, f"{field}: {KEY_REUSED}"))
+            rejected.append(InvalidEntry(each.entry, f"{field}: {KEY_REUSED}", 409))
         start += len(each.events)
     return rejected
 

@@ -1,7 +1,7 @@
 """Moves entries from the stream to the database in batches: read, store, and only then acknowledge and delete."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from deliveries import telemetry
 from hookhub.publishing.redis_stream.consumer import START, Consumer
-from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, moment_of, read
 from hookhub.publishing.redis_stream.ingest import store
 
 Clock = Callable[[], datetime]
@@ -95,8 +95,11 @@ class Reader:
         rejected += store([outcome for outcome in outcomes if isinstance(outcome, ParsedEntry)], now=now)
         rejected_ids = {each.entry.id for each in rejected}
         self.consumer.acknowledge([entry for entry in entries if entry.id not in rejected_ids])
+        if telemetry.is_observed():
+            stored = [entry.id for entry in entries if entry.fields and entry.id not in rejected_ids]
+            telemetry.stream_stored(waits_of(stored, now=self._clock()))
         if rejected:
-            telemetry.refused(len(rejected))
+            telemetry.stream_refused([each.status for each in rejected])
             self._dead_letter(rejected, now=now)
 
     def _dead_letter(self, rejected: Sequence[InvalidEntry], *, now: datetime) -> None:
@@ -147,4 +150,9 @@ def _parse_or_reject(entry: Entry) -> ParsedEntry | InvalidEntry:
         raise
     except Exception as error:  # A bug of ours that one entry triggers must not block the entries behind it.
         log.exception("Failed to parse entry %s", entry.id)
-        return InvalidEntry(entry, f"Internal error: {error!r}")
+        return InvalidEntry(entry, f"Internal error: {error!r}", 500)
+
+
+def waits_of(entry_ids: Iterable[str], *, now: datetime) -> list[float]:
+    """Return how many seconds ago Redis accepted each entry; 0 if a producer has chosen an id that is no time."""
+    return [(now - moment_of(entry_id, now=now)).total_seconds() for entry_id in entry_ids]
