@@ -24,6 +24,8 @@ log = logging.getLogger("hookhub.polling")
 
 # Entries that one read numbers. More are numbered by the next.
 MAX_NUMBERED = 1000
+# How often a request that begins with the newest event does that, each time in a transaction of its own.
+MAX_BATCHES_NUMBERED = 50
 # A page ends before its payloads are larger than this, but never before its first entry.
 MAX_PAGE_BYTES = 8 << 20
 MAX_CONSUMERS = 20
@@ -46,7 +48,7 @@ class Polled(NamedTuple):
 class Page(NamedTuple):
     """Events of a queue in order; ``position`` is that of the last one, after which the next page begins.
 
-    ``expired`` is how many events before these were deleted by retention unread.
+    ``expired`` is how many events before and between these were deleted by retention unread.
     """
 
     events: list[Polled]
@@ -70,17 +72,19 @@ def read(webhook: Webhook, *, after: int, limit: int, is_masked: bool, now: date
         rows = _Rows.of(sql.run(READ_PAGE, parameters))
     destination = Destination.masked(webhook) if is_masked else Destination.of(webhook)
     position = rows.entries[-1][0] if rows.entries else rows.last_position
+    events = [_polled(row, destination, now=now) for row in rows.entries if row[2] is not None]
     return Page(
-        events=[_polled(row, destination, now=now) for row in rows.entries if row[2] is not None],
+        events=events,
         position=position,
-        expired=(rows.entries[0][0] - 1 if rows.entries else rows.last_position) - after,
+        # Each position was given to one event.
+        expired=position - after - len(events),
         has_more=position < rows.last_position or rows.has_unnumbered,
     )
 
 
-def has_events(webhook: Webhook, *, after: int) -> bool:
-    """Return whether there are events after a position; one indexed look, which writes nothing."""
-    found: bool = sql.run(HAS_EVENTS, {"webhook": webhook.pk, "after": after})[0][0]
+def has_news(webhook: Webhook, *, after: int) -> bool:
+    """Return whether there are events after a position, or the webhook was deleted; indexed looks, without a write."""
+    found: bool = sql.run(HAS_NEWS, {"webhook": webhook.pk, "after": after})[0][0]
     return found
 
 
@@ -103,12 +107,16 @@ def last_position(webhook: Webhook) -> int:
     return found or 0
 
 
-def newest_position(webhook: Webhook) -> int:
-    """Return the position of the newest event, once all that are in the queue by now are numbered."""
-    # Of what another process is numbering, nothing is new.
-    while number(webhook, waits=True) == MAX_NUMBERED:
-        pass
-    return last_position(webhook)
+def newest_position(webhook: Webhook) -> int | None:
+    """Return the position of the newest event, once all that are in the queue by now are numbered.
+
+    Return None if there are more than a request should number: the next call continues.
+    """
+    for _ in range(MAX_BATCHES_NUMBERED):
+        # Of what another process is numbering, nothing is new.
+        if number(webhook, waits=True) < MAX_NUMBERED:
+            return last_position(webhook)
+    return None
 
 
 def behind(webhook: Webhook, consumer: PollConsumer) -> int:
@@ -167,7 +175,7 @@ class _Rows(NamedTuple):
 
 
 def _polled(row: sql.Row, destination: Destination, *, now: datetime) -> Polled:
-    position, entry_id, event_id, event_type, payload, occurred_at, hops, repository = row
+    position, entry_id, event_id, event_type, payload, occurred_at, hops, trace, repository = row
     claim = Claim(
         lease=entry_id,
         leased_until=now,
@@ -182,10 +190,11 @@ def _polled(row: sql.Row, destination: Destination, *, now: datetime) -> Polled:
         occurred_at=occurred_at,
         repository=repository,
         hops=hops,
+        trace=trace,
     )
     request, error = None, None
     try:
-        request = attempting.render(claim, now=now)
+        request = attempting.render(claim, is_attempt=False, now=now)
     except (vault.Unreadable, vault.NoLiveSecret) as unsigned:
         error = f"The request could not be built: {unsigned}"
     except Exception as broken:  # A format's bug must not keep the consumer from all that comes after this event.
@@ -198,10 +207,10 @@ HAS_UNNUMBERED = """
 EXISTS (SELECT FROM hookhub_poll_entry WHERE webhook_id = %(webhook)s AND position IS NULL)
 """
 
-HAS_EVENTS = f"""
+HAS_NEWS = f"""
 SELECT {HAS_UNNUMBERED} OR EXISTS (
     SELECT FROM hookhub_poll_entry WHERE webhook_id = %(webhook)s AND position > %(after)s
-)
+) OR NOT EXISTS (SELECT FROM hookhub_webhook WHERE id = %(webhook)s AND deleted_at IS NULL)
 """
 
 # The first row also says how far the queue is numbered, and is returned even if there is no entry.
@@ -211,7 +220,7 @@ WITH entries AS MATERIALIZED (
     WHERE webhook_id = %(webhook)s AND position > %(after)s
     ORDER BY position LIMIT %(limit)s
 ), page AS (
-    SELECT entries.position, entries.id, e.id AS event_id, e.type, e.payload, e.occurred_at, e.hops, r.name,
+    SELECT entries.position, entries.id, e.id AS event_id, e.type, e.payload, e.occurred_at, e.hops, e.trace, r.name,
            coalesce(
                sum(octet_length(e.payload)) OVER (
                    ORDER BY entries.position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -221,7 +230,7 @@ WITH entries AS MATERIALIZED (
     LEFT JOIN hookhub_event e ON e.id = entries.event_id
     LEFT JOIN hookhub_repository r ON r.id = e.repository_id
 )
-SELECT queue.last_position, queue.has_unnumbered, position, id, event_id, type, payload, occurred_at, hops, name
+SELECT queue.last_position, queue.has_unnumbered, position, id, event_id, type, payload, occurred_at, hops, trace, name
 FROM (
     SELECT coalesce((SELECT last_position FROM hookhub_poll_queue WHERE webhook_id = %(webhook)s), 0) AS last_position,
            {HAS_UNNUMBERED} AS has_unnumbered

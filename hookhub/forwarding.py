@@ -86,6 +86,8 @@ class Forwarder:
         # A proxy of the environment does not lead to this machine, and a .netrc would replace the event's headers.
         self._local.trust_env = False
         self._webhook: str | None = None
+        # The replay that has not ended, as far as this program knows.
+        self._replay_id: str | None = None
         self._renewed_at = 0.0
         # How far this machine's clock is ahead of HookHub's.
         self._ahead = timedelta(0)
@@ -103,7 +105,7 @@ class Forwarder:
             read_all_at = self._now_there()
             if self.wanted.since is not None:
                 read_all_at -= self.wanted.since
-                self._replay(read_all_at)
+                self._insist(partial(self._replay, read_all_at))
             self._tell(f"Forwarding to {self.wanted.target} (Ctrl-C to stop)")
             cursor: str | None = None
             while not self._stopping.is_set():
@@ -112,7 +114,8 @@ class Forwarder:
                     answered_at = self._now_there()
                     if page is not None:
                         cursor = self._forward_all(page, cursor)
-                        read_all_at = read_all_at if page["has_more"] else answered_at
+                        if not page["has_more"] and not self._is_replaying():
+                            read_all_at = answered_at
                 except Gone:
                     self._tell("The webhook is gone: this machine slept, or it was deleted. Creating another.")
                     self._insist(self._create)
@@ -148,7 +151,25 @@ class Forwarder:
 
     def _replay(self, since: datetime) -> None:
         """Start to put the events from a time of HookHub's clock on into the queue, without those that are there."""
-        self._call("POST", f"/v1/webhooks/{self._webhook}/replay-missing", {"after": since.isoformat()})
+        # Asked for twice, if the answer was lost, it puts each of them there once.
+        begun = self._call("POST", f"/v1/webhooks/{self._webhook}/replay-missing", {"after": since.isoformat()})
+        self._replay_id = str(begun["id"]) if "id" in begun else None
+
+    def _is_replaying(self) -> bool:
+        """Return whether more of what was asked for may come into the queue, after all that was read from it.
+
+        False only from the poll on that follows the end of the replay: that one reads the rest.
+        """
+        if self._replay_id is None:
+            return False
+        with suppress(requests.RequestException, _Unavailable):
+            try:
+                is_running = self._call("GET", f"/v1/replays/{self._replay_id}").get("state") == "running"
+            except Gone:
+                is_running = False
+            if not is_running:
+                self._replay_id = None
+        return True
 
     def _poll(self, cursor: str | None) -> Mapping[str, Any]:
         self._renew()
@@ -257,6 +278,9 @@ class Forwarder:
         self._compare_clocks(answer.headers.get("Date"))
         if answer.status_code >= 500 or answer.status_code == 429:
             raise _Unavailable(f"HookHub answered {answer.status_code}")
+        if answer.status_code == 409:
+            # Too many replays run; one of them may be that of a call whose answer was lost.
+            raise _Unavailable(_refusal(answer))
         if answer.status_code == 404 and method != "POST":
             raise Gone
         if not answer.ok or answer.is_redirect:

@@ -76,8 +76,11 @@ def finish(claim: Claim, request: Request, exchange: Exchange, *, started_at: da
     return build_result(claim, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
-def render(claim: Claim, *, now: datetime) -> Request:
-    """Return the request for one attempt; raises the format's errors, vault.Unreadable and vault.NoLiveSecret."""
+def render(claim: Claim, *, is_attempt: bool = True, now: datetime) -> Request:
+    """Return the request for one attempt; raises the format's errors, vault.Unreadable and vault.NoLiveSecret.
+
+    One that is not sent as an attempt has the publisher's trace, because there is no span of an attempt.
+    """
     destination = claim.destination
     wire_format = format_of(destination.format)
     rendered = wire_format.render(
@@ -109,16 +112,16 @@ def render(claim: Claim, *, now: datetime) -> Request:
         url = vault.open_url(destination.sealed_url, of=destination.webhook_uid)
     return Request(
         url=url,
-        headers=(*rendered.headers, *custom, *origin, hops_header, *trace_headers(claim)),
+        headers=(*rendered.headers, *custom, *origin, hops_header, *trace_headers(claim, is_attempt=is_attempt)),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_MAX_TIMEOUT),
         verify_ssl=destination.verify_ssl,
     )
 
 
-def trace_headers(claim: Claim) -> tuple[tuple[str, str], ...]:
+def trace_headers(claim: Claim, *, is_attempt: bool = True) -> tuple[tuple[str, str], ...]:
     """Return the headers that carry the event's trace on; its parent is the attempt if that is traced."""
-    if telemetry.tracer is not None:
+    if is_attempt and telemetry.tracer is not None:
         return telemetry.tracer.headers_of(claim)
     return trace_context.headers_of(claim.trace)
 

@@ -4,15 +4,16 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework import serializers
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,13 +23,13 @@ from deliveries.models import PollConsumer, Webhook
 from deliveries.polling import MAX_CONSUMERS, Page, Polled
 from hookhub.api.presenters.view import PresentedView
 from hookhub.api.request_fields import fields_of, require_known_fields
+from hookhub.api.serializers.polling import PollConsumerSerializer, PollConsumersSerializer, PollSerializer
 from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http import long_polls
 from hookhub.http.authorization import may_manage_webhooks
-from hookhub.http.errors import conflict, invalid
-from hookhub.http.fields import DateTimeField
-from hookhub.http.long_polls import Room, Wait
+from hookhub.http.errors import RETRY_AFTER_SECONDS, Refusal, as_plain, conflict, invalid
+from hookhub.http.long_polls import Found, Room, Wait
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters, whole_number
 from hookhub.models import Scope
@@ -47,48 +48,12 @@ CURSOR = struct.Struct(">QQ")
 ENCODED = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
-class PolledEventSerializer(serializers.Serializer[Any]):
-    """An event of a polling webhook, with the request that a webhook with a URL would get."""
+class TooManyUnread(Refusal):
+    """A 503: the queue is long and has not been read yet, and this request has numbered as much as one should."""
 
-    id = serializers.UUIDField(help_text="The id of the delivery: the same however often the event is fetched.")
-    event = serializers.UUIDField(help_text="The id of the event.")
-    type = serializers.CharField()
-    timestamp = DateTimeField(help_text="When it happened.")
-    cursor = serializers.CharField(help_text="The position after this event.")
-    headers = serializers.DictField(
-        child=serializers.CharField(),
-        allow_null=True,
-        help_text="The headers of the request, signed now; null if it cannot be built.",
-    )
-    body = serializers.CharField(allow_null=True, help_text="Its body, over which the signature is.")
-    error = serializers.CharField(allow_null=True, help_text="Why the request cannot be built.")
-
-
-class PollSerializer(serializers.Serializer[Any]):
-    """Events of a polling webhook, in the order in which they were accepted."""
-
-    events = PolledEventSerializer(many=True)
-    cursor = serializers.CharField(help_text="The position after the last of these events: pass it to get the next.")
-    has_more = serializers.BooleanField(help_text="Whether there are more already.")
-    expired = serializers.IntegerField(
-        help_text="How many events before these were deleted unread, because they were older than the retention period."
-    )
-
-
-class PollConsumerSerializer(serializers.Serializer[Any]):
-    """A program that reads a polling webhook, and how far it has come."""
-
-    name = serializers.CharField(read_only=True)
-    cursor = serializers.CharField(help_text="The position up to which it has processed the events.")
-    behind = serializers.IntegerField(read_only=True, help_text="How many events it has not processed yet.")
-    committed_at = DateTimeField(read_only=True, help_text="When it last committed its position.")
-    created_at = DateTimeField(read_only=True)
-
-
-class PollConsumersSerializer(serializers.Serializer[Any]):
-    """The consumers of a polling webhook."""
-
-    consumers = PollConsumerSerializer(many=True)
+    def __init__(self) -> None:
+        message = "So many events have not been read yet that it takes several requests to begin after them; repeat it."
+        super().__init__(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 class PollView(PresentedView, GenericAPIView[Webhook]):
@@ -138,17 +103,43 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
         limit = number_in(request, "limit", least=1, most=MAX_EVENTS, default=DEFAULT_EVENTS)
         seconds = number_in(request, "wait", least=0, most=MAX_WAIT_SECONDS, default=0)
         after = start_of(request, webhook)
-        is_masked = not may_manage_webhooks(request, webhook.organization)
-        read = partial(polling.read, webhook, after=after, limit=limit, is_masked=is_masked)
-        organization = webhook.organization_id
         room, patience = ROOM, timedelta(seconds=seconds)
         if long_polls.needs_a_thread(request.META):
             room, patience = ROOM_IN_THREADS, min(patience, long_polls.LONGEST_IN_A_THREAD)
-        if not seconds or room.is_full_for(organization):
-            return HttpResponse(as_json(read(now=timezone.now()), webhook), content_type=long_polls.JSON)
-        wait = room.enter(organization, patience=patience)
-        look = partial(look_for_events, wait, webhook, after=after, read=read)
+        wait = room.enter(webhook.organization_id, patience=patience) if seconds else None
+        if wait is None:
+            page = read_page(request, webhook, after=after, limit=limit)
+            return HttpResponse(as_json(page, webhook), content_type=long_polls.JSON)
+        look = partial(self.look, wait, request, webhook, after=after, limit=limit)
         return long_polls.answer(request.META, look)
+
+    def look(self, wait: Wait, request: Request, webhook: Webhook, *, after: int, limit: int) -> Found | None:
+        """Return a page of events, once there are any or it is too late; None to look again.
+
+        It is what the same request would get now: the webhook may be deleted or changed, and the key revoked.
+        """
+        try:
+            if not wait.is_over and not polling.has_news(webhook, after=after):
+                return None
+            again = self.initialize_request(request._request)  # noqa: SLF001 - DRF's own way to the same request
+            current = find_polled(self, again, str(webhook.uid))
+            page = read_page(again, current, after=after, limit=limit)
+            # Another reader is numbering what has come.
+            if not (page.events or page.expired) and page.has_more and not wait.is_over:
+                return None
+            found = Found(as_json(page, current))
+        except (OperationalError, InterfaceError):
+            # The database may be back in time. If not, there is nothing new: the caller keeps its cursor.
+            if not wait.is_over:
+                return None
+            found = Found(as_json(Page([], after, 0, has_more=False), webhook))
+        except (Http404, PermissionDenied, APIException) as error:
+            found = Found.of(as_plain(self.handle_exception(error)))
+        except BaseException:
+            wait.end()
+            raise
+        wait.end()
+        return found
 
 
 class PollConsumersView(PresentedView, GenericAPIView[PollConsumer]):
@@ -212,26 +203,10 @@ def find_polled(view: PresentedView, request: Request, uid: str) -> Webhook:
     return webhook
 
 
-def look_for_events(wait: Wait, webhook: Webhook, *, after: int, read: Callable[..., Page]) -> bytes | None:
-    """Return a page of events, once there are any or it is too late; None to look again."""
-    try:
-        if not wait.is_over and not polling.has_events(webhook, after=after):
-            return None
-        page = read(now=timezone.now())
-        # Another reader is numbering what has come.
-        if not page.events and page.has_more and not wait.is_over:
-            return None
-        found = as_json(page, webhook)
-    except (OperationalError, InterfaceError):
-        # The database may be back in time. If not, there is nothing new: the caller keeps its cursor.
-        if not wait.is_over:
-            return None
-        found = as_json(Page([], after, 0, has_more=False), webhook)
-    except BaseException:
-        wait.end()
-        raise
-    wait.end()
-    return found
+def read_page(request: Request, webhook: Webhook, *, after: int, limit: int) -> Page:
+    """Return a page of events as the caller may read them."""
+    is_masked = not may_manage_webhooks(request, webhook.organization)
+    return polling.read(webhook, after=after, limit=limit, is_masked=is_masked, now=timezone.now())
 
 
 def as_json(page: Page, webhook: Webhook) -> bytes:
@@ -278,7 +253,10 @@ def start_of(request: Request, webhook: Webhook) -> int:
     if consumer is not None:
         require_consumer_name(consumer)
     if cursor == LATEST:
-        return polling.newest_position(webhook)
+        newest = polling.newest_position(webhook)
+        if newest is None:
+            raise TooManyUnread
+        return newest
     if cursor is not None:
         return position_in(cursor, webhook)
     return 0 if consumer is None else polling.position_of(webhook, consumer)

@@ -40,12 +40,21 @@ UNREADABLE = (
 class Refusal(exceptions.APIException):
     """An error response; ``fields`` maps each invalid field to a message."""
 
-    def __init__(self, status_code: int, code: str, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status_code: int,
+        code: str,
+        message: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, code)
         self.status_code = status_code
         self.code = code
         self.message = message
         self.fields = dict(fields or {})
+        self.headers = dict(headers or {})
 
 
 def bad_request(message: str) -> Refusal:
@@ -126,7 +135,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
 
 def rendered(refusal: Refusal) -> Response:
     """Return the response for a refusal."""
-    return shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
+    return shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields, headers=refusal.headers)
 
 
 def throttled(error: TooMany) -> Response:

@@ -3,12 +3,12 @@
 The web server looks again from time to time (``hookhub.server.polling``). Elsewhere, the thread of the request does.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import timedelta
 from functools import partial
 from threading import Lock
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import close_old_connections
 from django.http import HttpResponse
@@ -25,8 +25,23 @@ GRACE = timedelta(seconds=5)
 THREADS_THAT_WAIT = 1
 LONGEST_IN_A_THREAD = timedelta(seconds=10)
 
-# Returns the body of the answer, or None to look again.
-Look = Callable[[], bytes | None]
+
+class Found(NamedTuple):
+    """An answer of JSON; what has changed while its request waited may make it an error."""
+
+    content: bytes
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+
+    @classmethod
+    def of(cls, response: HttpResponse) -> "Found":
+        """Return the answer that a response of JSON is."""
+        headers = [(name, value) for name, value in response.items() if name != "Content-Type"]
+        return cls(response.content, response.status_code, headers)
+
+
+# Returns the answer, or None to look again.
+Look = Callable[[], Found | None]
 
 
 def needs_a_thread(environ: Mapping[str, Any]) -> bool:
@@ -35,7 +50,7 @@ def needs_a_thread(environ: Mapping[str, Any]) -> bool:
 
 
 def answer(environ: MutableMapping[str, Any], look: Look) -> HttpResponse:
-    """Return the answer of JSON that ``look`` finds, or have the web server look for it until it is there."""
+    """Return the answer that ``look`` finds, or have the web server look for it until it is there."""
     found = look()
     if found is None and not needs_a_thread(environ):
         environ[POLL] = partial(_outside_of_a_request, look)
@@ -43,10 +58,10 @@ def answer(environ: MutableMapping[str, Any], look: Look) -> HttpResponse:
     while found is None:
         sleep(INTERVAL.total_seconds())
         found = look()
-    return HttpResponse(found, content_type=JSON)
+    return HttpResponse(found.content, status=found.status, headers={**dict(found.headers), "Content-Type": JSON})
 
 
-def _outside_of_a_request(look: Look) -> bytes | None:
+def _outside_of_a_request(look: Look) -> Found | None:
     close_old_connections()
     try:
         return look()
@@ -62,18 +77,15 @@ class Room:
         self._waiting: list[Wait] = []
         self._lock = Lock()
 
-    def is_full_for(self, organization_id: int) -> bool:
-        """Return whether no further request of an organization may wait."""
+    def enter(self, organization_id: int, *, patience: timedelta) -> "Wait | None":
+        """Count a request among those that wait, until it ends; return None if no further one may."""
         now = monotonic()
+        wait = Wait(self, organization_id, deadline=now + patience.total_seconds())
         with self._lock:
             self._waiting[:] = [each for each in self._waiting if each.deadline + GRACE.total_seconds() > now]
             own = sum(each.organization_id == organization_id for each in self._waiting)
-            return own >= self.of_organization or len(self._waiting) >= self.of_all
-
-    def enter(self, organization_id: int, *, patience: timedelta) -> "Wait":
-        """Count a request among those that wait, until it ends."""
-        wait = Wait(self, organization_id, deadline=monotonic() + patience.total_seconds())
-        with self._lock:
+            if own >= self.of_organization or len(self._waiting) >= self.of_all:
+                return None
             self._waiting.append(wait)
         return wait
 

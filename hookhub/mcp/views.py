@@ -16,7 +16,7 @@ from deliveries.webhooks.mcp_subscribing import Asked
 from hookhub.http import long_polls
 from hookhub.http.authentication import KeyAuthentication
 from hookhub.http.authorization import authorize
-from hookhub.http.long_polls import Wait
+from hookhub.http.long_polls import Found, Wait
 from hookhub.http.negotiation import OneFormat
 from hookhub.http.openapi import extend_schema
 from hookhub.http.parsers import RawParser
@@ -110,17 +110,20 @@ METHODS: Mapping[str, Callable[[Mapping[str, Any], Context], dict[str, Any]]] = 
 
 def subscribe(call: Call, context: Context) -> HttpResponse:
     """Return the answer to events/subscribe, or let the web server look for it until it is there."""
-    waiting.require_room(context.organization.pk)
-    asked = subscriptions.subscribe(call.params, context)
-    wait = waiting.ROOM.enter(context.organization.pk, patience=waiting.PATIENCE)
-    subscription_id = subscriptions.read_target(call.params).key(context).id
+    wait = waiting.enter(context.organization.pk, context.request.META)
+    try:
+        asked = subscriptions.subscribe(call.params, context)
+        subscription_id = subscriptions.read_target(call.params).key(context).id
+    except BaseException:
+        wait.end()
+        raise
     look = partial(verdict_as_json, wait, asked, subscription_id, call_id=call.id, headers=context.request.headers)
     return long_polls.answer(context.request.META, look)
 
 
 def verdict_as_json(
     wait: Wait, asked: Asked, subscription_id: str, *, call_id: str | int | None, headers: Mapping[str, str]
-) -> bytes | None:
+) -> Found | None:
     """Return the answer to events/subscribe as JSON, or None while there is no verdict."""
     try:
         verdict = waiting.look(wait, asked)
@@ -140,7 +143,7 @@ def verdict_as_json(
         wait.end()
         raise
     wait.end()
-    return compact_json.encode(body)
+    return Found(compact_json.encode(body))
 
 
 def rendered(body: Mapping[str, object], *, status: int = 200) -> HttpResponse:

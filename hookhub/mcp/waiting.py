@@ -1,12 +1,15 @@
 """Waits for the proof of a callback, which a worker asks for."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from deliveries.db import sql
 from deliveries.formats.base import stamp
 from deliveries.webhooks import mcp_verdicts
 from deliveries.webhooks.mcp_subscribing import Asked
 from deliveries.webhooks.mcp_verdicts import Verdict
+from hookhub.http import long_polls
 from hookhub.http.long_polls import Room, Wait
 from hookhub.mcp.jsonrpc import EXHAUSTED, RpcError
 from hookhub.mcp.subscriptions import callback_failed
@@ -15,13 +18,18 @@ from hookhub.mcp.subscriptions import callback_failed
 PATIENCE = timedelta(seconds=15)
 # A worker asks only so many callbacks at a time.
 ROOM = Room(of_organization=8, of_all=64)
+# Not that of polls: a consumer that always waits would leave no place.
+ROOM_IN_THREADS = Room(of_organization=long_polls.THREADS_THAT_WAIT, of_all=long_polls.THREADS_THAT_WAIT)
 
 
-def require_room(organization_id: int) -> None:
-    """Raise RpcError if too many calls wait already."""
-    if ROOM.is_full_for(organization_id):
+def enter(organization_id: int, environ: Mapping[str, Any]) -> Wait:
+    """Count a call among those that wait; raise RpcError if too many wait already."""
+    room = ROOM_IN_THREADS if long_polls.needs_a_thread(environ) else ROOM
+    wait = room.enter(organization_id, patience=PATIENCE)
+    if wait is None:
         message = "Too many callbacks are being verified; try again in a moment."
         raise RpcError(EXHAUSTED, message, data={"limit": "waiting"})
+    return wait
 
 
 def look(wait: Wait, asked: Asked) -> Verdict | None:

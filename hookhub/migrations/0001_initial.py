@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
                 ('rolled_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('expiry_warned_at', models.DateTimeField(editable=False, null=True)),
+                ('expiry_mail_leased_until', models.DateTimeField(editable=False, null=True)),
                 ('last_used_at', models.DateTimeField(editable=False, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
                 ('organization', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='deliveries.organization')),

@@ -91,6 +91,8 @@ class ApiKey(models.Model):
     expires_at = timezone.DateTimeField(null=True, blank=True)
     # When the owners were e-mailed about the expiry.
     expiry_warned_at = timezone.DateTimeField(null=True, editable=False)
+    # Until when the worker that sends that e-mail has it for itself.
+    expiry_mail_leased_until = timezone.DateTimeField(null=True, editable=False)
     last_used_at = timezone.DateTimeField(null=True, editable=False)
     revoked_at = timezone.DateTimeField(null=True, blank=True)
 

@@ -13,7 +13,7 @@ from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.server.environ import Scope, add_body, environ_of, head_of
 from hookhub.server.health import Readiness, Report, as_json
 from hookhub.server.limits import MAX_BODY, Head, Limits, refusal_of
-from hookhub.server.polling import POLL, body_of, with_length
+from hookhub.server.polling import POLL, found_by, headers_of
 from hookhub.server.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
@@ -194,8 +194,8 @@ class Front:
         try:
             answer: Answer = await self._pool.run(partial(_make, self._application, environ), turn=turn)
             if environ[POLL] is not None:
-                found = await body_of(environ[POLL], run=partial(self._in_turn, turn=turn))
-                answer = Answer(answer.status, with_length(answer.headers, found), found)
+                found = await found_by(environ[POLL], run=partial(self._in_turn, turn=turn))
+                answer = Answer(found.status, headers_of(found, answer.headers), found.content)
         except Full:
             self._note_overload()
             await _send_refusal(send, environ, OVERLOADED)

@@ -283,6 +283,7 @@ const (
 	AuditActorKindAPIKey    AuditActorKind = "api_key"
 	AuditActorKindPerson    AuditActorKind = "person"
 	AuditActorKindCommand   AuditActorKind = "command"
+	AuditActorKindPortal    AuditActorKind = "portal"
 	AuditActorKindSystem    AuditActorKind = "system"
 	AuditActorKindAnonymous AuditActorKind = "anonymous"
 )
@@ -783,7 +784,8 @@ type Poll struct {
 	Cursor string `json:"cursor"`
 	// Whether there are more already.
 	HasMore bool `json:"has_more"`
-	// How many events before these were deleted unread, because they were older than the retention period.
+	// How many events before and between these were deleted unread, because they were older than the retention
+	// period.
 	Expired int `json:"expired"`
 }
 

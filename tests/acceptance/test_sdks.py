@@ -105,6 +105,7 @@ def happened(story: str) -> dict[str, object]:
         "is the delivery": True,
         "error": [422, "invalid", "events[0].type"],
         "throttled": f"{story}.paid",
+        "trace": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "polled": [{"id": 43}, [0]],
         "revoked": 401,
         "deleted": 404,

@@ -568,3 +568,26 @@ def test_a_room_is_told_in_one_line(
         }
     }  # fmt: skip
     assert caller.get(HOOKS).json()[0]["config"] == {"url": receiver.url("/"), "token": "********"}
+
+
+@pytest.mark.parametrize("wire_format", ["campfire", "github", "slack", "standard-webhooks"])
+def test_a_polling_webhook_has_the_same_config_and_refusals_in_every_format(
+    caller: Caller, forge: Forge, wire_format: str
+) -> None:
+    fields = {"kind": "poll", "events": ["push"], "repository": "widgets", "format": wire_format}
+    assert caller.post("/v1/webhooks", fields).status_code == 201
+    [hook] = caller.get(HOOKS).json()
+    address = f"{HOOKS}/{hook['id']}"
+
+    # A client may send back what it has read.
+    assert edit(caller, hook, config=hook["config"])["config"] == hook["config"]
+    refused = [
+        caller.patch(address, {"config": {"url": HERE}}),
+        caller.patch(f"{address}/config", {"url": HERE}),
+        caller.patch(address, {"config": {"url": HERE, **ROOM}}),
+    ]
+
+    assert hook["config"]["url"] == ""
+    assert [answer.status_code for answer in refused] == [422] * 3
+    assert [answer.json()["message"] for answer in refused] == ["Validation Failed"] * 3
+    assert [faults(answer.json()) for answer in refused] == [[("url", "invalid")]] * 3

@@ -23,6 +23,7 @@ from hookhub.http import authentication
 from hookhub.http.authentication import MISTYPED, UNKNOWN
 from hookhub.management.commands.send_event import key_of
 from hookhub.models import ApiKey, CustomEventType, Membership, Scope
+from hookhub.notifications import api_keys as letters
 from hookhub.notifications.api_keys import warn_of_expiring_keys
 from tests.api import Caller, faults
 
@@ -106,6 +107,44 @@ def test_owners_are_warned_once_before_a_key_expires(organization: Organization,
     assert letter.to == ["ada@example.org"]
     assert letter.subject == f"[HookHub] acme: API key {soon.key_id} expires soon"
     assert "Name       x Bcc: y\n" in letter.body
+
+
+def test_of_two_leaders_at_once_one_warns_the_owners(
+    organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = User.objects.create_user("ada", "ada@example.org")
+    Membership.objects.create(user=owner, organization=organization)
+    ApiKey.issue(organization=organization, scope=Scope.READ, expires_at=now + timedelta(days=6), now=now)
+    send, handled = letters.send_mail, []
+
+    def meanwhile(*letter: Any) -> int:
+        # Another process has found the same key, and has nothing of this one in its memory.
+        handled.append(warn_of_expiring_keys(now=now))
+        return send(*letter)
+
+    monkeypatch.setattr(letters, "send_mail", meanwhile)
+
+    assert warn_of_expiring_keys(now=now) == 1
+    assert (handled, len(mail.outbox)) == ([0], 1)
+
+
+def test_a_warning_is_sent_by_another_worker_if_one_dies_while_it_sends_it(
+    organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = User.objects.create_user("ada", "ada@example.org")
+    Membership.objects.create(user=owner, organization=organization)
+    ApiKey.issue(organization=organization, scope=Scope.READ, expires_at=now + timedelta(days=6), now=now)
+
+    def dies(*_: Any) -> int:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(letters, "send_mail", dies)
+        with pytest.raises(SystemExit):
+            warn_of_expiring_keys(now=now)
+
+    assert [warn_of_expiring_keys(now=now + letters.LEASE * part) for part in (0.5, 1.5)] == [0, 1]
+    assert len(mail.outbox) == 1
 
 
 # Rolling --------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from hookhub.event_types import registry
 from hookhub.http import long_polls
 from hookhub.mcp import tools, waiting
 from hookhub.mcp.event_types import input_schema_of
+from hookhub.mcp.jsonrpc import RpcError
 from hookhub.mcp.waiting import PATIENCE
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller
@@ -558,6 +559,7 @@ def test_the_same_asked_twice_at_once_is_answered_twice_with_one_subscription(
     agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner: list[Any] = []
+    monkeypatch.setattr(waiting, "ROOM_IN_THREADS", waiting.ROOM)
 
     def another(_: float) -> None:
         monkeypatch.setattr(long_polls, "sleep", lambda _: verify_due(now=timezone.now()))
@@ -629,27 +631,39 @@ def test_a_callback_that_proves_itself_while_its_verdict_is_read_is_proved(
 
 def test_only_so_many_calls_wait_at_a_time(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:
     room = waiting.ROOM
-    places = [room.enter(forge.organization.pk, patience=PATIENCE) for _ in range(room.of_organization)]
+    here = {long_polls.POLL: None}
+    places = [waiting.enter(forge.organization.pk, here) for _ in range(room.of_organization)]
 
-    assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"limit": "waiting"}
-    assert not Webhook.objects.exists()
-    waiting.require_room(0)
+    with pytest.raises(RpcError, match="Too many callbacks"):
+        waiting.enter(forge.organization.pk, here)
+    assert waiting.ROOM_IN_THREADS._waiting == []
+    waiting.enter(0, here).end()
     for place in places:
         place.end()
         place.end()
+    assert waiting.ROOM._waiting == []
+
+
+def test_of_a_server_that_waits_in_threads_one_is_taken(agent: Caller, chatgpt: ChatGPT, forge: Forge) -> None:
+    # The test's client is such a server.
+    place = waiting.enter(forge.organization.pk, {})
+
+    assert error(agent, "events/subscribe", wanted(chatgpt))["data"] == {"limit": "waiting"}
+    assert not Webhook.objects.exists()
+    place.end()
     subscribe(agent, chatgpt)
     # What was refused or has failed does not count.
     error(agent, "events/subscribe", wanted(chatgpt, name="nothing"))
-    assert waiting.ROOM._waiting == []
+    assert waiting.ROOM_IN_THREADS._waiting == []
 
 
 def test_a_lost_call_counts_no_more_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = waiting.ROOM.enter(1, patience=PATIENCE)
+    lost = waiting.enter(1, {})
     monkeypatch.setattr(long_polls, "monotonic", lambda: lost.deadline + 10)
 
-    waiting.require_room(1)
+    waiting.enter(1, {}).end()
 
-    assert waiting.ROOM._waiting == []
+    assert waiting.ROOM_IN_THREADS._waiting == []
 
 
 @pytest.mark.parametrize("patience", [PATIENCE, timedelta(0)], ids=["in time", "too late"])
@@ -670,7 +684,7 @@ def test_a_database_that_is_away_while_a_call_waits_may_come_back(
 
     assert ("result" in found) is bool(patience)
     assert patience or found["error"]["code"] == -32000
-    assert waiting.ROOM._waiting == []
+    assert waiting.ROOM_IN_THREADS._waiting == []
 
 
 def test_a_key_that_is_revoked_while_a_renewal_waits_has_no_subscription(

@@ -3,9 +3,9 @@
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -323,10 +323,10 @@ def test_an_event_that_cannot_be_rendered_does_not_block_those_after_it(
     publish(forge, 1, 2)
     render = polling.attempting.render
 
-    def fails_once(claim: Any, *, now: datetime) -> Any:
+    def fails_once(claim: Any, **how: Any) -> Any:
         if b'"n":1' in claim.payload.replace(b" ", b""):
             raise RuntimeError("no")
-        return render(claim, now=now)
+        return render(claim, **how)
 
     monkeypatch.setattr(polling.attempting, "render", fails_once)
 
@@ -519,6 +519,7 @@ def test_a_request_without_room_to_wait_is_answered_at_once(
 
     assert poll(caller, address, wait=30)["events"] == []
     for place in places:
+        assert place is not None
         place.end()
 
 
@@ -539,6 +540,118 @@ def test_of_a_server_that_waits_in_threads_few_are_taken_and_not_for_long(
 
     assert poll(caller, address, wait=30)["events"] == []
     assert beside == [[]]
+
+
+CHANGES: dict[str, tuple[Callable[[Caller, str], object], int]] = {
+    "deleted": (lambda caller, address: caller.delete(address), 404),
+    "of a revoked key": (lambda *_: ApiKey.objects.update(revoked_at=timezone.now()), 401),
+    "of an expired key": (lambda *_: ApiKey.objects.update(expires_at=timezone.now()), 401),
+    "of a key that may only publish now": (lambda *_: ApiKey.objects.update(scope=Scope.PUBLISH), 403),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_request_that_waits_gets_what_it_would_get_now(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    address = make(caller)
+    change, status = CHANGES[what]
+
+    def meanwhile(_: float) -> None:
+        change(caller, address)
+        publish(forge, 7)
+
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
+
+    answer = caller.get(f"{address}/poll?wait=30")
+
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/json")
+    assert set(answer.json()) == {"error"}
+    assert ("WWW-Authenticate" in answer) is (status == 401)
+    assert doors.ROOM_IN_THREADS._waiting == []
+
+
+def test_an_event_that_came_while_its_request_waits_is_signed_with_the_secret_of_now(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, other = make(caller), "whsec_" + "6" * 48
+
+    def meanwhile(_: float) -> None:
+        assert caller.post(f"{address}/rotate-secret", {"secret": other, "overlap": 0}).status_code == 200
+        publish(forge, 7)
+
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
+
+    [event] = poll(caller, address, wait=30)["events"]
+
+    assert verify(event["body"].encode(), event["headers"], secrets=other).id == event["id"]
+
+
+def test_a_request_that_waits_hears_of_a_deletion_although_nothing_comes(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = make(caller)
+    looks: list[int] = []
+
+    def meanwhile(_: float) -> None:
+        assert not looks
+        looks.append(1)
+        caller.delete(address)
+
+    monkeypatch.setattr(long_polls, "sleep", meanwhile)
+
+    assert caller.get(f"{address}/poll?wait=30").status_code == 404
+
+
+def test_beginning_with_the_latest_numbers_a_long_queue_in_several_requests(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "MAX_NUMBERED", 2)
+    monkeypatch.setattr(polling, "MAX_BATCHES_NUMBERED", 2)
+    address = make(caller)
+    publish(forge, *range(9))
+
+    answers = [caller.get(f"{address}/poll?cursor=latest") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [503, 503, 200]
+    assert (answers[0]["Retry-After"], answers[0].json()["error"]["code"]) == ("1", "unavailable")
+    publish(forge, 9)
+    assert numbers_in(poll(caller, address, cursor=answers[-1].json()["cursor"])) == [9]
+
+
+@pytest.mark.parametrize("with_entries", [True, False], ids=["events alone", "events and entries"])
+def test_what_was_deleted_between_the_events_of_a_page_is_counted(
+    caller: Caller, forge: Forge, with_entries: bool
+) -> None:
+    address = make(caller)
+    publish(forge, *range(1, 8))
+    ids = [each["event"] for each in poll(caller, address)["events"]]
+    gone = [ids[0], ids[2], ids[3], ids[6]]
+    Event.objects.filter(id__in=gone).delete()
+    if not with_entries:
+        PollEntry.objects.filter(event_id__in=gone).delete()
+
+    pages = [poll(caller, address, limit=5 if with_entries else 2)]
+    while pages[-1]["has_more"]:
+        pages.append(poll(caller, address, cursor=pages[-1]["cursor"]))
+
+    assert [number for page in pages for number in numbers_in(page)] == [2, 5, 6]
+    assert (numbers_in(pages[0]), pages[0]["expired"]) == ([2, 5], 3)
+    assert sum(page["expired"] for page in pages) == len(gone)
+    assert poll(caller, address, cursor=pages[-1]["cursor"])["expired"] == 0
+
+
+def test_a_request_does_not_wait_while_all_that_came_is_expired(
+    caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = make(caller)
+    publish(forge, 1, 2, 3)
+    Event.objects.all().delete()
+    monkeypatch.setattr(long_polls, "sleep", lambda _: pytest.fail("it waits"))
+
+    page = poll(caller, address, wait=30, limit=2)
+
+    assert (page["events"], page["expired"], page["has_more"]) == ([], 2, True)
 
 
 WAITING = "SELECT FROM pg_locks WHERE NOT granted"

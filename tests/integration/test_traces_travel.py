@@ -9,7 +9,7 @@ import pytest
 from django.test import Client as Browser
 from pytest_django import Settings
 
-from deliveries import pipeline, redelivery
+from deliveries import pipeline, redelivery, telemetry
 from deliveries.models import Attempt, Delivery, Event
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
@@ -164,3 +164,17 @@ def test_the_access_log_names_the_trace(
     post("/v1/events", {"type": "push", "data": 1}, traceparent=PARENT)
 
     assert json.loads(lines[0])["trace"] == TRACE
+
+
+def test_a_polled_event_has_the_trace_of_its_publisher_also_while_attempts_are_spans(
+    forge: Forge, post: Post, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"/v1/webhooks/{post('/v1/webhooks', {'kind': 'poll', 'events': ['push']}).json()['id']}"
+    post("/v1/events", {"type": "push", "data": 1, "trace": {"traceparent": PARENT, "tracestate": "a=1"}})
+    pipeline.fan_out(now=now)
+    _, key = ApiKey.issue(organization=forge.organization, scope=Scope.READ, now=now)
+    monkeypatch.setattr(telemetry, "tracer", object())
+
+    [event] = Browser().get(f"{address}/poll", headers={"Authorization": f"Bearer {key}"}).json()["events"]
+
+    assert (event["headers"]["traceparent"], event["headers"]["tracestate"]) == (PARENT, "a=1")

@@ -1,33 +1,30 @@
 """Answers that are looked for: by short calls in a thread, and none between them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from hookhub.http.long_polls import Found
 from hookhub.server import polling
 
 
 def looked_for(found: list[bytes | None]) -> tuple[bytes, int]:
-    """Return the body, and how many calls it took."""
+    """Return the body that was found, and how many calls it took."""
     calls = 0
 
-    def look() -> bytes | None:
+    def look() -> Found | None:
         nonlocal calls
         calls += 1
-        return found.pop(0)
+        content = found.pop(0)
+        return None if content is None else Found(content)
 
     async def run(call: Callable[[], Any]) -> Any:
         return call()
 
-    body: Awaitable[bytes] = polling.body_of(look, run=run)
-    return asyncio.run(_awaited(body)), calls
-
-
-async def _awaited(body: Awaitable[bytes]) -> bytes:
-    return await body
+    return asyncio.run(polling.found_by(look, run=run)).content, calls
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
@@ -41,7 +38,11 @@ def test_an_empty_body_is_one_too() -> None:
     assert looked_for([b""]) == (b"", 1)
 
 
-def test_the_length_is_that_of_the_body() -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"0")]
+def test_the_length_is_that_of_the_body_and_what_was_found_may_have_headers_of_its_own() -> None:
+    begun = [(b"content-type", b"application/json"), (b"vary", b"Accept"), (b"content-length", b"0")]
+    found = Found(b"12345", 503, [("Retry-After", "1"), ("Vary", "Cookie"), ("Content-Length", "7")])
 
-    assert polling.with_length(headers, b"12345") == [(b"content-type", b"application/json"), (b"content-length", b"5")]
+    assert polling.headers_of(Found(b"12345"), begun) == [*begun[:2], (b"content-length", b"5")]
+    assert polling.headers_of(found, begun) == [
+        begun[0], (b"retry-after", b"1"), (b"vary", b"Cookie"), (b"content-length", b"5"),
+    ]  # fmt: skip

@@ -26,7 +26,7 @@ UNREADABLE = "cannot be decrypted, and the URL changes; send a new secret"
 
 def shown(webhook: Webhook) -> dict[str, str]:
     """Return a hook's config with secrets masked, and with booleans as "1" and "0"."""
-    if webhook.format == campfire.SLUG:
+    if webhook.format == campfire.SLUG and not webhook.is_polled:
         return campfire.shown(webhook)
     found = {
         "url": credentials.shown(webhook.shown_url, vault.headers_to_show(webhook)),
@@ -46,7 +46,8 @@ def fields_of(
     if not isinstance(config, Mapping):
         raise ValidationFailed(invalid("config", "must be an object"))
     given = {name: value for name, value in config.items() if value is not None}
-    if wire_format == campfire.SLUG:
+    # Nothing is sent to the room of a polling webhook, so it has none.
+    if wire_format == campfire.SLUG and not (before is not None and before.is_polled):
         return campfire.fields_of(given, before=before, is_whole=is_whole)
     errors: list[Row] = []
     fields = {

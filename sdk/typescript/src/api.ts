@@ -1499,11 +1499,12 @@ export interface components {
          * @description * `api_key` - api_key
          *     * `person` - person
          *     * `command` - command
+         *     * `portal` - portal
          *     * `system` - system
          *     * `anonymous` - anonymous
          * @enum {string}
          */
-        AuditActorKind: "api_key" | "person" | "command" | "system" | "anonymous";
+        AuditActorKind: "api_key" | "person" | "command" | "portal" | "system" | "anonymous";
         /** @description A change in the audit log. */
         AuditEntry: {
             /** Format: uuid */
@@ -2561,7 +2562,7 @@ export interface components {
             cursor: string;
             /** @description Whether there are more already. */
             has_more: boolean;
-            /** @description How many events before these were deleted unread, because they were older than the retention period. */
+            /** @description How many events before and between these were deleted unread, because they were older than the retention period. */
             expired: number;
         };
         /** @description A program that reads a polling webhook, and how far it has come. */

@@ -85,7 +85,8 @@ func main() {
 
 	queue, err := client.Webhooks.Create(ctx, hookhub.NewWebhook{Kind: "poll", Events: []string{story + ".polled"}})
 	check(err)
-	_, err = client.Publish(ctx, hookhub.NewEvent{Type: story + ".polled", Data: map[string]int{"id": 43}})
+	trace := map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	_, err = client.Publish(ctx, hookhub.NewEvent{Type: story + ".polled", Data: map[string]int{"id": 43}, Trace: trace})
 	check(err)
 	page, err := client.Webhooks.Poll(ctx, queue.ID, hookhub.WebhooksPollFilter{Consumer: "story", Wait: 20})
 	check(err)
@@ -105,6 +106,7 @@ func main() {
 	for _, consumer := range consumers {
 		behind = append(behind, consumer.Behind)
 	}
+	told["trace"] = page.Events[0].Headers["traceparent"]
 	told["polled"] = []any{polled.Data, behind}
 	check(client.Webhooks.Delete(ctx, queue.ID))
 

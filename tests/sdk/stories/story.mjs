@@ -52,10 +52,12 @@ told.error = [error.status, error.code, error.fields[0].field];
 told.throttled = (await hookhub.publish(paid, { throttle: story })).type;
 
 const queue = await hookhub.webhooks.create({ kind: "poll", events: [`${story}.polled`] });
-await hookhub.publish(`${story}.polled`, { id: 43 });
+const trace = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+await hookhub.publish(`${story}.polled`, { id: 43 }, { trace });
 const page = await hookhub.webhooks.poll(queue.id, { consumer: "story", wait: 20 });
 const polled = await verify(page.events[0].body, page.events[0].headers, { secrets: queue.secret });
 await hookhub.webhooks.commit(queue.id, "story", page.cursor);
+told.trace = page.events[0].headers.traceparent;
 told.polled = [polled.data, (await hookhub.webhooks.consumers(queue.id)).map(({ behind }) => behind)];
 await hookhub.webhooks.delete(queue.id);
 

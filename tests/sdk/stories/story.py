@@ -12,6 +12,7 @@ from hookhub_client import Client, Event, HookHubError, verify
 
 STORY = os.environ["STORY"]
 PAID, POLLED = f"{STORY}.paid", f"{STORY}.polled"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 got: "Queue[tuple[bytes, object]]" = Queue()
 
 
@@ -55,11 +56,12 @@ with Client(os.environ["HOOKHUB_URL"], os.environ["HOOKHUB_API_KEY"]) as hookhub
     told["throttled"] = hookhub.publish(PAID, {"throttle": STORY}).type
 
     queue = hookhub.webhooks.create(events=[POLLED], settings={"kind": "poll"})
-    hookhub.publish(POLLED, {"id": 43})
+    hookhub.publish(POLLED, {"id": 43}, trace={"traceparent": TRACE})
     page = hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
     polled = page["events"][0]
     event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")
     hookhub.webhooks.commit(queue["id"], "story", page["cursor"])
+    told["trace"] = polled["headers"]["traceparent"]
     told["polled"] = [event.data, [consumer["behind"] for consumer in hookhub.webhooks.consumers(queue["id"])]]
     hookhub.webhooks.delete(queue["id"])
 

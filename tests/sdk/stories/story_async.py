@@ -9,6 +9,7 @@ from hookhub_client import AsyncClient, Event, HookHubError, verify
 
 STORY = os.environ["STORY"]
 PAID, POLLED = f"{STORY}.paid", f"{STORY}.polled"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def main() -> None:
@@ -53,11 +54,12 @@ async def main() -> None:
         told["throttled"] = (await hookhub.publish(PAID, {"throttle": STORY})).type
 
         queue = await hookhub.webhooks.create(events=[POLLED], settings={"kind": "poll"})
-        await hookhub.publish(POLLED, {"id": 43})
+        await hookhub.publish(POLLED, {"id": 43}, trace={"traceparent": TRACE})
         page = await hookhub.webhooks.poll(queue["id"], consumer="story", wait=timedelta(seconds=20))
         polled = page["events"][0]
         event = verify(polled["body"].encode(), polled["headers"], secrets=queue["secret"], format="standard-webhooks")
         await hookhub.webhooks.commit(queue["id"], "story", page["cursor"])
+        told["trace"] = polled["headers"]["traceparent"]
         told["polled"] = [event.data, [one["behind"] for one in await hookhub.webhooks.consumers(queue["id"])]]
         await hookhub.webhooks.delete(queue["id"])
 
