@@ -8,7 +8,6 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -25,6 +24,7 @@ from deliveries.policy.outcomes import NoResponse
 from deliveries.proofs import Grant
 from deliveries.sending.exchange import Response
 from deliveries.webhooks import creating, verifying
+from tests.courses import any_course
 from tests.story import Forge, pretend, together
 
 pytestmark = pytest.mark.django_db
@@ -138,12 +138,7 @@ class AnyCourse(RuleBasedStateMachine):
 
 
 def test_no_course_exceeds_the_rate_in_any_minute(forge: Forge) -> None:
-    run_state_machine_as_test(
-        AnyCourse,
-        settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(AnyCourse, settings=any_course(examples=25, steps=25))
 
 
 @pytest.mark.parametrize(("rate", "least"), [(1, 1), (5, 4), (10, 8), (20, 18), (30, 28), (60, 56), (600, 560)])

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -36,6 +35,7 @@ from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import MAX_LEASE_LOSSES
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import creating, lifecycle
+from tests.courses import any_course
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)
@@ -429,9 +429,4 @@ def topics_known_of(kind: str) -> set[str]:
 def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(
-        Course,
-        settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Course, settings=any_course(examples=30, steps=40))

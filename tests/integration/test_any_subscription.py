@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -31,6 +30,7 @@ from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import lifecycle, subscribing, verification_queue, verifying
 from deliveries.webhooks.subscribing import Subscription
 from deliveries.webhooks.verification_queue import VerificationClaim
+from tests.courses import any_course
 from tests.story import pretend
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -304,9 +304,4 @@ class Course(RuleBasedStateMachine):
 def test_a_subscription_is_in_force_from_its_proof_to_its_end_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(
-        Course,
-        settings=settings(
-            max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Course, settings=any_course(examples=20, steps=40))

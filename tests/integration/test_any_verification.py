@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -31,6 +30,7 @@ from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import changing, creating, lifecycle, verification_queue, verifying
 from deliveries.webhooks.verification_queue import VerificationClaim
+from tests.courses import any_course
 from tests.story import pretend
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -335,9 +335,4 @@ def test_no_unproved_url_gets_an_event_no_proved_one_misses_one_and_none_gets_an
 ) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(
-        Course,
-        settings=settings(
-            max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Course, settings=any_course(examples=20, steps=30))
