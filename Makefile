@@ -42,7 +42,7 @@ $(READY): requirements.txt requirements-dev.txt
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python --version >/dev/null; } \
 	  || { rm -rf $(VENV); echo "Python's venv module is incomplete here; on Debian: apt-get install python3.11-venv"; exit 1; }
 	@echo "Installing into $(VENV) (about a quarter of a minute) …"
-	@# With uv, which takes a third of pip's time. It may not know an index or a proxy that is set up for pip.
+	@# With uv, which takes a sixth of pip's time. It may not know an index or a proxy that is set up for pip.
 	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
 	  pip="$$pip install --quiet --disable-pip-version-check --require-hashes"; \
 	  $$pip -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt) \
@@ -112,7 +112,7 @@ types: venv ## run mypy in strict mode
 
 # pytest compiles the test modules in its own way; it does so here once, and not in each of its processes at once.
 compiled: venv
-	@$(BIN)/python -m pytest -qq -p no:xdist --collect-only >/dev/null || true
+	@$(BIN)/python -m pytest -qq -p no:xdist -p tests.compiled --collect-only >/dev/null || true
 
 coverage: partners ## run every test, and list the lines and branches of deliveries and hookhub that no test reaches; TESTS="tests/unit"
 	@rm -rf .hookhub/coverage && mkdir -p .hookhub/coverage
