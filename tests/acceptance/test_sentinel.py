@@ -23,6 +23,9 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
 
+# Between two events of each publisher: at once, they would only keep the processor from what is tested.
+PAUSE_SECONDS = 0.02
+
 
 @pytest.fixture(params=["plain", "tls"])
 def watched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[WatchedRedis, str]]:
@@ -55,7 +58,7 @@ def instance(watched: tuple[WatchedRedis, str]) -> Iterator[Instance]:
 
 
 class Publishing:
-    """Publishes without a pause, by HTTP and by the stream, until it is stopped."""
+    """Publishes all the time, by HTTP and by the stream, until it is stopped."""
 
     def __init__(self, instance: Instance, url: str) -> None:
         self.instance = instance
@@ -76,7 +79,7 @@ class Publishing:
 
     def _by_http(self) -> None:
         number = 0
-        while not self._stopped.wait(0.005):
+        while not self._stopped.wait(PAUSE_SECONDS):
             number += 1
             with suppress(HookHubError):
                 self.instance.client.publish("push", {"by": "http"}, id=f"http-{number}")
@@ -86,7 +89,7 @@ class Publishing:
         """Repeat each event until a replica has it as well, because a master may lose what only it has."""
         publisher = StreamPublisher(self._client)
         number = 0
-        while not self._stopped.wait(0.005):
+        while not self._stopped.wait(PAUSE_SECONDS):
             with suppress(HookHubError, RedisError):
                 publisher.publish_batch(
                     [Event("push", {"by": "stream"}, id=f"stream-{number}", organization="acme", repository=None)]

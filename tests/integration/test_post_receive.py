@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ZERO = "0" * 40
 # No user or system configuration, and the same commit ids in every run.
 ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
+    # A Python without packages. Where a version manager starts it, that takes longer than the hook.
+    "PATH": f"{sys.base_prefix}/bin{os.pathsep}{os.environ['PATH']}",
     "HOME": "/nonexistent",
     "NO_PROXY": "*",
     "GIT_CONFIG_GLOBAL": os.devnull,

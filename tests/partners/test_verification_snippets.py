@@ -17,6 +17,7 @@ from deliveries.formats import FORMATS, Message
 from deliveries.formats.policies import SecretPolicy
 from hookhub.portal import snippets
 from hookhub.portal.snippets import LANGUAGES, OF_WEBSUB, SCHEMES, Scheme
+from tests.sdk.tools import GO_ENVIRONMENT
 
 # Where its cache is empty, Go compiles its standard library first: seconds, and minutes on a busy machine.
 PATIENCE = timedelta(minutes=10)
@@ -335,7 +336,8 @@ def test_go(tmp_path: Path) -> None:
     table = ", ".join(f'"{name}": {name}.Verify' for name in names.values())
     (tmp_path / "main.go").write_text(GO.replace("IMPORTS", imports).replace("TABLE", table))
     (tmp_path / "go.mod").write_text("module driver\n\ngo 1.21\n")
-    verdict(found, run(["env", "CGO_ENABLED=0", go, "run", "."], tmp_path, lines(found, names)))
+    settings = [f"{name}={value}" for name, value in GO_ENVIRONMENT.items()]
+    verdict(found, run(["env", *settings, go, "run", "."], tmp_path, lines(found, names)))
 
 
 def test_java(tmp_path: Path) -> None:
