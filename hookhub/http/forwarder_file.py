@@ -1,11 +1,11 @@
 """`/listen.py`: the program that forwards events to a developer's machine, which has nothing else of HookHub's."""
 
-from pathlib import Path
+from functools import cache
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from hookhub import forwarding
+from hookhub.forwarding.one_file import one_file
 
 NAME = "listen.py"
 
@@ -13,6 +13,10 @@ NAME = "listen.py"
 @require_safe
 def forwarder_file(_request: HttpRequest) -> HttpResponse:
     """Return the program as a file."""
-    content = Path(forwarding.__file__).read_bytes()
     headers = {"Content-Disposition": f'attachment; filename="{NAME}"'}
-    return HttpResponse(content, content_type="text/x-python; charset=utf-8", headers=headers)
+    return HttpResponse(_content(), content_type="text/x-python; charset=utf-8", headers=headers)
+
+
+@cache
+def _content() -> bytes:
+    return one_file().encode()

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from hookhub import forwarding
 from hookhub.client import Event
+from hookhub.forwarding import forwarder as forwarding
 from hookhub.procfile import ROOT
 from hookhub.receiving import verify
 from testbed.instance import Instance

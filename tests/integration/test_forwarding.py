@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hookhub import forwarding
+from hookhub.forwarding import forwarder as forwarding
+from hookhub.forwarding.remote import Failed
 from tests.receiver import Answer, Receiver
 
 EMPTY = {"events": [], "cursor": "c", "has_more": False, "expired": 0}
@@ -88,7 +89,7 @@ def forward(receiver: Receiver, monkeypatch: pytest.MonkeyPatch, *, since: timed
     said: list[str] = []
     wanted = forwarding.Wanted(receiver.url("").rstrip("/"), "hh_x", receiver.url("/hook"), since=since)
     forwarder = forwarding.Forwarder(wanted, show=said.append, tell=said.append)
-    with pytest.raises(forwarding.Failed):
+    with pytest.raises(Failed):
         forwarder.run()
     return said
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hookhub import forwarding
+from hookhub.forwarding import program
+from hookhub.forwarding.remote import Failed
 from hookhub.management import secret_files
 from hookhub.management.listening import Behaviour, Receiver, open_server
 from hookhub.receiving import FORMATS, VerificationFailed, verify
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--forward", metavar="URL", help="fetch the events of the HookHub at --url and send them to this address"
         )
-        forwarding.add_arguments(parser)
+        program.add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Serve, or forward, until SIGINT or SIGTERM, then print a summary."""
@@ -94,9 +95,9 @@ class Command(BaseCommand):
         if len(secrets) > 1:
             raise CommandError("--forward signs with one secret.")
         try:
-            wanted = forwarding.wanted_from(options, target=options["forward"], secret=secrets[0] if secrets else None)
-            forwarding.run(wanted, show=self._show, tell=self.stderr.write)
-        except (ValueError, forwarding.Failed) as error:
+            wanted = program.wanted_from(options, target=options["forward"], secret=secrets[0] if secrets else None)
+            program.run(wanted, show=self._show, tell=self.stderr.write)
+        except (ValueError, Failed) as error:
             raise CommandError(str(error)) from error
 
     def _show(self, shown: str) -> None:

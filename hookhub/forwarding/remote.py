@@ -1,0 +1,104 @@
+"""Calls of a remote HookHub, and what can go wrong with them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# How long a request of the poll may wait for an event.
+WAIT_SECONDS = 25
+TIMEOUT_SECONDS = 10
+
+
+class Failed(Exception):
+    """What went wrong and what to do, to be shown to the caller; the program cannot go on."""
+
+
+class Gone(Exception):
+    """The webhook is not there any more: it was deleted, or its lease has ended."""
+
+
+class Unavailable(Exception):
+    """HookHub is overloaded or restarts: the same call may succeed later."""
+
+
+class Remote:
+    """A HookHub to call with a key, and its clock."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {api_key}"
+        # How far this machine's clock is ahead of HookHub's.
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the time of HookHub's clock."""
+        return datetime.now(timezone.utc) - self._ahead
+
+    def _compare_clocks(self, date: str | None) -> None:
+        with suppress(TypeError, ValueError):
+            self._ahead = datetime.now(timezone.utc) - parsedate_to_datetime(date or "")
+
+    def call(
+        self, method: str, path: str, body: object = None, *, query: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        """Return the JSON of an answer. Raise Failed, Gone, Unavailable, and the errors of requests."""
+        answer = self._session.request(
+            method,
+            self.url.rstrip("/") + path,
+            params=query,
+            json=body,
+            headers={"HookHub-Dialect": "native"},
+            timeout=(TIMEOUT_SECONDS, TIMEOUT_SECONDS + WAIT_SECONDS),
+            allow_redirects=False,
+        )
+        self._compare_clocks(answer.headers.get("Date"))
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise Unavailable(f"HookHub answered {answer.status_code}")
+        if answer.status_code == 409:
+            # Too many replays run; one of them may be that of a call whose answer was lost.
+            raise Unavailable(refusal(answer))
+        if answer.status_code == 404 and method != "POST":
+            raise Gone
+        if not answer.ok or answer.is_redirect:
+            raise Failed(refusal(answer))
+        found = answer.json() if answer.content else {}
+        if not isinstance(found, dict):
+            raise Failed(f"{self.url} does not answer as HookHub does. Is the URL right?")
+        return found
+
+
+def refusal(answer: requests.Response) -> str:
+    """Return why HookHub refused a call, with the fields that it names."""
+    try:
+        error = answer.json()["error"]
+        fields = "; ".join(f"{each['field']} {each['message']}" for each in error.get("fields", []))
+        return f"HookHub answered {answer.status_code}: {printable(fields or error['message'])}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"The answer was {answer.status_code}, and not one of HookHub's. Is the URL right?"
+
+
+def reason(error: Exception) -> str:
+    """Return why a request got no answer, in a few words."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS failed"
+    if isinstance(error, requests.ConnectionError):
+        return "connection refused" if "refused" in str(error) else "connection failed"
+    return printable(str(error)) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Escape control characters: an event may contain escape sequences for the terminal."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
