@@ -33,6 +33,7 @@ def webhook_state(webhook: Webhook) -> State:
         **state_of(webhook, *WEBHOOK_FIELDS),
         "repository": None if webhook.repository is None else webhook.repository.full_name,
         "active": webhook.active,
+        "rate_limit": None if webhook.rate_limit is None else webhook.rate_limit._asdict(),
         "filter": webhook.own_filter,
         "headers": Masked(headers, dict.fromkeys(headers, MASK) if isinstance(headers, dict) else MASK),
         "secret": Masked(_opened(lambda: vault.secrets_of(webhook), bytes(webhook.sealed_secrets))),

@@ -17,7 +17,7 @@ from deliveries import vault
 from deliveries.db import sql
 from deliveries.models import PollConsumer, PollQueue, Webhook
 from deliveries.pipeline import attempting
-from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.pipeline.claims import Claim, Destination
 from deliveries.sending.exchange import Request
 
 log = logging.getLogger("hookhub.polling")

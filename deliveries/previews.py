@@ -9,7 +9,7 @@ from deliveries.db.ids import uuid7
 from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
 from deliveries.pipeline import attempting
-from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.pipeline.claims import Claim, Destination
 from deliveries.vault import Secret
 
 SIGNATURE = "<signature>"

@@ -5,17 +5,18 @@ from datetime import datetime
 from django.utils.translation import gettext
 
 from deliveries.models import Delivery, Webhook
+from deliveries.policy import pace
 from deliveries.redelivery import CANCELLABLE, BlockedReason, blocked_reason
-from hookhub.formatting import exact, per_minute, relative, span
+from hookhub.formatting import exact, rate, relative, span
 
 State = Delivery.State
 
 
-def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
+def explain(delivery: Delivery, webhook: Webhook, *, to_owner: bool = False, now: datetime) -> str:
     """Return a sentence that says why a delivery is in its state, and what happens next."""
     match delivery.state:
         case State.PENDING:
-            return _explain_waiting(delivery, webhook, now=now)
+            return _explain_waiting(delivery, webhook, to_owner=to_owner, now=now)
         case State.SENDING:
             return gettext("A worker is sending this delivery.")
         case State.DELIVERED:
@@ -58,18 +59,27 @@ def _redelivery(delivery: Delivery) -> str:
     return gettext("It can be redelivered.")
 
 
-def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
+def _explain_waiting(delivery: Delivery, webhook: Webhook, *, to_owner: bool, now: datetime) -> str:
     due_at = delivery.due_at or now
     if webhook.backoff_until is not None and webhook.backoff_until > max(now, due_at):
         words = gettext("Waiting because the webhook is backing off until %(time)s.")
         return words % {"time": exact(webhook.backoff_until)}
     if webhook.next_request_at is not None and webhook.next_request_at > max(now, due_at):
-        return gettext("Waiting because its receiver allows %(rate)s.") % {"rate": per_minute(webhook.allowed_rate)}
+        return _explain_rate(webhook, to_owner=to_owner)
     if due_at > now:
         words = gettext("Next attempt %(when)s.") if delivery.attempts_made else gettext("First attempt %(when)s.")
         return words % {"when": relative(due_at, now=now)}
     words = gettext("Ready for %(span)s. Waiting for a worker, or for other deliveries to the webhook to finish.")
     return words % {"span": span(now - due_at)}
+
+
+def _explain_rate(webhook: Webhook, *, to_owner: bool) -> str:
+    limit, allowed = webhook.rate_limit, webhook.allowed_rate
+    if allowed is not None and pace.stricter(limit, allowed_rate=allowed) == "receiver":
+        return gettext("Waiting because its receiver allows %(rate)s.") % {"rate": rate(allowed, per=60)}
+    words = gettext("Waiting because you allow %(rate)s.") if to_owner else gettext(
+        "Waiting because its owner allows %(rate)s.")  # fmt: skip
+    return words % {"rate": "–" if limit is None else rate(limit.requests, per=limit.per)}
 
 
 def _on_attempt(delivery: Delivery, without: str, with_one: str) -> str:

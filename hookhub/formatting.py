@@ -100,12 +100,18 @@ def deliveries(count: int) -> str:
     return ngettext("%(count)s delivery", "%(count)s deliveries", count) % {"count": number(count)}
 
 
-def per_minute(requests: int | None) -> str:
-    """Return how many requests a minute are allowed; "–" for no limit."""
-    if requests is None:
-        return "–"
-    words = ngettext("%(count)s request a minute", "%(count)s requests a minute", requests)
-    return words % {"count": number(requests)}
+def rate(requests: int, *, per: int) -> str:
+    """Return a rate as text: a number of requests in so many seconds."""
+    match per:
+        case 1:
+            words = ngettext("%(count)s request a second", "%(count)s requests a second", requests)
+        case 60:
+            words = ngettext("%(count)s request a minute", "%(count)s requests a minute", requests)
+        case 3600:
+            words = ngettext("%(count)s request an hour", "%(count)s requests an hour", requests)
+        case _:
+            words = ngettext("%(count)s request in %(per)s s", "%(count)s requests in %(per)s s", requests)
+    return words % {"count": number(requests), "per": number(per)}
 
 
 def pretty(raw: bytes) -> str | None:

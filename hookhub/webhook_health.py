@@ -6,7 +6,8 @@ from typing import NamedTuple
 from django.utils.translation import gettext
 
 from deliveries.models import Webhook
-from hookhub.formatting import relative
+from deliveries.policy import pace
+from hookhub.formatting import rate, relative
 
 
 class Health(NamedTuple):
@@ -40,3 +41,16 @@ def health_of(webhook: Webhook, *, now: datetime) -> Health:
 def was_meant(webhook: Webhook) -> bool:
     """Return whether the webhook was disabled by its owner."""
     return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
+
+
+def rates_of(webhook: Webhook) -> list[tuple[str, str]]:
+    """Return the limits of the rate of a webhook's requests, each with its title; of two, which one holds."""
+    limit, allowed = webhook.rate_limit, webhook.allowed_rate
+    found = []
+    if limit is not None:
+        found.append(("owner", gettext("Rate limit"), rate(limit.requests, per=limit.per)))
+    if allowed is not None:
+        found.append(("receiver", gettext("Allowed by its receiver"), rate(allowed, per=60)))
+    holds = pace.stricter(limit, allowed_rate=allowed) if len(found) > 1 else None
+    words = gettext("%(rate)s: this limit holds")
+    return [(title, words % {"rate": text} if whose == holds else text) for whose, title, text in found]

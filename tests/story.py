@@ -26,7 +26,7 @@ from deliveries.maintenance.retention import Pruned, PrunePass
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import AttemptResult
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.sending.sender import Sender

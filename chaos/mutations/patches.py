@@ -265,9 +265,9 @@ def filters_that_are_ignored() -> None:
 
 def requests_that_are_not_counted() -> None:
     """Claim whatever may be sent at once, again and again."""
-    from deliveries.pipeline import allowed_rate
+    from deliveries.pipeline import request_rates
 
-    _change(allowed_rate, "COUNT_REQUESTS", "claimed.requests *", "0 *")
+    _change(request_rates, "TAKE_TURNS", "claimed.requests *", "0 *")
 
 
 MUTATIONS: Mapping[str, Callable[[], None]] = {

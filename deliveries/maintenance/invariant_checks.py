@@ -251,19 +251,37 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "attempts-beyond-the-rate",
-        "no receiver got more requests in a minute than it has allowed in its handshake",
-        # A request that was claimed just before another handshake counted against the rate before.
+        "no webhook got more requests in a window than its owner's limit, or its receiver, allows",
+        # A request that was claimed before a change counted against the limits before. Of one that was lost with its
+        # worker it is only known that it was claimed.
         """
-        SELECT counted.delivery_id::text
+        SELECT DISTINCT counted.delivery_id::text
         FROM (
-            SELECT a.delivery_id, a.started_at,
-                   lag(a.started_at, w.allowed_rate) OVER (PARTITION BY a.webhook_id ORDER BY a.started_at) AS earlier
-            FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
-            WHERE w.allowed_rate IS NOT NULL AND a.started_at >= w.verified_at + %(settling)s::interval
+            SELECT a.delivery_id, a.started_at, allowed.span,
+                   lag(a.started_at, allowed.requests)
+                       OVER (PARTITION BY a.webhook_id, allowed.span ORDER BY a.started_at) AS earlier
+            FROM hookhub_webhook w
+            CROSS JOIN LATERAL (VALUES
+                (w.allowed_rate, interval '1 minute'),
+                (w.rate_requests + w.rate_requests / 10, w.rate_per * interval '1 second')
+            ) AS allowed (requests, span)
+            JOIN hookhub_attempt a ON a.webhook_id = w.id
+            WHERE w.pace_interval IS NOT NULL AND allowed.requests IS NOT NULL AND a.outcome <> 'unknown'
+              AND a.started_at >= greatest(w.changed_at, w.verified_at) + %(settling)s::interval
         ) AS counted
-        WHERE counted.started_at < counted.earlier + interval '1 minute'
+        WHERE counted.started_at < counted.earlier + counted.span
         """,
         "The receiver may answer these with 429, or count them as abuse.",
+    ),
+    Check(
+        "webhooks-paced-wrongly",
+        "the pace of every webhook with a limit keeps to it",
+        """
+        SELECT w.uid::text FROM hookhub_webhook w
+        WHERE w.pace_interval * w.allowed_rate < interval '1 minute'
+           OR w.pace_interval * w.rate_requests < w.rate_per * interval '1 second'
+        """,
+        "Their rows were changed by hand; set their limits again.",
     ),
     Check(
         "deliveries-to-be-cancelled",

@@ -1,5 +1,7 @@
 """Create the tables of the engine, prepared for use as a queue, and the append-only audit log."""
 
+import datetime
+
 import deliveries.formats
 import deliveries.limits
 import deliveries.models.ids
@@ -218,6 +220,8 @@ class Migration(migrations.Migration):
                 ('retry_schedule', django.contrib.postgres.fields.ArrayField(base_field=models.DurationField(), blank=True, null=True, size=None)),
                 ('timeout', models.DurationField(blank=True, null=True)),
                 ('max_in_flight', models.PositiveSmallIntegerField(blank=True, null=True)),
+                ('rate_requests', models.PositiveIntegerField(blank=True, editable=False, null=True)),
+                ('rate_per', models.PositiveIntegerField(blank=True, editable=False, null=True)),
                 ('auto_disable', models.BooleanField(default=True)),
                 ('subscription', models.JSONField(blank=True, editable=False, null=True)),
                 ('payload_filter', models.JSONField(blank=True, editable=False, null=True)),
@@ -225,6 +229,8 @@ class Migration(migrations.Migration):
                 ('verified_at', models.DateTimeField(editable=False, null=True)),
                 ('request_origin', models.CharField(editable=False, max_length=255, null=True)),
                 ('allowed_rate', models.PositiveIntegerField(editable=False, null=True)),
+                ('pace_interval', models.DurationField(editable=False, null=True)),
+                ('pace_lag', models.DurationField(editable=False, null=True)),
                 ('next_request_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_at', models.DateTimeField(editable=False, null=True)),
@@ -503,7 +509,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('next_request_at', None)), models.Q(('allowed_rate__gt', 0), ('allowed_rate__isnull', False)), _connector='OR'), name='webhook_allowed_rate_positive'),
+            constraint=models.CheckConstraint(condition=models.Q(('allowed_rate', None), ('allowed_rate__gt', 0), _connector='OR'), name='webhook_allowed_rate_positive'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('rate_per', None), ('rate_requests', None)), models.Q(('rate_per__isnull', False), ('rate_per__lte', models.F('rate_requests') * 10), ('rate_per__range', (1, 3600)), ('rate_requests__isnull', False), ('rate_requests__lte', models.F('rate_per') * 10000)), _connector='OR'), name='webhook_rate_limit_in_range'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('next_request_at', None), ('pace_interval', None), ('pace_lag', None), ('rate_requests', None)), models.Q(models.Q(('rate_requests__isnull', False), ('allowed_rate__isnull', False), _connector='OR'), ('pace_interval__gt', datetime.timedelta(0)), ('pace_interval__isnull', False), ('pace_lag__isnull', False)), _connector='OR'), name='webhook_paced_by_limit'),
         ),
         migrations.AddConstraint(
             model_name='webhook',
@@ -687,7 +701,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'poll'), ('proof', None), ('sealed_url', None), ('stored_url', '')), ('kind', 'push'), _connector='OR'), name='webhook_polled_without_url'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'poll'), ('proof', None), ('rate_requests', None), ('sealed_url', None), ('stored_url', '')), ('kind', 'push'), _connector='OR'), name='webhook_polled_without_url'),
         ),
         migrations.AddField(
             model_name='pollconsumer',

@@ -1,6 +1,6 @@
 """Webhooks: what their owners set, and their health."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -13,6 +13,7 @@ from deliveries.models.arrays import ArrayField, GinIndex
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization, Repository
 from deliveries.policy import filters
+from deliveries.policy.rate_limits import MAX_PER, MAX_REQUESTS_A_SECOND, MAX_SECONDS_A_REQUEST, RateLimit
 
 
 class Host(Func):
@@ -109,6 +110,9 @@ class Webhook(models.Model):
     retry_schedule = ArrayField(models.DurationField(), null=True, blank=True)
     timeout = models.DurationField(null=True, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
+    # The owner's limit: ``rate_requests`` in any ``rate_per`` seconds. Null means none.
+    rate_requests = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    rate_per = models.PositiveIntegerField(null=True, blank=True, editable=False)
     auto_disable = models.BooleanField(default=True)
 
     # What a subscriber asked for; null on webhooks created otherwise. At a hub: its ``topic``, the address of the
@@ -124,9 +128,12 @@ class Webhook(models.Model):
     proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
     verified_at = timezone.DateTimeField(null=True, editable=False)
     # What its receiver has granted by a handshake: the name by which it knows HookHub, and how many requests a minute.
-    # Null if there was no handshake, or no limit. With a limit, nothing is claimed before ``next_request_at``.
+    # Null if there was no handshake, or no limit.
     request_origin = models.CharField(max_length=255, null=True, editable=False)
     allowed_rate = models.PositiveIntegerField(null=True, editable=False)
+    # The pace that keeps to both limits, as in ``policy.pace``, and the next turn that no worker has taken.
+    pace_interval = models.DurationField(null=True, editable=False)
+    pace_lag = models.DurationField(null=True, editable=False)
     next_request_at = timezone.DateTimeField(null=True, editable=False)
     # The end of its lease, exact by the database's clock; null means never. ``ended_at`` follows, once the maintenance
     # tasks have cancelled the last of its deliveries.
@@ -234,7 +241,8 @@ class Webhook(models.Model):
             ),
             models.CheckConstraint(
                 name="webhook_polled_without_url",
-                condition=Q(kind="poll", stored_url="", sealed_url=None, proof=None) | Q(kind="push"),
+                condition=Q(kind="poll", stored_url="", sealed_url=None, proof=None, rate_requests=None)
+                | Q(kind="push"),
             ),
             models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
             models.CheckConstraint(
@@ -249,9 +257,28 @@ class Webhook(models.Model):
                 | Q(verified_at__isnull=False, request_origin__isnull=False),
             ),
             models.CheckConstraint(
-                name="webhook_allowed_rate_positive",
-                condition=Q(allowed_rate=None, next_request_at=None)
-                | Q(allowed_rate__isnull=False, allowed_rate__gt=0),
+                name="webhook_allowed_rate_positive", condition=Q(allowed_rate=None) | Q(allowed_rate__gt=0)
+            ),
+            models.CheckConstraint(
+                name="webhook_rate_limit_in_range",
+                condition=Q(rate_requests=None, rate_per=None)
+                | Q(
+                    rate_requests__isnull=False,
+                    rate_per__isnull=False,
+                    rate_per__range=(1, MAX_PER),
+                    rate_per__lte=F("rate_requests") * MAX_SECONDS_A_REQUEST,
+                    rate_requests__lte=F("rate_per") * MAX_REQUESTS_A_SECOND,
+                ),
+            ),
+            models.CheckConstraint(
+                name="webhook_paced_by_limit",
+                condition=Q(
+                    rate_requests=None, allowed_rate=None, pace_interval=None, pace_lag=None, next_request_at=None
+                )
+                | (
+                    (Q(rate_requests__isnull=False) | Q(allowed_rate__isnull=False))
+                    & Q(pace_interval__isnull=False, pace_interval__gt=timedelta(0), pace_lag__isnull=False)
+                ),
             ),
             models.CheckConstraint(
                 name="webhook_ended_with_lease",
@@ -303,6 +330,13 @@ class Webhook(models.Model):
     def is_polled(self) -> bool:
         """Return whether its receiver fetches the events, so that it has no URL and no deliveries."""
         return self.kind == self.Kind.POLL
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """Return the limit that its owner has set on the rate of its requests; None without one."""
+        if self.rate_requests is None or self.rate_per is None:
+            return None
+        return RateLimit(self.rate_requests, self.rate_per)
 
     @property
     def own_filter(self) -> dict[str, object] | None:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from deliveries import telemetry, vault
 from deliveries.formats import Format, Message, format_of
-from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.pipeline.claims import Claim, Destination
 from deliveries.policy import hops, trace_context
 from deliveries.policy.outcomes import NoResponse, Outcome, classify
 from deliveries.policy.retry import Decision, decide

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from deliveries.db import arrays
-from deliveries.pipeline.allowed_rate import IS_WITHIN_RATE, REQUESTS_ALLOWED
+from deliveries.pipeline.request_rates import AHEAD, IS_WITHIN_RATE, TURNS
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 
 LAST_ID = 2**63 - 1
@@ -39,6 +39,7 @@ def capacity_params(capacity: Capacity, *, max_in_flight: int, now: datetime) ->
         "slow_slots": capacity.slow_slots,
         "stalled": arrays.bigints(capacity.stalled_webhooks),
         "now": now,
+        "ahead": now + AHEAD,
     }
 
 
@@ -54,7 +55,7 @@ IN_FLIGHT = """
 
 IS_SLOW = "(coalesce(w.latency_ewma >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
 
-# It neither backs off, nor has it had what its receiver allows for now.
+# It neither backs off, nor is its next turn far away.
 IS_NOT_WAITING = f"(w.backoff_until IS NULL OR w.backoff_until <= %(now)s) AND {IS_WITHIN_RATE}"
 
 # Exact by the time at which a claim or a fan-out begins, whether or not the maintenance tasks have ended the webhook.
@@ -68,7 +69,7 @@ HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT
 # count the same free slot.
 FREE_SLOTS = f"""
 SELECT w.id, {IS_SLOW} AS is_slow, w.last_delivery_at, used.in_flight,
-       greatest(least({IN_FLIGHT_LIMIT} - used.in_flight, {REQUESTS_ALLOWED}), 0) AS free
+       greatest(least({IN_FLIGHT_LIMIT} - used.in_flight, {TURNS}), 0) AS free
 FROM hookhub_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
 """
 

@@ -1,26 +1,21 @@
 """Claim ready deliveries, fairly across webhooks and fairly within each webhook."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 
-from deliveries import vault
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
-from deliveries.formats import MASK
-from deliveries.models import Webhook
-from deliveries.pipeline import allowed_rate
+from deliveries.pipeline import request_rates
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
     IS_NOT_WAITING,
-    IS_SLOW,
     IS_UNVERIFIED,
     LAST_ID,
     LEASE_LASTS,
@@ -28,6 +23,7 @@ from deliveries.pipeline.capacity import (
     Capacity,
     capacity_params,
 )
+from deliveries.pipeline.claims import DESTINATION, EVENT, Claim, Destination
 from deliveries.pipeline.rescue import new_lease
 
 # Retries that one statement marks as ready.
@@ -36,87 +32,6 @@ PROMOTE_BATCH = 1000
 # have fewer, it continues with the next webhooks. A claim of up to SMALL_CLAIM slots reads one webhook per slot.
 DELIVERIES_PER_WEBHOOK = 4
 SMALL_CLAIM = 32
-
-
-class Destination(NamedTuple):
-    """A webhook at the time of a claim: where and how to send."""
-
-    webhook_id: int
-    webhook_uid: str
-    organization_id: int
-    organization: str
-    repository_id: int | None
-    # The URL as it may be shown; ``sealed_url`` is the whole URL, encrypted, if that differs.
-    url: str
-    sealed_url: bytes | None
-    format: str
-    content_type: str
-    sealed_secrets: bytes
-    sealed_headers: bytes | None
-    verify_ssl: bool
-    retry_schedule: list[timedelta] | None
-    timeout: timedelta | None
-    # JSON, for webhooks that were subscribed at a hub.
-    subscription: str | None
-    # What the receiver granted by a handshake: the name to send along, and requests a minute.
-    request_origin: str | None
-    allowed_rate: int | None
-    slow: bool
-
-    @classmethod
-    def of(cls, webhook: Webhook) -> "Destination":
-        """Return what a claim would hold of a webhook, which is loaded with its organization."""
-        return cls(
-            webhook_id=webhook.pk,
-            webhook_uid=str(webhook.uid),
-            organization_id=webhook.organization_id,
-            organization=webhook.organization.slug,
-            repository_id=webhook.repository_id,
-            url=webhook.stored_url,
-            sealed_url=None if webhook.sealed_url is None else bytes(webhook.sealed_url),
-            format=webhook.format,
-            content_type=webhook.content_type,
-            sealed_secrets=bytes(webhook.sealed_secrets),
-            sealed_headers=None if webhook.sealed_headers is None else bytes(webhook.sealed_headers),
-            verify_ssl=webhook.verify_ssl,
-            retry_schedule=webhook.retry_schedule,
-            timeout=webhook.timeout,
-            subscription=None if webhook.subscription is None else json.dumps(webhook.subscription),
-            request_origin=webhook.request_origin,
-            allowed_rate=webhook.allowed_rate,
-            slow=False,
-        )
-
-    @classmethod
-    def masked(cls, webhook: Webhook) -> "Destination":
-        """Return the same with what may be shown in place of the URL, and the values of custom headers masked."""
-        headers = dict.fromkeys(vault.headers_to_show(webhook), MASK)
-        sealed = vault.seal_headers(headers, of=webhook.uid)
-        return cls.of(webhook)._replace(url=webhook.shown_url, sealed_url=None, sealed_headers=sealed)
-
-
-class Claim(NamedTuple):
-    """A leased delivery and everything that one attempt needs.
-
-    From ``delivery_id`` on, fields follow the select list of CLAIM, and from ``event_id`` on that of EVENT.
-    """
-
-    lease: UUID
-    leased_until: datetime
-    destination: Destination
-    delivery_id: UUID
-    number: int
-    failures: int
-    first_attempt_at: datetime
-    event_id: str
-    event_type: str
-    payload: bytes
-    occurred_at: datetime
-    repository: str | None
-    # The HookHub-Hops header with which the event was published.
-    hops: str | None = None
-    # The trace of its publisher, as ``policy.trace_context`` reads it.
-    trace: str | None = None
 
 
 class LeaseGrant(NamedTuple):
@@ -196,13 +111,18 @@ def _claim_of(
     if not destinations:
         return []
     leased = {"webhooks": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    is_limited = any(each.allowed_rate is not None for each in destinations.values())
+    is_limited = any(each.pace_interval is not None for each in destinations.values())
     rows = sql.run(CLAIM, {**params, **leased}, commits=is_last and not is_limited)
-    if is_limited:
-        allowed_rate.count_requests((row[2] for row in rows), now=grant.now, commits=is_last)
     # Sorted here, where it moves references; a sort in the database would move the payloads.
     rows.sort(key=itemgetter(0, 1, 2))
-    return [Claim(grant.lease, grant.until, destinations[row[2]], *row[3:]) for row in rows]
+    claims = [Claim(grant.lease, grant.until, destinations[row[2]], *row[3:]) for row in rows]
+    return with_turns(claims, now=grant.now, commits=is_last) if is_limited else claims
+
+
+def with_turns(claims: Sequence[Claim], *, now: datetime, commits: bool) -> list[Claim]:
+    """Return claims with the time at which each may start; call it last in their transaction, as ``take_turns``."""
+    turns = request_rates.take_turns([each.destination.webhook_id for each in claims], now=now, commits=commits)
+    return [each._replace(starts_at=turn) for each, turn in zip(claims, turns, strict=True)]
 
 
 def release(claims: Sequence[Claim]) -> None:
@@ -257,28 +177,6 @@ WITH RECURSIVE walk AS (
 )
 """
 
-_DESTINATION = {
-    "webhook_id": "w.id",
-    "webhook_uid": "w.uid::text",
-    "organization_id": "w.organization_id",
-    "organization": "o.slug",
-    "repository_id": "w.repository_id",
-    "url": "w.url",
-    "sealed_url": "w.sealed_url",
-    "format": "w.format",
-    "content_type": "w.content_type",
-    "sealed_secrets": "w.sealed_secrets",
-    "sealed_headers": "w.sealed_headers",
-    "verify_ssl": "w.verify_ssl",
-    "retry_schedule": "w.retry_schedule",
-    "timeout": "w.timeout",
-    "subscription": "w.subscription::text",
-    "request_origin": "w.request_origin",
-    "allowed_rate": "w.allowed_rate",
-    "slow": IS_SLOW,
-}
-DESTINATION = ", ".join(_DESTINATION[field] for field in Destination._fields)
-
 # Locks the webhooks before CLAIM counts their requests in flight, in a separate statement that is complete by then.
 # The number of webhooks with capacity and their last id are returned even if other transactions have locked them all.
 LOCK_WEBHOOKS = f"""
@@ -319,9 +217,6 @@ CANCEL_ENDED = _STOP.format(
     state="state = 'cancelled', finish_reason = 'lease_expired', finished_at = %(now)s::timestamptz"
 )
 STOPS = {"disabled": HOLD_DISABLED, "ended": CANCEL_ENDED}
-
-# What a claim holds of its event ``e`` and that event's repository ``r``.
-EVENT = "e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops, e.trace"
 
 # Round-robin: one delivery of each webhook, then a second of each, until the slots are full. Within a webhook, first
 # attempts and retries alternate, so that neither waits for a backlog of the other.

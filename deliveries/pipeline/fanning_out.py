@@ -8,7 +8,7 @@ from typing import NamedTuple
 from deliveries.db import arrays, sql
 from deliveries.db.ids import DELIVERY_ID
 from deliveries.failpoints import hit
-from deliveries.pipeline import allowed_rate, claiming, filtering, poll_queues
+from deliveries.pipeline import claiming, filtering, poll_queues
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
@@ -21,7 +21,8 @@ from deliveries.pipeline.capacity import (
     Capacity,
     capacity_params,
 )
-from deliveries.pipeline.claiming import DESTINATION, EVENT, Claim, Destination, LeaseGrant
+from deliveries.pipeline.claiming import LeaseGrant
+from deliveries.pipeline.claims import DESTINATION, EVENT, Claim, Destination
 from deliveries.pipeline.filtering import Pairs
 
 # Events fanned out by one statement.
@@ -92,13 +93,12 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
         return FannedOut(events, 0, [], partition)
     destinations = {row[7]: Destination(*row[7:]) for row in found if row[7] is not None}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    is_limited = any(each.allowed_rate is not None for each in destinations.values())
+    is_limited = any(each.pace_interval is not None for each in destinations.values())
     rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=not is_limited)
+    claims = _claims(rows, destinations, grant)
     if is_limited:
-        # The first row has no webhook if nothing was claimed.
-        claimed = (row[1] for row in rows if row[1] is not None)
-        allowed_rate.count_requests(claimed, now=grant.now, commits=True)
-    return FannedOut(events, rows[0][0], _claims(rows, destinations, grant), partition)
+        claims = claiming.with_turns(claims, now=grant.now, commits=True)
+    return FannedOut(events, rows[0][0], claims, partition)
 
 
 def events_per_partition(limit: int, *, slots: int) -> int:

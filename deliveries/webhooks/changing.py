@@ -13,7 +13,7 @@ from deliveries.models import Webhook
 from deliveries.proofs import Grant
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.vault import Secret
-from deliveries.webhooks import kinds, leases, lifecycle, masks, quotas, recording, secrets, verifying
+from deliveries.webhooks import kinds, leases, lifecycle, masks, pacing, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
@@ -185,7 +185,7 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
         webhook.proof = plan.asks
     if plan.drops:
         webhook.proof = webhook.verified_at = None
-        verifying.set_grant(webhook, Grant())
+        verifying.set_grant(webhook, Grant(), now=now)
         webhook.verifications.supersede(now=now)
     webhook.changed_at = now
     webhook.save(
@@ -243,6 +243,8 @@ def _set_fields(webhook: Webhook, cleaned: Fields, *, now: datetime) -> None:
     url = cleaned.get("url", webhook.url if "format" in cleaned and not webhook.is_polled else None)
     for name in cleaned.keys() - {"url", "expires_at"}:
         setattr(webhook, name, cleaned[name])
+    if "rate_requests" in cleaned:
+        pacing.set_pace(webhook, now=now)
     if url is not None:
         webhook.url = str(url)
 

@@ -11,7 +11,7 @@ from deliveries.audited import webhook_state
 from deliveries.db.ids import uuid7
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, PollQueue, Repository, Webhook
-from deliveries.webhooks import kinds, leases, quotas, recording, secrets, verifying
+from deliveries.webhooks import kinds, leases, pacing, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
 from deliveries.webhooks.verifying import Wanted
 
@@ -106,6 +106,7 @@ def insert(
         **{**defaults, **cleaned},
     )
     leases.set_lease(webhook, expires_at, now=now)
+    pacing.set_pace(webhook, now=now)
     webhook.save(force_insert=True)
     if webhook.is_polled:
         PollQueue.objects.create(webhook=webhook)

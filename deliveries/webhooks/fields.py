@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
-from deliveries.policy import filters, hops, trace_context
+from deliveries.policy import filters, hops, rate_limits, trace_context
 from deliveries.proofs import OWNERS as PROOFS
 from deliveries.proofs.handshake import ORIGIN_HEADER
 from deliveries.sending import url
@@ -59,8 +59,8 @@ def validate(fields: Mapping[str, object], *, current_format: str | None = None)
     """Validate a webhook's fields and return them as they are stored. Raise InvalidFields with every invalid field.
 
     ``current_format`` is the format of the webhook being changed; a ``format`` in ``fields`` takes precedence. The
-    result has the keys of ``fields``, or the columns of those in COLUMNS. Numbers of seconds are converted to
-    timedeltas, and the URL is normalized.
+    result has the keys of ``fields``, or the columns of those that are stored otherwise. Numbers of seconds are
+    converted to timedeltas, and the URL is normalized.
     """
     cleaned: Fields = {}
     errors: dict[str, str] = {}
@@ -71,7 +71,9 @@ def validate(fields: Mapping[str, object], *, current_format: str | None = None)
             errors[name] = f"is not a known field; known fields: {', '.join(VALIDATORS)}"
             continue
         try:
-            cleaned[COLUMNS.get(name, name)] = validator(value, slug if isinstance(slug, str) else "")
+            cleaned |= _columns(name, validator(value, slug if isinstance(slug, str) else ""))
+        except rate_limits.InvalidRateLimit as error:
+            errors |= {f"{name}.{part}": message for part, message in error.errors.items()}
         except ValueError as error:
             errors[name] = str(error)
     if errors:
@@ -265,8 +267,21 @@ def _filter(value: object, _slug: str) -> dict[str, Any] | None:
     return None if value is None else filters.stored(filters.check(value))
 
 
-# The columns of fields that are called otherwise.
-COLUMNS = {"filter": "payload_filter"}
+def _rate_limit(value: object, _slug: str) -> rate_limits.RateLimit | None:
+    return None if value is None else rate_limits.check(value)
+
+
+def _columns(name: str, value: object) -> Fields:
+    """Return the columns of a field with its validated value."""
+    match name:
+        case "filter":
+            return {"payload_filter": value}
+        case "rate_limit":
+            requests, per = value if isinstance(value, rate_limits.RateLimit) else (None, None)
+            return {"rate_requests": requests, "rate_per": per}
+    return {name: value}
+
+
 VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "url": _url,
     "events": _events,
@@ -278,6 +293,7 @@ VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "retry_schedule": _retry_schedule,
     "timeout": _timeout,
     "max_in_flight": _max_in_flight,
+    "rate_limit": _rate_limit,
     "auto_disable": _flag,
     "name": _name,
     "verify": _verify,

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from deliveries.models import Webhook
 from deliveries.webhooks.fields import Fields, InvalidFields
 
-# Each field about sending, with its column.
+# Each field about sending, with its attribute.
 ABOUT_SENDING = {
     "url": "stored_url",
     "verify_ssl": "verify_ssl",
     "retry_schedule": "retry_schedule",
     "timeout": "timeout",
     "max_in_flight": "max_in_flight",
+    "rate_limit": "rate_limit",
     "auto_disable": "auto_disable",
     "verify": "proof",
 }

@@ -23,7 +23,7 @@ from deliveries.proofs import DEFAULT, OWNERS, PROOFS, Asked, Grant, Refused, Re
 from deliveries.proofs.handshake import ORIGIN, Handshake
 from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
-from deliveries.webhooks import kinds, leases, lifecycle, pending_changes, quotas, recording
+from deliveries.webhooks import kinds, leases, lifecycle, pacing, pending_changes, quotas, recording
 from deliveries.webhooks.fields import Fields, InvalidFields
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 from deliveries.webhooks.verification_log import with_entry
@@ -38,7 +38,7 @@ KEPT_FOR = timedelta(days=7)
 MAX_EXCERPT = 200
 MAX_ERROR = 500
 # The columns that a proof sets.
-PROVED_COLUMNS = ("proof", "verified_at", "request_origin", "allowed_rate", "next_request_at")
+PROVED_COLUMNS = ("proof", "verified_at", "request_origin", "allowed_rate", *pacing.PACE_COLUMNS)
 
 
 class Wanted(NamedTuple):
@@ -290,18 +290,17 @@ def _prove(webhook: Webhook, verification: Verification, change: PendingChange, 
     before = webhook_state(webhook)
     pending_changes.apply(change, webhook)
     webhook.proof, webhook.verified_at, webhook.changed_at = verification.proof, now, now
-    set_grant(webhook, grant)
+    set_grant(webhook, grant, now=now)
     if verification.lasts is not None:
         leases.set_lease(webhook, now + verification.lasts, warns=PROOFS[verification.proof].warns_owner, now=now)
     webhook.save(update_fields=[*PROVED_COLUMNS, "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
     recording.verified(webhook, before=before, after=webhook_state(webhook), now=now)
 
 
-def set_grant(webhook: Webhook, grant: Grant) -> None:
-    """Set what the receiver of a locked webhook grants; the caller saves PROVED_COLUMNS."""
+def set_grant(webhook: Webhook, grant: Grant, *, now: datetime) -> None:
+    """Set what the receiver of a locked webhook grants; the caller saves PROVED_COLUMNS. Its owner's limit stays."""
     webhook.request_origin, webhook.allowed_rate = grant
-    if webhook.allowed_rate is None:
-        webhook.next_request_at = None
+    pacing.set_pace(webhook, now=now)
 
 
 def _fail(webhook: Webhook, verification: Verification, *, is_final: bool, now: datetime) -> None:

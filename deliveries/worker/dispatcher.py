@@ -3,12 +3,14 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
 
 from django.conf import settings
 
 from deliveries import pipeline
 from deliveries.pipeline import attempting, claiming
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.sending.exchange import Request
 from deliveries.sending.sender import Sender
 from deliveries.worker.database_clock import Clock
@@ -17,32 +19,88 @@ from deliveries.worker.slots import SlotTracker
 
 # Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
 AT_ONCE = 64
-# How long after its claim a request may start that counts against a rate, which is kept with as much to spare.
-MAX_LAG = timedelta(seconds=2)
 
 
 class Dispatcher:
-    """The requests of one worker loop: each occupies one of ``slots`` until its result is added to ``results``."""
+    """The requests of one worker loop: each occupies one of ``slots`` until its result is added to ``results``.
+
+    Those of webhooks with a rate wait here until their turn comes, and occupy none until then.
+    """
 
     def __init__(self, sender: Sender, clock: Clock, *, slots: SlotTracker, results: ResultBuffer) -> None:
         self._sender, self._clock, self._slots, self._results = sender, clock, slots, results
+        # A heap, by the time of the turn, and then by the order of the claims, which cannot be compared.
+        self._waiting: list[tuple[datetime, int, Claim]] = []
+        self._numbers = count()
+        # Claims whose requests must not be started any more.
+        self._late: list[Claim] = []
+
+    @property
+    def has_waiting(self) -> bool:
+        """Return whether a request waits for its turn."""
+        return bool(self._waiting)
+
+    def next_turn_in(self) -> float | None:
+        """Return the seconds until the next turn, and None if no request waits for one."""
+        return (self._waiting[0][0] - self._clock()).total_seconds() if self._waiting else None
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Start the claimed deliveries, and release those whose claim was too long ago."""
-        now, started_at = self._clock(), time.monotonic()
-        timely = [claim for claim in claims if is_timely(claim, now=now)]
-        for claim in timely:
-            self._slots.start(claim, now=started_at)
+        """Start the claimed deliveries, or let them wait for their turn; release those whose claim was too long ago."""
+        now = self._clock()
+        timely = []
+        for claim in claims:
+            if claim.starts_at is not None:
+                heappush(self._waiting, (claim.starts_at, next(self._numbers), claim))
+                self._slots.wait(claim)
+            elif is_timely(claim, now=now):
+                timely.append(claim)
+            else:
+                self._late.append(claim)
+        self.start_due()
         for first in range(0, len(timely), AT_ONCE):
             if first:
+                self.start_due()
                 self.collect(timedelta(0))
-            for result in pipeline.attempt(timely[first : first + AT_ONCE], sender=self._sender, now=self._clock()):
-                self._slots.end(result.claim)
-                self._results.add(result, now=started_at)
+            self._start(timely[first : first + AT_ONCE])
         # Last, because it may fail; the requests have been started by then.
-        if len(timely) < len(claims):
-            started = {claim.delivery_id for claim in timely}
-            claiming.release([claim for claim in claims if claim.delivery_id not in started])
+        self.release_late()
+
+    def start_due(self) -> None:
+        """Start the requests whose turn has come."""
+        while due := self._take_due():
+            self._start(due)
+            # They are sent at once, whatever this loop does next.
+            self.collect(timedelta(0))
+
+    def stop_waiting(self) -> None:
+        """Let no request wait any longer; ``release_late`` releases their deliveries."""
+        for _, _, claim in self._waiting:
+            self._slots.end_wait(claim)
+            self._late.append(claim)
+        self._waiting.clear()
+
+    def release_late(self) -> None:
+        """Release the deliveries whose requests must not be started any more. Raises django.db.Error."""
+        if self._late:
+            claiming.release(self._late)
+            self._late.clear()
+
+    def _take_due(self) -> list[Claim]:
+        """Return some of the claims whose turn has come and is not over."""
+        now, due = self._clock(), []
+        while self._waiting and self._waiting[0][0] <= now and len(due) < AT_ONCE:
+            claim = heappop(self._waiting)[2]
+            self._slots.end_wait(claim)
+            (due if is_timely(claim, now=now) else self._late).append(claim)
+        return due
+
+    def _start(self, claims: Sequence[Claim]) -> None:
+        started_at = time.monotonic()
+        for claim in claims:
+            self._slots.start(claim, now=started_at)
+        for result in pipeline.attempt(claims, sender=self._sender, now=self._clock()):
+            self._slots.end(result.claim)
+            self._results.add(result, now=started_at)
 
     def collect(self, timeout: timedelta) -> None:
         """Drive the requests until one ends, for ``timeout`` or until interrupted, and add their results."""
@@ -56,13 +114,11 @@ class Dispatcher:
 
 
 def is_timely(claim: Claim, *, now: datetime) -> bool:
-    """Return whether a claim may be started: its lease must outlast the attempt.
-
-    If the receiver allows a rate, its request must follow the claim, by which requests are counted.
-    """
+    """Return whether a claim may be started: its lease must outlast the attempt, and its turn must not be over."""
     if claim.leased_until - now < settings.HOOKHUB_MAX_TIMEOUT:
         return False
-    return claim.destination.allowed_rate is None or claim.leased_until - settings.HOOKHUB_LEASE >= now - MAX_LAG
+    lag = claim.destination.pace_lag
+    return claim.starts_at is None or lag is None or claim.starts_at + lag >= now
 
 
 def _read_token(token: object) -> tuple[Claim, Request, datetime]:

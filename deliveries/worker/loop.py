@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -80,12 +81,14 @@ class WorkerLoop:
     def _run(self, *, over_at: float) -> Progress:
         while True:
             is_over = self.is_stopping() or (time.monotonic() >= over_at and not self.sender.in_flight)
-            if not is_over:
+            if is_over:
+                self._release_waiting()
+            else:
                 self._fill_slots()
             telemetry.in_flight(self.sender.in_flight)
             self._wait(is_over=is_over)
             self._settle_if_due(is_over=is_over)
-            if self.sender.in_flight or self.results.unsettled:
+            if self.sender.in_flight or self.results.unsettled or self.dispatcher.has_waiting:
                 if not self.sender.in_flight and self.is_stopping() and self.settler.must_abandon():
                     break
             elif (is_over or self._is_idle()) and self._may_leave(is_over=is_over):
@@ -94,7 +97,8 @@ class WorkerLoop:
 
     def _is_idle(self) -> bool:
         """Return whether there is nothing to do and this process does not stay any longer."""
-        if self.poller.timer.expects_work:
+        timer = self.poller.timer
+        if timer.expects_work or timer.next_appointment_in(now=time.monotonic()) is not None:
             return False
         is_stay_over = time.monotonic() >= self.poller.quiet_since + self.stay.total_seconds()
         return is_stay_over or not self._listens
@@ -115,19 +119,27 @@ class WorkerLoop:
         return False
 
     def _fill_slots(self) -> None:
-        """Poll for work and start it, unless an unavailable database is left alone."""
+        """Start what waits for its turn; poll for work and start it, unless an unavailable database is left alone."""
+        self.dispatcher.start_due()
         if self.outage.is_waiting(now=time.monotonic()):
             return
         try:
+            self.dispatcher.release_late()
             if self.poller.poll(listens=self._listens):
                 self._looked_again = False
         except Error as error:
-            if not self.sender.in_flight and not self.results.unsettled:
+            if not (self.sender.in_flight or self.results.unsettled or self.dispatcher.has_waiting):
                 raise
             # Requests in flight must still be settled, so give the database time to come back.
             log.warning("The database is unavailable; %d requests are in flight: %s", self.sender.in_flight, error)
             connection.close()
             self.outage.failed(now=time.monotonic())
+
+    def _release_waiting(self) -> None:
+        """Release the deliveries that wait for their turn; without the database their leases end."""
+        self.dispatcher.stop_waiting()
+        with suppress(Error):
+            self.dispatcher.release_late()
 
     def _settle_if_due(self, *, is_over: bool) -> None:
         """Settle the results, if that is due; what has waited for them becomes expected work."""
@@ -141,24 +153,34 @@ class WorkerLoop:
         """Wait until a request ends, a wake-up comes, or it is time to poll or to settle."""
         timer = self.poller.timer
         self._listens = not (is_over or timer.expects_work) and self._listen()
-        patience = self._patience(now=time.monotonic())
+        patience = self._patience(is_over=is_over, now=time.monotonic())
         if self.sender.in_flight:
             self.sender.let_interrupt(self.listener.link if self._listens else None)
             self.dispatcher.collect(timedelta(seconds=patience))
             if self.sender.in_flight:
                 hit("sent")
-        elif self._listens or self.results.unsettled or timer.expects_work:
+        elif self._listens or self.results.unsettled or timer.expects_work or self._waits_for_turn():
             self.listener.wait(patience)
-            if self._listens and self.listener.take_from_pipe():
+            if (self._listens or self._waits_for_turn()) and self.listener.take_from_pipe():
                 self._hear(Work.ANY)
         if self._listens and (work := self.listener.heard()) is not None:
             self._hear(work)
 
-    def _patience(self, *, now: float) -> float:
+    def _waits_for_turn(self) -> bool:
+        """Return whether deliveries of webhooks with a rate wait, here or to be claimed soon."""
+        appointment = self.poller.timer.next_appointment_in(now=time.monotonic())
+        return self.dispatcher.has_waiting or appointment is not None
+
+    def _patience(self, *, is_over: bool, now: float) -> float:
         """Return for how many seconds to wait at most."""
         timer, longest = self.poller.timer, MAX_WAIT.total_seconds()
         limits = [longest if self._listens else timer.interval.total_seconds()]
-        if self.results.unsettled and not self.outage.is_waiting(now=now):
+        if (turn := self.dispatcher.next_turn_in()) is not None:
+            limits.append(turn)
+        is_away = self.outage.is_waiting(now=now)
+        if not (is_over or is_away) and (appointment := timer.next_appointment_in(now=now)) is not None:
+            limits.append(appointment)
+        if self.results.unsettled and not is_away:
             limits.append(self.results.due_in(now=now))
         if timer.expects_events and not timer.expects_deliveries:
             limits.append(self.poller.pacer.due_at - now)
@@ -167,7 +189,7 @@ class WorkerLoop:
     def _listen(self) -> bool:
         """Listen for wake-ups; return False if Redis is away, or if another process of this worker stays instead."""
         has_seat = residency.take_seat()
-        stays = self.sender.in_flight or self.results.unsettled or (has_seat and self.stay)
+        stays = self.sender.in_flight or self.results.unsettled or (has_seat and self.stay) or self._waits_for_turn()
         return bool(stays) and self.listener.arm(marks=has_seat)
 
     def _hear(self, work: Work) -> None:

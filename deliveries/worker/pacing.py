@@ -1,6 +1,7 @@
 """When the worker loop polls the database, and how much it fans out; times are in seconds of a monotonic clock."""
 
 from datetime import timedelta
+from heapq import heappop, heappush
 
 from deliveries.pipeline.fanning_out import LARGE_FAN_OUT, FannedOut
 from deliveries.worker.outage import DB_RETRY_DELAY
@@ -26,6 +27,9 @@ MAX_FAN_OUT_PAUSE = timedelta(milliseconds=20)
 # After waiting this long for the turn of a large fan-out, fan out few events at a time: the process whose turn it is
 # may have been stopped.
 MAX_TURN_WAIT = timedelta(milliseconds=250)
+# A loop stays for deliveries that it expects within this time. Those that come later are found by a scheduler, which
+# looks for them once a second.
+STAY_FOR = timedelta(seconds=2)
 
 
 class Interval:
@@ -53,6 +57,8 @@ class PollTimer:
         self._last_was_empty = False
         # Which work may be there; a new loop has to look.
         self.expects_events = self.expects_deliveries = True
+        # When further deliveries of webhooks with a rate may be claimed, as a heap.
+        self._appointments: list[float] = []
         # How long to wait for a request to end before the loop checks again whether to poll.
         self.interval = IDLE_POLL_INTERVAL
 
@@ -67,6 +73,26 @@ class PollTimer:
         self.expects_deliveries |= deliveries
         self._last_was_empty, self._next_poll_at = False, 0.0
 
+    def expect_deliveries_at(self, moment: float) -> None:
+        """Note that there may be deliveries from this moment on."""
+        heappush(self._appointments, moment)
+
+    def next_appointment_in(self, *, now: float) -> float | None:
+        """Return the seconds until such a moment comes; None if there is none for which the loop would stay."""
+        if not self._appointments or self._appointments[0] > now + STAY_FOR.total_seconds():
+            return None
+        return self._appointments[0] - now
+
+    def keep_appointments(self, *, now: float) -> bool:
+        """Expect deliveries if their moment has come, and return whether it has."""
+        has_come = False
+        while self._appointments and self._appointments[0] <= now:
+            heappop(self._appointments)
+            has_come = True
+        if has_come:
+            self.expect(deliveries=True)
+        return has_come
+
     def is_due(self, free: int, *, in_flight: int, listens: bool, events_at: float, now: float) -> bool:
         """Return whether to poll now for this many free slots; also choose the interval by them.
 
@@ -77,7 +103,8 @@ class PollTimer:
         if not free:
             return False
         if not self.expects_work:
-            return not listens and now >= self._next_poll_at
+            waits = self.next_appointment_in(now=now) is not None and not in_flight
+            return not listens and not waits and now >= self._next_poll_at
         if not self.expects_deliveries and now < events_at:
             return False
         has_many = not in_flight or free >= self._slots // 2

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import psycopg
@@ -11,6 +12,8 @@ from django.db import OperationalError
 from deliveries import pipeline, telemetry, wakeup
 from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.claims import Claim
+from deliveries.pipeline.request_rates import AHEAD
 from deliveries.sending.sender import Sender
 from deliveries.wakeup import Work
 from deliveries.worker.database_clock import Clock
@@ -57,6 +60,8 @@ class Poller:
         A loop that ``listens`` hears of new work. Raises django.db.Error.
         """
         started_at = time.monotonic()
+        if self.timer.keep_appointments(now=started_at):
+            self.quiet_since = started_at
         capacity = self._slots.capacity(self._sender.free, now=started_at)
         is_due = self.timer.is_due(
             capacity.slots,
@@ -122,6 +127,7 @@ class Poller:
             # Some may be left because another transaction had locked their webhook.
             is_quiet = time.monotonic() >= self.quiet_since + KEEP_LOOKING.total_seconds()
             timer.expects_deliveries = not claims and not is_quiet and self._is_anything_ready(capacity)
+        self._expect_next(claims)
         self._dispatcher.start(claims)
         return found_due or bool(claims)
 
@@ -153,7 +159,22 @@ class Poller:
         self.timer.expects_events = may_be_more and (done.events > 0 or done.must_wait)
         if leaves_ready:
             self.timer.expects_deliveries = self.has_backlog = True
+            self._expect_next(done.claims)
         return done.events > 0
+
+    def _expect_next(self, claims: Sequence[Claim]) -> None:
+        """Expect further deliveries of webhooks with a rate, halfway between when they may be claimed and their turn.
+
+        So each claim takes several turns if they are close, and may be late without wasting one.
+        """
+        last = {claim.destination.webhook_id: claim for claim in claims if claim.starts_at is not None}
+        if not last:
+            return
+        now, clock = time.monotonic(), self._clock()
+        for claim in last.values():
+            if claim.starts_at is not None and claim.destination.pace_interval is not None:
+                turn = claim.starts_at + claim.destination.pace_interval
+                self.timer.expect_deliveries_at(now + (turn - AHEAD / 2 - clock).total_seconds())
 
     def _skip_stuck(self, limit: int) -> None:
         """After a statement timeout, fan out one event at a time; if that fails too, skip its partition in this run."""

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from deliveries import stats, timeseries, timezone, workers
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhook
+from deliveries.policy import pace
 from deliveries.workers import Workers
 from hookhub import charts
 from hookhub.admin.base import page_of
@@ -139,8 +140,8 @@ def assess(
         since = "there have been no attempts" if last_attempt_at is None else (
             f"the last attempt was {relative(last_attempt_at, now=now)}")  # fmt: skip
         return f"The oldest ready delivery is {late} overdue, and {since}. Check that a worker is running.", "bad"
-    if oldest.webhook.allowed_rate is not None:
-        return f"The oldest ready delivery is {late} overdue: its receiver allows a limited rate.", "warning"
+    if (whose := pace.stricter(oldest.webhook.rate_limit, allowed_rate=oldest.webhook.allowed_rate)) is not None:
+        return f"The oldest ready delivery is {late} overdue: its {whose} allows a limited rate.", "warning"
     return f"The oldest ready delivery is {late} overdue. The workers or its receiver cannot keep up.", "warning"
 
 

@@ -21,8 +21,8 @@ from hookhub import charts
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.webhook_actions import OBJECT_ACTIONS
 from hookhub.event_types import examples
-from hookhub.formatting import badge, count_up_to, exact, per_minute, relative, span, when
-from hookhub.webhook_health import health_of
+from hookhub.formatting import badge, count_up_to, exact, relative, span, when
+from hookhub.webhook_health import health_of, rates_of
 
 ACTIVE = Webhook.Status.ACTIVE
 # The recent deliveries on a webhook's page.
@@ -45,6 +45,7 @@ def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: date
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
         "lease": lease_of(webhook, now=now),
         "verification": verification_of(webhook, now=now),
+        "rates": rates_of(webhook),
         "secrets": secrets_of(webhook, now=now),
         "custom_headers": headers_of(webhook),
         "rows": [delivery_row(delivery, now=now) for delivery in latest],
@@ -94,8 +95,6 @@ def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeS
     if latest.due_at is not None:
         facts.append(("Next request", when(latest.due_at, now=now)))
     facts += [(f"Request {request['number']}", _request(request, now=now)) for request in latest.requests]
-    if webhook.allowed_rate is not None:
-        facts.append(("Allowed rate", per_minute(webhook.allowed_rate)))
     return [*facts, *subscription_of(webhook)]
 
 

@@ -147,6 +147,8 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
             "retry_schedule",
             "timeout",
             "max_in_flight",
+            "rate_requests",
+            "rate_per",
         )
         if obj is not None and obj.is_polled:
             what = ("kind", *[name for name in what if name not in {"url", "shown_url"}], "consumers")

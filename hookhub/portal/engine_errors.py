@@ -45,6 +45,8 @@ ERRORS = (
     "%(value)s is not a number of seconds",
     "must be a number of seconds from 1 to %(most)s",
     "must be an integer from 1 to %(most)s",
+    "must be a whole number of seconds from 1 to %(most)s",
+    "must be a whole number from %(least)s to %(most)s, for %(slowest)s to %(fastest)s a second",
     "must be true: HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled",
     "must be a string of at most 200 characters, without NUL or unpaired surrogates",
     "must be a single line without control or bidirectional formatting characters",

@@ -9,7 +9,7 @@ from deliveries import polling
 from deliveries.models import Attempt, Delivery, PollConsumer, Webhook
 from hookhub.attempt_facts import facts_of
 from hookhub.formatting import TONES, exact, relative
-from hookhub.webhook_health import health_of
+from hookhub.webhook_health import health_of, rates_of
 
 
 def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def webhook_row(webhook: Webhook, *, now: datetime) -> dict[str, Any]:
         "repository": "" if webhook.repository is None else webhook.repository.name,
         "format": webhook.get_format_display(),
         "health": health_of(webhook, now=now),
+        "rates": rates_of(webhook),
         "is_active": webhook.active,
         "last": "–" if webhook.last_delivery_at is None else relative(webhook.last_delivery_at, now=now),
         "last_status": webhook.last_delivery_status or "–",

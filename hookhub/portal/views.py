@@ -91,7 +91,7 @@ def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRes
     context = {
         "delivery": delivery_row(found, found.webhook, now=now),
         "webhook": webhook_row(found.webhook, now=now),
-        "explanation": explain(found, found.webhook, now=now),
+        "explanation": explain(found, found.webhook, to_owner=True, now=now),
         "attempts": [attempt_shown(attempt, wire_format=found.webhook.format) for attempt in attempts],
         "may_redeliver": session.may_manage and redelivery.blocked_reason(found) is None,
         "is_live": found.state in {Delivery.State.PENDING, Delivery.State.SENDING},

@@ -18,7 +18,7 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub.portal import event_choices, waits
 from hookhub.portal.format_words import explanation_of
 from hookhub.portal.header_rows import HeaderRows
-from hookhub.portal.webhook_values import DEFAULT, NONE, OWN, events_in, initial_for_new, initial_of
+from hookhub.portal.webhook_values import DEFAULT, NONE, OWN, events_in, initial_for_new, initial_of, rate_limit_in
 from hookhub.portal.words import in_words
 
 RETRIES = (
@@ -37,7 +37,13 @@ VERIFY = {
     "handshake": gettext_lazy("It consents, as CloudEvents' Web Hooks have it"),
 }
 # The form's name for what the engine calls otherwise.
-FIELDS = {"events": "types", "retry_schedule": "waits"}
+FIELDS = {
+    "events": "types",
+    "retry_schedule": "waits",
+    "rate_limit": "rate_requests",
+    "rate_limit.requests": "rate_requests",
+    "rate_limit.per": "rate_per",
+}
 MOMENT = "%Y-%m-%dT%H:%M"
 
 
@@ -99,6 +105,12 @@ class WebhookForm(forms.Form):
         label=gettext_lazy("Requests at the same time"),
         help_text=gettext_lazy("At most; leave it empty for the usual number."),
     )
+    rate_requests = forms.IntegerField(
+        required=False,
+        label=gettext_lazy("Rate limit, in requests"),
+        help_text=gettext_lazy("At an even pace; leave it empty for no limit."),
+    )
+    rate_per = forms.IntegerField(required=False, label=gettext_lazy("In so many seconds"))
     auto_disable = forms.BooleanField(
         required=False, label=gettext_lazy("Disable the webhook when its deliveries keep failing")
     )
@@ -151,7 +163,7 @@ class WebhookForm(forms.Form):
                 # Subscribers prove themselves as their protocol says.
                 del self.fields["verify"]
             if webhook.is_polled:
-                for name in {FIELDS.get(field, field) for field in kinds.ABOUT_SENDING} | {"retries"}:
+                for name in {FIELDS.get(field, field) for field in kinds.ABOUT_SENDING} | {"retries", "rate_per"}:
                     self.fields.pop(name, None)
         elif not names_repository:
             del self.fields["repository"]
@@ -205,6 +217,8 @@ class WebhookForm(forms.Form):
         if "expires_at" in cleaned:
             moment = cleaned["expires_at"]
             fields["expires_at"] = None if moment is None else moment.replace(tzinfo=UTC)
+        if "rate_requests" in self.fields:
+            fields["rate_limit"] = rate_limit_in(cleaned)
         if "verify" in cleaned:
             fields["verify"] = cleaned["verify"] or None
         if "filter" in cleaned:
@@ -233,6 +247,7 @@ class WebhookForm(forms.Form):
         return {
             **{name: self.initial[name] for name in ("name", "url", "format", "auto_disable", "verify_ssl", "timeout")},
             "max_in_flight": webhook.max_in_flight,
+            "rate_limit": None if webhook.rate_limit is None else webhook.rate_limit._asdict(),
             "content_type": webhook.content_type,
             "events": webhook.events,
             "retry_schedule": None if schedule is None else [wait.total_seconds() for wait in schedule],

@@ -144,11 +144,12 @@ def stored_now(form: WebhookForm, webhook: Webhook) -> list[tuple[str, str]]:
     """Return what is stored in the fields that a form would change, each with its label."""
     stored = initial_of(webhook)
     found = []
-    for name in form.submitted:
-        field = form.fields.get(FIELDS.get(name, name))
-        if field is not None:
-            value = stored.get(FIELDS.get(name, name), stored.get(name))
-            found.append((str(field.label), _text(value)))
+    for submitted in form.submitted:
+        name = FIELDS.get(submitted, submitted)
+        for each in ("rate_requests", "rate_per") if name == "rate_requests" else (name,):
+            field = form.fields.get(each)
+            if field is not None:
+                found.append((str(field.label), _text(stored.get(each, stored.get(submitted)))))
     return found
 
 

@@ -21,12 +21,20 @@ def events_in(cleaned: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*every, *cleaned.get("types", ()), *typed]))
 
 
+def rate_limit_in(cleaned: Mapping[str, Any]) -> dict[str, object] | None:
+    """Return the limit of the rate that is typed; None for none."""
+    if cleaned.get("rate_requests") is None:
+        return None
+    return {"requests": cleaned["rate_requests"], "per": cleaned.get("rate_per")}
+
+
 def initial_for_new(organization: Organization) -> dict[str, object]:
     """Return what the form of a new webhook begins with."""
     return {
         "events": [],
         "format": organization.wire_format,
         "retries": DEFAULT,
+        "rate_per": 1,
         "auto_disable": True,
         "verify_ssl": True,
         "verify": proofs.DEFAULT if organization.verify_webhooks else "",
@@ -46,6 +54,8 @@ def initial_of(webhook: Webhook) -> dict[str, object]:
         "waits": waits.written(schedule or ()),
         "timeout": None if webhook.timeout is None else webhook.timeout / timedelta(seconds=1),
         "max_in_flight": webhook.max_in_flight,
+        "rate_requests": webhook.rate_requests,
+        "rate_per": webhook.rate_per or 1,
         "auto_disable": webhook.auto_disable,
         "verify_ssl": webhook.verify_ssl,
         "verify": webhook.proof or "",

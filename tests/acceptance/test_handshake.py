@@ -1,8 +1,9 @@
-"""Real workers ask receivers for their consent, and send no faster than these allow, by the receivers' own log."""
+"""Real workers ask receivers for their consent, and send no faster than allowed, by the receivers' own log."""
 
 import socket
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.acceptance
 
 RATE = 60
 EVENTS = 75
+# An owner's limit, and the most that a window may have.
+LIMIT, MOST = {"requests": 500, "per": 5}, 550
+MANY = 800
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,12 @@ def consent(receiver: Receiver, *, rate: str) -> list[float]:
 
     receiver.script = script
     return log
+
+
+def beyond(log: list[float], *, most: int, seconds: float) -> list[float]:
+    """Return how long each window was that had more requests than it may."""
+    times = sorted(log)
+    return [last - first for first, last in zip(times, times[most:], strict=False) if last - first < seconds]
 
 
 def status_of(instance: Instance, webhook: str) -> str:
@@ -98,5 +108,42 @@ def test_the_rate_holds_by_the_receivers_log_while_others_do_not_wait(instance: 
     instance.wait_until_settled()
 
     other.close()
-    assert [last - first for first, last in zip(log, log[RATE:], strict=False) if last - first < 60] == []
+    assert beyond(log, most=RATE, seconds=60) == []
     instance.check_ledger()
+
+
+def test_an_owners_limit_holds_by_the_receivers_log_and_what_waits_is_sent_once_it_is_removed(
+    instance: Instance, receiver: Receiver
+) -> None:
+    other, log = Receiver(), consent(receiver, rate="*")
+    webhooks = instance.client.webhooks
+    instance.start("worker-2")
+    limited = {"rate_limit": LIMIT, "max_in_flight": 100}
+    made = webhooks.create(receiver.url(), events=["*"], settings=limited)
+    assert made["rate_limit"] == LIMIT
+    webhooks.create(other.url(), events=["*"], settings={"max_in_flight": 100})
+
+    publish(instance, MANY - 100)
+    wait_for(lambda: len(other.received) == MANY - 100, "the other receiver's deliveries")
+    assert len(log) < MANY - 100
+    # Some wait for their turn in a worker that dies, and more come, also those that are sent again.
+    wait_for(lambda: len(log) >= 100, "some deliveries")
+    instance.kill("worker-2")
+    instance.start("worker-2")
+    publish(instance, 100)
+    again = list(islice(instance.client.deliveries.list(webhook=made["id"], state="delivered"), 20))
+    for delivery in again:
+        instance.client.deliveries.redeliver(delivery["id"])
+    wait_for(lambda: len(log) >= MANY + len(again), "the last delivery", seconds=240)
+    instance.wait_until_settled()
+    assert beyond(log, most=MOST, seconds=LIMIT["per"]) == []
+    instance.check_ledger()
+
+    webhooks.update(made["id"], {"rate_limit": {"requests": 1, "per": 10}})
+    publish(instance, 50)
+    wait_for(lambda: len(other.received) == MANY + 50, "the other receiver's deliveries")
+    before = len(log)
+    webhooks.update(made["id"], {"rate_limit": None})
+    # At the limit they would take eight minutes.
+    wait_for(lambda: len(log) >= before + 48, "what waited")
+    other.close()

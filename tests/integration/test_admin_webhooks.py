@@ -65,7 +65,7 @@ def test_a_webhook_is_created_through_the_engine_and_its_secret_shown_once(forge
         form(
             organization=forge.organization.pk, repository=forge.repository.pk, url=url, name="Mirror",
             events="push\nissues.opened", headers="X-Token: abc\nX-Other: d e", retry_schedule="60, 300", timeout="5",
-            max_in_flight="3",
+            max_in_flight="3", rate_requests="10",
         ),
         follow=True,
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_webhook_is_created_through_the_engine_and_its_secret_shown_once(forge
     assert (webhook.organization, webhook.repository, webhook.url) == (forge.organization, forge.repository, url)
     assert (webhook.name, webhook.events, webhook.format) == ("Mirror", ["push", "issues.opened"], "standard-webhooks")
     assert webhook.retry_schedule == [timedelta(minutes=1), timedelta(minutes=5)]
-    assert (webhook.timeout, webhook.max_in_flight) == (timedelta(seconds=5), 3)
+    assert (webhook.timeout, webhook.max_in_flight, webhook.rate_limit) == (timedelta(seconds=5), 3, (10, 1))
     for address in (HOOKS, page_of(webhook), f"{HOOKS}{webhook.pk}/history/", "/admin/"):
         shown = page(operator, address)
         assert secret not in shown
@@ -98,6 +98,7 @@ def test_a_webhook_is_created_through_the_engine_and_its_secret_shown_once(forge
         ("retry_schedule", "0.5", "each delay must be from 1 to 604800 seconds"),
         ("timeout", "3600", "must be a number of seconds from 1 to 30, or null for the default"),
         ("max_in_flight", "0", "must be an integer from 1 to 1000, or null for the default"),
+        ("rate_requests", "0", "must be a whole number from 1 to 10000, for 0.1 to 10000 a second"),
         ("secret", "short", ""),
         ("content_type", "yaml", "Select a valid choice"),
         ("organization", "", "This field is required."),
@@ -126,6 +127,21 @@ def test_a_webhook_cannot_be_given_another_organizations_repository(forge: Forge
 
     assert errors == {"repository": ["Select a repository of acme."]}
     assert not Webhook.objects.exists()
+
+
+def test_the_rate_is_limited_and_set_free(forge: Forge, operator: Client, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+
+    for typed, limit in (({"rate_requests": "30", "rate_per": "60"}, (30, 60)), ({"rate_per": "5"}, (30, 5))):
+        operator.post(page_of(webhook), as_sent(operator, webhook, **typed))
+        webhook.refresh_from_db()
+        assert webhook.rate_limit == limit
+    assert errors_of(operator.post(page_of(webhook), as_sent(operator, webhook, rate_per="9999"))) == {
+        "rate_per": ["must be a whole number of seconds from 1 to 3600"]
+    }
+    operator.post(page_of(webhook), as_sent(operator, webhook, rate_requests=None))
+    webhook.refresh_from_db()
+    assert webhook.rate_limit is None
 
 
 def test_an_edit_changes_what_was_changed_and_nothing_else(forge: Forge, operator: Client, now: datetime) -> None:

@@ -29,7 +29,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization
 from deliveries.pipeline import claiming, rescue
 from deliveries.pipeline.attempting import AttemptResult, build_result, render
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.pipeline.settling import OUTCOMES
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import MAX_LEASE_LOSSES

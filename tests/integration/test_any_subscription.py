@@ -24,7 +24,7 @@ from deliveries.maintenance import invariants, leases
 from deliveries.models import Delivery, Organization, Repository, Verification, Webhook
 from deliveries.pipeline import claiming, rescue
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import lifecycle, subscribing, verification_queue, verifying

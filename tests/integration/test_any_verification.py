@@ -25,7 +25,7 @@ from deliveries.maintenance import invariants, leases
 from deliveries.models import Delivery, Organization, Verification, Webhook
 from deliveries.pipeline import claiming, rescue
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import changing, creating, lifecycle, verification_queue, verifying

@@ -39,6 +39,18 @@ def test_a_webhook_is_created_listed_read_changed_and_deleted(api: Caller, repos
     assert api.get("/v1/webhooks").json()["results"] == []
 
 
+def test_an_owner_limits_the_rate_of_the_requests(api: Caller) -> None:
+    created = create(api, rate_limit={"requests": 10, "per": 1})
+    address = f"/v1/webhooks/{created['id']}"
+
+    assert created["rate_limit"] == api.get(address).json()["rate_limit"] == {"requests": 10, "per": 1}
+    assert api.patch(address, {"name": "x"}).json()["rate_limit"] == {"requests": 10, "per": 1}
+    changed = api.patch(address, {"rate_limit": {"per": 60, "requests": 600}}).json()
+    assert changed["rate_limit"] == {"requests": 600, "per": 60}
+    assert api.patch(address, {"rate_limit": None}).json()["rate_limit"] is None
+    assert create(api)["rate_limit"] is None
+
+
 def test_a_secret_is_shown_when_made_and_never_again(api: Caller) -> None:
     created = create(api, headers={"Authorization": "Bearer token-of-the-owner"})
     address = f"/v1/webhooks/{created['id']}"
@@ -102,6 +114,9 @@ def test_moving_to_another_path_changes_the_secret_and_drops_the_headers(api: Ca
         pytest.param({"timeout": 31}, "timeout", id="too patient"),
         pytest.param({"timeout": True}, "timeout", id="true as a number"),
         pytest.param({"max_in_flight": 0}, "max_in_flight", id="none in flight"),
+        pytest.param({"rate_limit": 10}, "rate_limit", id="a number as a rate"),
+        pytest.param({"rate_limit": {"requests": 10}}, "rate_limit.per", id="half a rate"),
+        pytest.param({"rate_limit": {"requests": 0, "per": 1}}, "rate_limit.requests", id="no rate"),
         pytest.param({"verify_ssl": "no"}, "verify_ssl", id="text as a flag"),
         pytest.param({"repository": "nope"}, "repository", id="unknown repository"),
         pytest.param({"colour": "red"}, "colour", id="unknown field"),

@@ -14,7 +14,7 @@ from deliveries import pipeline, redelivery, stats
 from deliveries.models import Delivery, Webhook
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.pipeline.claims import Claim, Destination
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from tests.receiver import Answer
@@ -62,8 +62,8 @@ def test_a_claim_holds_everything_that_one_attempt_needs(forge: Forge, now: date
         content_type="json",
         sealed_secrets=bytes(webhook.sealed_secrets),
         sealed_headers=bytes(webhook.sealed_headers), verify_ssl=False, retry_schedule=[timedelta(minutes=1)],
-        timeout=timedelta(seconds=5), subscription=None, request_origin=None, allowed_rate=None,
-        slow=False,
+        timeout=timedelta(seconds=5), subscription=None, request_origin=None, pace_interval=None,
+        pace_lag=None, slow=False,
     )  # fmt: skip
     assert claim == Claim(
         delivery_id=delivery.id, lease=claim.lease, leased_until=until, destination=claim.destination, number=1,

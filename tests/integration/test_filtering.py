@@ -15,7 +15,7 @@ from deliveries.events import NewEvent
 from deliveries.models import Delivery, OutboxEntry, Webhook
 from deliveries.pipeline import filtering
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db

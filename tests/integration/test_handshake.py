@@ -309,7 +309,7 @@ def test_an_organization_that_demands_verification_accepts_a_handshake(api: Call
 
 
 def test_the_ledger_tells_of_requests_beyond_the_rate(forge: Forge, sender: Sender, now: datetime) -> None:
-    consented(forge, rate="2", now=now)
+    webhook = consented(forge, rate="2", now=now)
     forge.accept(5, now=now)
     now += MINUTE
 
@@ -320,8 +320,9 @@ def test_the_ledger_tells_of_requests_beyond_the_rate(forge: Forge, sender: Send
 
     assert [deliver_and_check(), Attempt.objects.count()] == [0, 1]
     # As if the rate had been forgotten for a moment.
-    Webhook.objects.update(allowed_rate=None, next_request_at=None)
+    paced = Webhook.objects.filter(pk=webhook.pk).values("allowed_rate", "pace_interval", "pace_lag").get()
+    Webhook.objects.update(**dict.fromkeys(paced), next_request_at=None)
     deliver_due(sender, now=now + 20 * SECOND)
-    Webhook.objects.update(allowed_rate=2)
+    Webhook.objects.update(**paced)
 
     assert [deliver_and_check(), Attempt.objects.count()] == [3, 5]

@@ -20,6 +20,7 @@ from django.utils import timezone
 from deliveries import pipeline, polling
 from deliveries.maintenance import invariants, leases
 from deliveries.models import AuditEntry, Delivery, Event, PollConsumer, PollEntry, PollQueue, Webhook
+from deliveries.webhooks import kinds
 from hookhub import replays
 from hookhub.api import polling as doors
 from hookhub.forwarding.one_file import one_file
@@ -346,6 +347,7 @@ def test_an_event_that_cannot_be_rendered_does_not_block_those_after_it(
         ({"kind": "poll", "timeout": 5}, "timeout"),
         ({"kind": "poll", "verify": "challenge"}, "verify"),
         ({"kind": "poll", "max_in_flight": 3}, "max_in_flight"),
+        ({"kind": "poll", "rate_limit": {"requests": 1, "per": 1}}, "rate_limit"),
         ({"kind": "poll", "events": None}, "events"),
         ({"kind": "push"}, "url"),
         ({}, "url"),
@@ -364,12 +366,13 @@ def test_a_client_may_send_back_what_it_read(caller: Caller) -> None:
     shown = caller.get(address).json()
     assert (shown["kind"], shown["url"], shown["status"]) == ("poll", None, "active")
 
-    fields = ("kind", "url", "verify_ssl", "retry_schedule", "timeout", "max_in_flight", "auto_disable", "verify")
-    answer = caller.patch(address, {name: shown[name] for name in fields} | {"name": "after"})
+    fields = {name: shown[name] for name in ("kind", *kinds.ABOUT_SENDING)}
+    answer = caller.patch(address, fields | {"name": "after"})
 
     assert (answer.status_code, answer.json()["name"]) == (200, "after")
     assert faults(caller.patch(address, {"kind": "push"})) == {"kind": "cannot be changed; create another webhook"}
     assert set(faults(caller.patch(address, {"url": "https://example.com/", "timeout": 3}))) == {"url", "timeout"}
+    assert set(faults(caller.patch(address, {"rate_limit": {"requests": 1, "per": 1}}))) == {"rate_limit"}
     assert caller.patch(address, {"format": "github"}).status_code == 200
     assert caller.post(f"{address}/verify").status_code == 422
 

@@ -176,6 +176,8 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
             "patterns": "a..b",
             "timeout": "0",
             "max_in_flight": "0",
+            "rate_requests": "0",
+            "rate_per": "0",
             "secret": "short",
             "retries": "own",
             "waits": "8 d",
@@ -189,6 +191,10 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
         {"url": "https://x.example/", "everything": "on", "expires_at": "2020-01-01T00:00"},
     ),
     "a wait that is none": ("webhooks/new", {"url": "https://x.example/", "retries": "own", "waits": "soon"}),
+    "a rate that is too high": (
+        "webhooks/new",
+        {"url": "https://x.example/", "everything": "on", "rate_requests": "99999"},
+    ),
     "numbers that are none": ("webhooks/new", {"url": "https://x.example/", "timeout": "x", "max_in_flight": "x"}),
     "a header of the connection": (
         "webhooks/new",

@@ -221,7 +221,9 @@ PARAMETERS = ("page", "period", "older", "newer", "webhook", "state", "type", "a
               "since", "token")  # fmt: skip
 # All fields of a form are odd at once, and each of these also for itself.
 FORMS = {
-    "webhook-settings": ("timeout", "max_in_flight", "waits", "expires_at", "version", "header_name"),
+    "webhook-settings": (
+        "timeout", "max_in_flight", "rate_requests", "rate_per", "waits", "expires_at", "version", "header_name",
+    ),
     "new-webhook": ("repository", "draft"),
     "secret": ("version",),
     "test": ("payload",),

@@ -14,7 +14,7 @@ from deliveries import vault
 from deliveries.formats import FORMATS
 from deliveries.models import AuditEntry, Organization, Repository, Webhook
 from deliveries.proofs import OWNERS
-from deliveries.webhooks import secrets
+from deliveries.webhooks import changing, secrets
 from hookhub.event_types import registry
 from hookhub.models import PortalSession
 from hookhub.portal.format_words import EXPLANATIONS
@@ -81,8 +81,8 @@ def test_an_owner_creates_a_webhook_and_sees_its_secret_once(forge: Forge, owner
 
     sent = {
         "url": url, "name": "CI", "types": ["push"], "patterns": "issues\nmy.type", "retries": "own",
-        "waits": "30s, 5 min,2h", "timeout": "5", "max_in_flight": "3", "header_name": ["X-Key", "", ""],
-        "header_value": ["v4lue", "", ""],
+        "waits": "30s, 5 min,2h", "timeout": "5", "max_in_flight": "3", "rate_requests": "10",
+        "header_name": ["X-Key", "", ""], "header_value": ["v4lue", "", ""],
     }  # fmt: skip
     fields = {**fields_of(shown(owner, NEW)), **sent}
     answer = owner.post(NEW, fields)
@@ -96,7 +96,7 @@ def test_an_owner_creates_a_webhook_and_sees_its_secret_once(forge: Forge, owner
     assert "t0ken" not in page
     assert (made.url, made.name, made.events) == (url, "CI", ["push", "issues", "my.type"])
     assert made.retry_schedule == [timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=2)]
-    assert (made.timeout, made.max_in_flight) == (timedelta(seconds=5), 3)
+    assert (made.timeout, made.max_in_flight, made.rate_limit) == (timedelta(seconds=5), 3, (10, 1))
     assert (made.format, made.repository, made.verify_ssl, made.auto_disable) == ("standard-webhooks", None, True, True)
     assert vault.headers_of(made) == {"X-Key": "v4lue"}
     entry = AuditEntry.objects.get(action="webhook.created")
@@ -182,6 +182,9 @@ def test_a_session_for_an_organization_names_a_repository_of_its_own(
         ({"timeout": "99"}, "Must be a number of seconds from 1 to 30."),
         ({"timeout": HOSTILE}, "Enter a number."),
         ({"max_in_flight": "0"}, "Must be an integer from 1 to 1000."),
+        ({"rate_requests": "0"}, "Must be a whole number from 1 to 10000, for 0.1 to 10000 a second."),
+        ({"rate_requests": "10", "rate_per": ""}, "Is required."),
+        ({"rate_requests": "10", "rate_per": "86400"}, "Must be a whole number of seconds from 1 to 3600."),
         ({"header_name": ["Host"], "header_value": ["x"]}, "Host cannot be set"),
         ({"header_name": [HOSTILE], "header_value": ["x"]}, "is not a valid header name"),
         ({"header_name": ["X-A", "x-a"], "header_value": ["1", "2"]}, "Write each header once"),
@@ -286,7 +289,7 @@ def test_hundreds_of_event_types_are_offered_in_groups(
 def test_only_what_was_changed_is_changed(forge: Forge, owner: Client, now: datetime) -> None:
     webhook = forge.webhook(
         now=now, name="old", events=["push", "my.type"], path="/x?key=k3y", retry_schedule=[90, 3600], timeout=7,
-        headers={"X-A": "a", "X-B": "b"}, max_in_flight=4,
+        headers={"X-A": "a", "X-B": "b"}, max_in_flight=4, rate_limit={"requests": 25, "per": 5},
     )  # fmt: skip
     before = stored(webhook)
     page = shown(owner, address_of(webhook))
@@ -303,6 +306,7 @@ def test_only_what_was_changed_is_changed(forge: Forge, owner: Client, now: date
         "retry_schedule",
         "timeout",
         "max_in_flight",
+        "rate_limit",
         "format",
         "content_type",
         "verify_ssl",
@@ -314,6 +318,35 @@ def test_only_what_was_changed_is_changed(forge: Forge, owner: Client, now: date
     assert AuditEntry.objects.filter(action="webhook.updated").count() == 1
     assert send(owner, address_of(webhook)).status_code == 302
     assert stored(webhook).changed_at == after.changed_at
+
+
+def test_the_rate_is_limited_shown_and_set_free(forge: Forge, owner: Client, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    page = f"/portal/webhooks/{webhook.uid}"
+    assert "Rate limit" not in shown(owner, page)
+
+    assert send(owner, address_of(webhook), rate_requests="25", rate_per="5").status_code == 302
+    assert stored(webhook).rate_limit == (25, 5)
+    assert "<dt>Rate limit</dt><dd>25 requests in 5 s</dd>" in shown(owner, page)
+    fields = fields_of(shown(owner, address_of(webhook)))
+    assert (fields["rate_requests"], fields["rate_per"]) == (["25"], ["5"])
+
+    assert send(owner, address_of(webhook), rate_per="50").status_code == 302
+    assert stored(webhook).rate_limit == (25, 50)
+    assert send(owner, address_of(webhook), rate_requests="").status_code == 302
+    assert stored(webhook).rate_limit is None
+
+
+def test_a_limit_that_was_changed_meanwhile_is_told(forge: Forge, owner: Client, now: datetime) -> None:
+    webhook = forge.webhook(now=now, rate_limit={"requests": 10, "per": 1})
+    fields = fields_of(shown(owner, address_of(webhook)))
+    changing.change(webhook.pk, {"rate_limit": {"requests": 30, "per": 60}}, now=now + timedelta(minutes=1))
+
+    answer = owner.post(address_of(webhook), {**fields, "rate_requests": "20"})
+
+    assert answer.status_code == 409
+    assert re.search(r"Rate limit, in requests\W.*30.*In so many seconds\W.*60", text_of(answer), re.DOTALL)
+    assert stored(webhook).rate_limit == (30, 60)
 
 
 def test_headers_are_added_and_removed_without_knowing_the_others(forge: Forge, owner: Client, now: datetime) -> None:

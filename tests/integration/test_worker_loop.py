@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -252,6 +253,33 @@ def test_deliveries_that_become_due_are_sent_while_others_are_in_flight(
     may_answer.set()
     draining.join()
     assert Delivery.objects.filter(state="delivered").count() == 2
+
+
+def test_a_loop_stays_for_the_turns_of_a_webhook_with_a_rate(forge: Forge, few_slots: Sender) -> None:
+    now = timezone.now()
+    forge.webhook(now=now, rate_limit={"requests": 2, "per": 1})
+    forge.accept(3, now=now)
+
+    done = WorkerLoop(few_slots, DatabaseClock(), LONG).run()
+
+    assert done == Progress(events=0, attempts=3)
+    times = list(Attempt.objects.order_by("started_at").values_list("started_at", flat=True))
+    # Each starts in its turn or, within the lag, a little later.
+    assert all(later - earlier >= timedelta(seconds=0.5625 - 0.075) for earlier, later in pairwise(times))
+
+
+def test_on_shutdown_what_waits_for_its_turn_is_released(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    webhook = forge.webhook(now=now, rate_limit={"requests": 10, "per": 1})
+    forge.accept(5, now=now)
+
+    done = run(few_slots, now=now, is_stopping=lambda: bool(forge.receiver.received))
+
+    assert done.attempts == 1
+    states = sorted(Delivery.objects.values_list("state", "attempts_made"))
+    assert states == [("delivered", 1), *[("pending", 0)] * 4]
+    # Three turns were taken.
+    webhook.refresh_from_db()
+    assert webhook.next_request_at == now + 3 * timedelta(microseconds=102_273)
 
 
 def test_on_shutdown_no_request_is_started_and_those_in_flight_are_settled(

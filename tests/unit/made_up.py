@@ -6,7 +6,7 @@ from uuid import UUID
 
 from deliveries import vault
 from deliveries.pipeline.attempting import AttemptResult, build_result
-from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.pipeline.claims import Claim, Destination
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.vault import Secret
@@ -35,7 +35,8 @@ def a_claim(**facts: Any) -> Claim:
         "timeout": None,
         "subscription": None,
         "request_origin": None,
-        "allowed_rate": None,
+        "pace_interval": None,
+        "pace_lag": None,
         "slow": False,
     }
     claim: dict[str, Any] = {
@@ -51,6 +52,7 @@ def a_claim(**facts: Any) -> Claim:
         "occurred_at": NOW,
         "repository": "widgets",
         "hops": None,
+        "starts_at": None,
     }
     destination |= {name: fact for name, fact in facts.items() if name in destination}
     claim |= {name: fact for name, fact in facts.items() if name not in destination}

@@ -1,12 +1,16 @@
 """The order in which a worker loop builds and sends the requests of a large batch."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 
+from deliveries.pipeline import claiming
+from deliveries.pipeline.claims import Claim
 from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
 from deliveries.worker.dispatcher import AT_ONCE, Dispatcher, is_timely
@@ -57,18 +61,117 @@ def test_a_small_batch_is_built_in_one_go() -> None:
     assert (len(sender.started), len(results.unsettled)) == (AT_ONCE, 0)
 
 
-# Seconds since the claim, which is leased for a minute; the rate; and whether its request is still sent.
+# Seconds since the claim, which is leased for a minute; since its turn, if it has one, which may be late by 0.1 s; and
+# whether its request is still sent.
 AGES = {
-    "at once": (0, 60, True),
-    "two seconds later": (2, 60, True),
-    "later than a rate allows": (2.001, 60, False),
-    "later, without a rate": (29, None, True),
+    "at once": (0, 0, True),
+    "as late as its pace allows": (2, 0.1, True),
+    "later": (2, 0.100001, False),
+    "late, without a rate": (29, None, True),
     "too late for the lease": (31, None, False),
+    "in turn, but too late for the lease": (31, 0, False),
 }
 
 
-@pytest.mark.parametrize(("age", "rate", "is_sent"), AGES.values(), ids=AGES)
-def test_a_request_that_counts_against_a_rate_follows_its_claim(age: float, rate: int | None, *, is_sent: bool) -> None:
-    claim = a_claim(leased_until=NOW + settings.HOOKHUB_LEASE, allowed_rate=rate)
+@pytest.mark.parametrize(("age", "late", "is_sent"), AGES.values(), ids=AGES)
+def test_a_request_follows_its_claim_and_its_turn(age: float, late: float | None, *, is_sent: bool) -> None:
+    now = NOW + timedelta(seconds=age)
+    turn = None if late is None else now - timedelta(seconds=late)
+    claim = a_claim(leased_until=NOW + settings.HOOKHUB_LEASE, starts_at=turn, pace_lag=timedelta(seconds=0.1))
 
-    assert is_timely(claim, now=NOW + timedelta(seconds=age)) is is_sent
+    assert is_timely(claim, now=now) is is_sent
+
+
+@dataclass
+class Moving:
+    """A clock that is set by hand."""
+
+    moment: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def resync(self) -> None:
+        """Do nothing, since the clock is always right."""
+
+
+@dataclass
+class Turns:
+    """A dispatcher with claims in turn, ten a second, of which the first is due; and what it releases."""
+
+    clock: Moving
+    sender: InstantSender
+    slots: SlotTracker
+    dispatcher: Dispatcher
+    released: list[Claim]
+
+    @property
+    def started(self) -> int:
+        return sum(self.sender.batches) + len(self.sender.started)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    clock, sender, slots = Moving(), InstantSender(), SlotTracker(8)
+    dispatcher = Dispatcher(cast("Sender", sender), clock, slots=slots, results=ResultBuffer())
+    released: list[Claim] = []
+    monkeypatch.setattr(claiming, "release", released.extend)
+    dispatcher.start([in_turn(0.1 * number) for number in range(4)])
+    return Turns(clock, sender, slots, dispatcher, released)
+
+
+def in_turn(seconds: float) -> Claim:
+    turn = NOW + timedelta(seconds=seconds)
+    return a_claim(starts_at=turn, pace_interval=timedelta(seconds=0.1), pace_lag=timedelta(seconds=0.05))
+
+
+def test_requests_start_in_turn_and_none_that_waits_takes_a_slot(turns: Turns) -> None:
+    assert (turns.started, turns.dispatcher.next_turn_in()) == (1, 0.1)
+    assert turns.slots.capacity(16, now=0).slots == 8
+
+    turns.clock.moment += timedelta(seconds=0.099)
+    turns.dispatcher.start_due()
+    assert turns.started == 1
+    turns.clock.moment += timedelta(seconds=0.12)
+    turns.dispatcher.start_due()
+
+    # The turn of the second was over by then.
+    assert (turns.started, turns.dispatcher.has_waiting) == (2, True)
+    assert turns.released == []
+    turns.dispatcher.release_late()
+    assert [claim.starts_at for claim in turns.released] == [NOW + timedelta(seconds=0.1)]
+    turns.dispatcher.release_late()
+    assert len(turns.released) == 1
+
+
+def test_what_no_longer_waits_is_released_once(turns: Turns) -> None:
+    turns.dispatcher.stop_waiting()
+    turns.dispatcher.release_late()
+
+    assert (turns.started, len(turns.released), turns.dispatcher.next_turn_in()) == (1, 3, None)
+    turns.clock.moment += timedelta(seconds=1)
+    turns.dispatcher.start_due()
+    assert turns.started == 1
+
+
+def test_a_release_that_fails_is_repeated(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise OperationalError
+
+    turns.dispatcher.stop_waiting()
+    monkeypatch.setattr(claiming, "release", fail)
+    with pytest.raises(OperationalError):
+        turns.dispatcher.release_late()
+    monkeypatch.setattr(claiming, "release", turns.released.extend)
+    turns.dispatcher.release_late()
+
+    assert len(turns.released) == 3
+
+
+def test_turns_of_one_moment_come_in_the_order_of_their_claims() -> None:
+    clock, sender, slots = Moving(), InstantSender(), SlotTracker(1000)
+    dispatcher = Dispatcher(cast("Sender", sender), clock, slots=slots, results=ResultBuffer())
+
+    dispatcher.start([in_turn(0) for _ in range(2 * AT_ONCE + 1)])
+
+    assert sender.batches == [AT_ONCE, AT_ONCE, 1]

@@ -98,6 +98,37 @@ def nothing_expected() -> PollTimer:
     return timer
 
 
+def test_an_appointment_is_kept_once_its_moment_has_come() -> None:
+    timer = nothing_expected()
+    timer.expect_deliveries_at(12)
+    timer.expect_deliveries_at(11)
+
+    assert timer.next_appointment_in(now=10) == 1
+    assert not timer.keep_appointments(now=10.9)
+    assert not timer.expects_work
+    assert timer.keep_appointments(now=11)
+    assert (timer.expects_deliveries, timer.expects_events) == (True, False)
+    assert is_due(timer, now=11)
+    assert timer.next_appointment_in(now=11) == 1
+
+
+def test_a_loop_does_not_stay_for_what_comes_much_later() -> None:
+    timer = nothing_expected()
+    timer.expect_deliveries_at(20)
+
+    assert timer.next_appointment_in(now=10) is None
+    assert timer.next_appointment_in(now=18) == 2
+
+
+def test_a_loop_that_only_waits_for_an_appointment_does_not_poll() -> None:
+    timer = nothing_expected()
+    assert is_due(timer, listens=False, now=20)
+    timer.expect_deliveries_at(21)
+
+    assert not is_due(timer, listens=False, now=20)
+    assert is_due(timer, 99, in_flight=1, listens=False, now=20)
+
+
 def test_a_loop_that_listens_does_not_poll_for_work_that_no_wake_up_told_of() -> None:
     timer = nothing_expected()
 

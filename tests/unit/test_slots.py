@@ -3,7 +3,7 @@
 import pytest
 
 from deliveries.pipeline.capacity import Capacity
-from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.claims import Claim
 from deliveries.worker.slots import SlotTracker
 from tests.unit.made_up import a_claim
 
@@ -53,6 +53,23 @@ def test_stalled_requests_give_their_slots_back(
     found = tracker.capacity(16, now=100)
 
     assert (found.slots, found.slow_slots) == expected
+
+
+def test_those_that_wait_for_their_turn_take_slots_only_beyond_as_many_as_there_are() -> None:
+    tracker = SlotTracker(8)
+    waiting = [a_claim(slow=number < 1) for number in range(10)]
+
+    free = []
+    for claim in waiting:
+        tracker.wait(claim)
+        free.append(tracker.capacity(16, now=0).slots)
+
+    assert free == [8] * 8 + [7, 6]
+    # A slow one counts as such while it waits.
+    assert tracker.capacity(16, now=0).slow_slots == 1
+    for claim in waiting:
+        tracker.end_wait(claim)
+    assert tracker.capacity(16, now=0) == Capacity(8, slow_slots=2, stalled_webhooks=[])
 
 
 def test_webhooks_with_stalled_requests_are_named_once() -> None:

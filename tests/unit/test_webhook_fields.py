@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from deliveries.formats import FORMATS
 from deliveries.sending import url
-from deliveries.webhooks.fields import COLUMNS, VALIDATORS, InvalidFields, validate
+from deliveries.webhooks.fields import VALIDATORS, InvalidFields, validate
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -18,7 +18,10 @@ NAN, INF = float("nan"), float("inf")
 
 
 def cleaned(name: str, value: object, **others: object) -> object:
-    return validate({name: value, **others}, current_format="standard-webhooks")[COLUMNS.get(name, name)]
+    found = validate({name: value, **others}, current_format="standard-webhooks")
+    if name == "rate_limit":
+        return found["rate_requests"], found["rate_per"]
+    return found["payload_filter" if name == "filter" else name]
 
 
 def errors_of(fields: Mapping[str, object], current_format: str | None = "standard-webhooks") -> dict[str, str]:
@@ -64,6 +67,14 @@ VALID: dict[str, list[tuple[object, object]]] = {
     ],
     "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
     "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
+    "rate_limit": [
+        (None, (None, None)),
+        ({"requests": 10, "per": 1}, (10, 1)),
+        ({"per": 10, "requests": 1}, (1, 10)),
+        ({"requests": 10_000, "per": 1}, (10_000, 1)),
+        ({"requests": 360, "per": 3600}, (360, 3600)),
+        ({"requests": 36_000_000, "per": 3600}, (36_000_000, 3600)),
+    ],
     "name": [("", ""), ("ü 🎉", "ü 🎉"), ("x" * 200, "x" * 200)],
     "verify": [(None, None), ("challenge", "challenge")],
     "expires_at": [
@@ -117,6 +128,7 @@ INVALID: dict[str, list[object]] = {
     "filter": [*kinds_but(None, {}), {"payload": {}}, {"data": {"a": {"$near": 1}}}, {"data": []}],
     "timeout": [*kinds_but(None, 1, 1.5), -1, 0, 0.999, 30.001, "5"],
     "max_in_flight": [*kinds_but(None, 1), 0, -1, 1001, 1.0],
+    "rate_limit": [*kinds_but(None, {}), "10/s", 10, [10, 1], {"requests": 1, "per": 1, "burst": 5}],
     "verify": [*kinds_but(None), "websub", "Challenge", ""],
     "expires_at": [
         *kinds_but(None), "", "2026-03-04", "2026-03-04T12:00:00", "2026-02-30T12:00:00Z", NOON.replace(tzinfo=None),
@@ -155,6 +167,36 @@ def test_an_invalid_value_has_an_error_of_reasonable_length(name: str) -> None:
 def test_a_megabyte_of_rubbish_is_not_echoed(name: str) -> None:
     for rubbish in ("x" * 2**20, ["x" * 2**20], {"x" * 2**20: "x" * 2**20}):
         assert len(errors_of({name: rubbish})[name]) < 500
+
+
+REQUESTS, PER = "rate_limit.requests", "rate_limit.per"
+NO_SECONDS = "must be a whole number of seconds from 1 to 3600"
+
+
+def not_from(least: int, most: int) -> str:
+    return f"must be a whole number from {least} to {most}, for 0.1 to 10000 a second"
+
+
+# A limit, and the errors of its parts.
+RATE_LIMITS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "nothing": ({}, {REQUESTS: "is required", PER: "is required"}),
+    "null": ({"requests": None, "per": 1}, {REQUESTS: "is required"}),
+    "without a span": ({"requests": 1}, {PER: "is required"}),
+    "none": ({"requests": 0, "per": 1}, {REQUESTS: not_from(1, 10_000)}),
+    "too few": ({"requests": 1, "per": 11}, {REQUESTS: not_from(2, 110_000)}),
+    "too many": ({"requests": 10_001, "per": 1}, {REQUESTS: not_from(1, 10_000)}),
+    "true": ({"requests": True, "per": 1}, {REQUESTS: not_from(1, 10_000)}),
+    "no time": ({"requests": 1, "per": 0}, {PER: NO_SECONDS}),
+    "over a day": ({"requests": 9000, "per": 86_400}, {PER: NO_SECONDS}),
+    "half a second": ({"requests": 1, "per": 0.5}, {PER: NO_SECONDS}),
+    "texts": ({"requests": "1", "per": "1"}, {REQUESTS: not_from(1, 36_000_000), PER: NO_SECONDS}),
+    "both wrong": ({"requests": -(10**400), "per": INF}, {REQUESTS: not_from(1, 36_000_000), PER: NO_SECONDS}),
+}
+
+
+@pytest.mark.parametrize(("limit", "errors"), RATE_LIMITS.values(), ids=RATE_LIMITS)
+def test_an_invalid_part_of_a_rate_limit_is_named(limit: dict[str, object], errors: dict[str, str]) -> None:
+    assert errors_of({"rate_limit": limit}) == errors
 
 
 def test_a_field_that_does_not_exist_is_named_with_those_that_do() -> None:

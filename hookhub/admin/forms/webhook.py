@@ -18,6 +18,8 @@ CONTENT_TYPES = list(
 )
 # Entered instead of a schedule to disable retries.
 NO_RETRIES = "none"
+# The form's fields for the parts of the engine's.
+RATE_LIMIT = {"rate_limit.requests": "rate_requests", "rate_limit.per": "rate_per"}
 
 
 class WebhookForm(ModelForm):
@@ -57,6 +59,12 @@ class WebhookForm(ModelForm):
     max_in_flight = forms.IntegerField(
         required=False, help_text="Leave blank for the default.", label="Maximum requests in flight"
     )
+    rate_requests = forms.IntegerField(
+        required=False, label="Rate limit", help_text="Requests, at an even pace. Leave blank for no limit."
+    )
+    rate_per = forms.IntegerField(
+        required=False, label="Rate limit, per", help_text="Seconds in which there are so many requests; 1 by default."
+    )
 
     verify = forms.ChoiceField(
         required=False,
@@ -90,7 +98,7 @@ class WebhookForm(ModelForm):
         if not self.is_new:
             self.initial.update(initial_values(self.instance))
         if self.instance.is_polled:
-            for name in kinds.ABOUT_SENDING:
+            for name in (*kinds.ABOUT_SENDING, "rate_requests", "rate_per"):
                 self.fields.pop(name, None)
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
@@ -133,7 +141,8 @@ class WebhookForm(ModelForm):
     def show(self, error: InvalidFields) -> None:
         """Show each error next to its field."""
         for name, message in error.errors.items():
-            self.add_error(name if name in self.fields else None, message)
+            field = RATE_LIMIT.get(name, name)
+            self.add_error(field if field in self.fields else None, message)
 
     def _read_fields(self, cleaned: dict[str, Any]) -> dict[str, object]:
         """Return the input as ``validate`` expects it; for an existing webhook only the changed fields."""
@@ -149,6 +158,10 @@ class WebhookForm(ModelForm):
         fields |= {name: cleaned[name] for name in ("timeout", "expires_at") if name in changed}
         if "verify" in changed:
             fields["verify"] = cleaned["verify"] or None
+        if changed & {"rate_requests", "rate_per"}:
+            requests = cleaned.get("rate_requests")
+            limit = {"requests": requests, "per": cleaned.get("rate_per") or 1}
+            fields["rate_limit"] = None if requests is None else limit
         for name, read in (("filter", self._read_filter), ("retry_schedule", self._read_schedule)):
             if name in changed:
                 fields[name] = read(cleaned[name])
@@ -211,6 +224,8 @@ def initial_values(webhook: Webhook) -> dict[str, object]:
         "content_type": webhook.content_type,
         "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
         "max_in_flight": webhook.max_in_flight,
+        "rate_requests": webhook.rate_requests,
+        "rate_per": webhook.rate_per,
         "filter": "" if webhook.own_filter is None else json.dumps(webhook.own_filter, ensure_ascii=False, indent=2),
         "verify": webhook.proof or "",
         "expires_at": webhook.expires_at,

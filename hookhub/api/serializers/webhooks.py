@@ -1,6 +1,5 @@
 """How the API represents webhooks, their statistics and changes."""
 
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,8 +9,8 @@ from rest_framework import serializers
 from deliveries import formats, timezone, vault
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.formats import MASK
-from deliveries.models import Verification, Webhook
-from deliveries.proofs import PROOFS
+from deliveries.models import Webhook
+from deliveries.policy.rate_limits import MAX_PER, MAX_REQUESTS_A_SECOND
 from deliveries.sending.url import MAX_LENGTH as MAX_URL_LENGTH
 from deliveries.webhooks.fields import (
     HEADER_VALUE,
@@ -21,10 +20,10 @@ from deliveries.webhooks.fields import (
     MAX_RETRIES,
     MAX_RETRY_WAIT,
 )
-from deliveries.webhooks.verification_log import MAX_KEPT, OUTCOMES
 from deliveries.webhooks.verifying import latest_of
 from hookhub.api.request_fields import MAX_OVERLAP
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
+from hookhub.api.serializers.verifications import ProofName, SubscriptionSerializer, VerificationSerializer
 from hookhub.http.fields import DateTimeField
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 
@@ -32,11 +31,6 @@ MASKED_URL = (
     "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
 )
 KIND = "`push`: HookHub sends the events to the URL. `poll`: the receiver fetches them; there is no URL. It is fixed."
-
-
-@extend_schema_field({"type": "string", "enum": [*PROOFS, None], "nullable": True})
-class ProofName(serializers.CharField):
-    """The name of a proof; those of a hub and of agents are shown, and cannot be asked for."""
 
 
 @extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": MAX_RETRY_WAIT.total_seconds()})
@@ -72,68 +66,14 @@ class ShownUrl(serializers.CharField):
         return super().to_representation(value) or None
 
 
-class LoggedTime(DateTimeField):
-    """A time that is stored in ISO form."""
+class RateLimitSerializer(serializers.Serializer[Any]):
+    """A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second."""
 
-    def to_representation(self, value: Any) -> Any:
-        return super().to_representation(datetime.fromisoformat(value))
-
-
-class VerificationRequestSerializer(serializers.Serializer[Any]):
-    """One request of a verification."""
-
-    number = serializers.IntegerField(read_only=True, min_value=1)
-    started_at = LoggedTime(read_only=True)
-    duration = serializers.FloatField(read_only=True, allow_null=True, help_text="In seconds; null if unknown.")
-    outcome = serializers.ChoiceField(
-        OUTCOMES, read_only=True, help_text="`unknown` if the worker ended before it was recorded."
-    )
-    status = serializers.IntegerField(read_only=True, allow_null=True, help_text="HTTP status of the response, if any.")
-    excerpt = serializers.CharField(read_only=True, help_text="The beginning of its body.")
-    error = serializers.CharField(read_only=True, help_text="Why it was no proof.")
-
-
-class VerificationSerializer(serializers.Serializer[Verification]):
-    """A request, repeated on a short schedule, to which the receiver must answer as the proof demands."""
-
-    id = serializers.UUIDField(read_only=True)
-    state = serializers.ChoiceField(Verification.State.choices, read_only=True)
-    url = serializers.CharField(
-        source="stored_url",
-        read_only=True,
-        help_text="The URL asked, masked like the webhook's own.",
-    )
-    attempts = serializers.IntegerField(source="attempts_made", read_only=True, help_text="Number of requests so far.")
-    due_at = DateTimeField(read_only=True, allow_null=True, help_text="When the next request is due; null if none is.")
-    started_at = DateTimeField(
-        source="last_started_at", read_only=True, allow_null=True, help_text="When the last request started."
-    )
-    duration = Seconds(source="last_duration", read_only=True, allow_null=True)
-    status = serializers.IntegerField(
-        source="last_status", read_only=True, allow_null=True, help_text="HTTP status of the last response, if any."
-    )
-    excerpt = serializers.CharField(source="last_excerpt", read_only=True, help_text="The beginning of its body.")
-    error = serializers.CharField(source="last_error", read_only=True, help_text="Why it was no proof.")
-    requests = VerificationRequestSerializer(
-        many=True, read_only=True, help_text=f"The latest requests, oldest first; at most {MAX_KEPT}."
-    )
-    created_at = DateTimeField(read_only=True)
-    finished_at = DateTimeField(read_only=True, allow_null=True)
-
-
-class SubscriptionSerializer(serializers.Serializer[Any]):
-    """What a subscriber has asked for: at the hub by WebSub, or an agent by MCP."""
-
-    topic = serializers.CharField(required=False, help_text="WebSub: the topic, as the subscriber writes it.")
-    hub = serializers.CharField(required=False, help_text="WebSub: the address that it subscribed at.")
-    algorithm = serializers.CharField(required=False, help_text="WebSub: the algorithm that signs.")
-    is_public = serializers.BooleanField(
-        required=False, help_text="WebSub: whether it subscribed without a key that may read the repository."
-    )
-    id = serializers.CharField(required=False, help_text="MCP: the id of the subscription, as the agent knows it.")
-    name = serializers.CharField(required=False, help_text="MCP: the name of the event.")
-    arguments = serializers.DictField(required=False, help_text="MCP: what events are filtered by.")
-    api_key = serializers.CharField(required=False, help_text="MCP: the id of the API key with which it subscribed.")
+    requests = serializers.IntegerField(
+        min_value=1, max_value=MAX_PER * MAX_REQUESTS_A_SECOND,
+        help_text="How many there are at an even pace, and never more than a tenth above it.",
+    )  # fmt: skip
+    per = serializers.IntegerField(min_value=1, max_value=MAX_PER, help_text="In any so many seconds.")
 
 
 class WebhookSerializer(serializers.Serializer[Webhook]):
@@ -183,6 +123,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     max_in_flight = serializers.IntegerField(
         allow_null=True, required=False, min_value=1, max_value=MAX_IN_FLIGHT,
         help_text="Maximum number of concurrent requests; null for the deployment's limit.",
+    )  # fmt: skip
+    rate_limit = RateLimitSerializer(
+        allow_null=True, required=False,
+        help_text="How many requests the webhook gets at most, retries included; null for no limit.",
     )  # fmt: skip
     auto_disable = serializers.BooleanField(
         required=False, help_text="Whether to disable the webhook automatically when its deliveries keep failing."
