@@ -111,8 +111,8 @@ class Webhook(models.Model):
     timeout = models.DurationField(null=True, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     # The owner's limit: ``rate_requests`` in any ``rate_per`` seconds. Null means none.
-    rate_requests = models.PositiveIntegerField(null=True, blank=True, editable=False)
-    rate_per = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    rate_requests = models.PositiveIntegerField(null=True, blank=True)
+    rate_per = models.PositiveIntegerField(null=True, blank=True)
     auto_disable = models.BooleanField(default=True)
 
     # What a subscriber asked for; null on webhooks created otherwise. At a hub: its ``topic``, the address of the

@@ -87,7 +87,8 @@ class Dispatcher:
 
     def _take_due(self) -> list[Claim]:
         """Return some of the claims whose turn has come and is not over."""
-        now, due = self._clock(), []
+        now = self._clock()
+        due: list[Claim] = []
         while self._waiting and self._waiting[0][0] <= now and len(due) < AT_ONCE:
             claim = heappop(self._waiting)[2]
             self._slots.end_wait(claim)
