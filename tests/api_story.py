@@ -116,7 +116,13 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     good = call(
         "POST",
         "/v1/webhooks",
-        {"url": url, "events": ["*"], "headers": {"X-Token": "t0ken"}, "retry_schedule": [60, 300.5]},
+        {
+            "url": url,
+            "events": ["*"],
+            "headers": {"X-Token": "t0ken"},
+            "retry_schedule": [60, 300.5],
+            "rate_limit": {"requests": 100, "per": 1},
+        },
     )["id"]
     bad = call("POST", "/v1/webhooks", {"url": receiver.url("/deploys"), "events": ["*"], "repository": "widgets"})[
         "id"

@@ -707,6 +707,8 @@ type NewWebhook struct {
 	Timeout Optional[float64] `json:"timeout,omitzero"`
 	// Maximum number of concurrent requests; null for the deployment's limit.
 	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
+	// How many requests the webhook gets at most, retries included; null for no limit.
+	RateLimit RateLimitRequest `json:"rate_limit,omitzero"`
 	// Whether to disable the webhook automatically when its deliveries keep failing.
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
@@ -922,6 +924,22 @@ const (
 	ProofMcp       Proof = "mcp"
 	ProofHandshake Proof = "handshake"
 )
+
+// RateLimit: A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second.
+type RateLimit struct {
+	// How many there are at an even pace, and never more than a tenth above it.
+	Requests int `json:"requests"`
+	// In any so many seconds.
+	Per int `json:"per"`
+}
+
+// RateLimitRequest: A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second.
+type RateLimitRequest struct {
+	// How many there are at an even pace, and never more than a tenth above it.
+	Requests int `json:"requests"`
+	// In any so many seconds.
+	Per int `json:"per"`
+}
 
 // Replay: Writes a model's times in UTC.
 type Replay struct {
@@ -1142,6 +1160,8 @@ type Webhook struct {
 	Timeout *float64 `json:"timeout"`
 	// Maximum number of concurrent requests; null for the deployment's limit.
 	MaxInFlight *int `json:"max_in_flight"`
+	// How many requests the webhook gets at most, retries included; null for no limit.
+	RateLimit *RateLimit `json:"rate_limit"`
 	// Whether to disable the webhook automatically when its deliveries keep failing.
 	AutoDisable bool `json:"auto_disable"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
@@ -1204,6 +1224,8 @@ type WebhookChanges struct {
 	Timeout Optional[float64] `json:"timeout,omitzero"`
 	// Maximum number of concurrent requests; null for the deployment's limit.
 	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
+	// How many requests the webhook gets at most, retries included; null for no limit.
+	RateLimit Optional[RateLimitRequest] `json:"rate_limit,omitzero"`
 	// Whether to disable the webhook automatically when its deliveries keep failing.
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge

@@ -1605,6 +1605,8 @@ export interface components {
             timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit: components["schemas"]["RateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -1844,6 +1846,8 @@ export interface components {
             timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit: components["schemas"]["RateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -1955,6 +1959,8 @@ export interface components {
             timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit: components["schemas"]["RateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -2432,6 +2438,8 @@ export interface components {
             timeout?: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight?: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit?: components["schemas"]["RateLimitRequest"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -2735,6 +2743,20 @@ export interface components {
         PortalTheme: "auto" | "light" | "dark";
         /** @enum {string} */
         Proof: "challenge" | "websub" | "mcp" | "handshake";
+        /** @description A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second. */
+        RateLimit: {
+            /** @description How many there are at an even pace, and never more than a tenth above it. */
+            requests: number;
+            /** @description In any so many seconds. */
+            per: number;
+        };
+        /** @description A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second. */
+        RateLimitRequest: {
+            /** @description How many there are at an even pace, and never more than a tenth above it. */
+            requests: number;
+            /** @description In any so many seconds. */
+            per: number;
+        };
         /** @description The receipt of a stored event. */
         Receipt: {
             /** Format: uuid */
@@ -3028,6 +3050,8 @@ export interface components {
             timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit: components["schemas"]["RateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -3134,6 +3158,8 @@ export interface components {
             timeout?: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight?: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit?: components["schemas"]["RateLimitRequest"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -3265,6 +3291,8 @@ export interface components {
             timeout: number | null;
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight: number | null;
+            /** @description How many requests the webhook gets at most, retries included; null for no limit. */
+            rate_limit: components["schemas"]["RateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
