@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "WebhookRequest": "NewWebhook",
     "PatchedWebhookRequest": "WebhookChanges",
     "PatchedHeaderChangesRequest": "HeaderChanges",
+    "RateLimitRequest": "NewRateLimit",
     "EnableRequest": "WebhookEnabling",
     "RotationRequest": "SecretRotation",
     "TestRequest": "TestEvent",

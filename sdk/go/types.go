@@ -642,6 +642,14 @@ type NewPortalSession struct {
 	ReturnURL string `json:"return_url,omitzero"`
 }
 
+// NewRateLimit: A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second.
+type NewRateLimit struct {
+	// How many there are at an even pace, and never more than a tenth above it.
+	Requests int `json:"requests"`
+	// In any so many seconds.
+	Per int `json:"per"`
+}
+
 // NewReplay: A filter for deliveries; at least one field besides `organization` is required.
 type NewReplay struct {
 	// Slug of the organization. Required only with an operator's key, or if you belong to several organizations.
@@ -708,7 +716,7 @@ type NewWebhook struct {
 	// Maximum number of concurrent requests; null for the deployment's limit.
 	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
 	// How many requests the webhook gets at most, retries included; null for no limit.
-	RateLimit RateLimitRequest `json:"rate_limit,omitzero"`
+	RateLimit NewRateLimit `json:"rate_limit,omitzero"`
 	// Whether to disable the webhook automatically when its deliveries keep failing.
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge
@@ -927,14 +935,6 @@ const (
 
 // RateLimit: A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second.
 type RateLimit struct {
-	// How many there are at an even pace, and never more than a tenth above it.
-	Requests int `json:"requests"`
-	// In any so many seconds.
-	Per int `json:"per"`
-}
-
-// RateLimitRequest: A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second.
-type RateLimitRequest struct {
 	// How many there are at an even pace, and never more than a tenth above it.
 	Requests int `json:"requests"`
 	// In any so many seconds.
@@ -1225,7 +1225,7 @@ type WebhookChanges struct {
 	// Maximum number of concurrent requests; null for the deployment's limit.
 	MaxInFlight Optional[int] `json:"max_in_flight,omitzero"`
 	// How many requests the webhook gets at most, retries included; null for no limit.
-	RateLimit Optional[RateLimitRequest] `json:"rate_limit,omitzero"`
+	RateLimit Optional[NewRateLimit] `json:"rate_limit,omitzero"`
 	// Whether to disable the webhook automatically when its deliveries keep failing.
 	AutoDisable Optional[bool] `json:"auto_disable,omitzero"`
 	// How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge

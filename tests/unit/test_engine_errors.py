@@ -16,6 +16,7 @@ SOURCES = (
     "deliveries/formats",
     "deliveries/event_types",
     "deliveries/policy/filters.py",
+    "deliveries/policy/rate_limits.py",
     "deliveries/plain_text.py",
     "deliveries/secret_text.py",
     "hookhub/alerts/channels.py",

@@ -2330,6 +2330,13 @@ export interface components {
             /** @description Where the pages lead back to, an http:// or https:// URL. */
             return_url?: string;
         };
+        /** @description A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second. */
+        NewRateLimit: {
+            /** @description How many there are at an even pace, and never more than a tenth above it. */
+            requests: number;
+            /** @description In any so many seconds. */
+            per: number;
+        };
         /** @description A filter for deliveries; at least one field besides `organization` is required. */
         NewReplay: {
             /** @description Slug of the organization. Required only with an operator's key, or if you belong to several organizations. */
@@ -2439,7 +2446,7 @@ export interface components {
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight?: number | null;
             /** @description How many requests the webhook gets at most, retries included; null for no limit. */
-            rate_limit?: components["schemas"]["RateLimitRequest"] | null;
+            rate_limit?: components["schemas"]["NewRateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
@@ -2745,13 +2752,6 @@ export interface components {
         Proof: "challenge" | "websub" | "mcp" | "handshake";
         /** @description A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second. */
         RateLimit: {
-            /** @description How many there are at an even pace, and never more than a tenth above it. */
-            requests: number;
-            /** @description In any so many seconds. */
-            per: number;
-        };
-        /** @description A limit of the rate of a webhook's requests: from one in ten seconds to 10,000 a second. */
-        RateLimitRequest: {
             /** @description How many there are at an even pace, and never more than a tenth above it. */
             requests: number;
             /** @description In any so many seconds. */
@@ -3159,7 +3159,7 @@ export interface components {
             /** @description Maximum number of concurrent requests; null for the deployment's limit. */
             max_in_flight?: number | null;
             /** @description How many requests the webhook gets at most, retries included; null for no limit. */
-            rate_limit?: components["schemas"]["RateLimitRequest"] | null;
+            rate_limit?: components["schemas"]["NewRateLimit"] | null;
             /** @description Whether to disable the webhook automatically when its deliveries keep failing. */
             auto_disable?: boolean;
             /** @description How the URL, and another one later, must prove itself before anything is sent to it: `challenge`, a challenge that it echoes, or `handshake`, that of CloudEvents' Web Hooks. Null: no verification. */
