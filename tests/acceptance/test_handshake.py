@@ -26,7 +26,9 @@ MANY = 800
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Instance]:
-    with idle_instance(HOOKHUB_PUBLIC_URL="https://hooks.example") as running:
+    # With a short lease, so that what a dead worker held is sent again soon.
+    settings = {"HOOKHUB_LEASE": "6", "HOOKHUB_TIMEOUT": "3"}
+    with idle_instance(HOOKHUB_PUBLIC_URL="https://hooks.example", **settings) as running:
         yield running
 
 
