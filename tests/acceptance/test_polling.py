@@ -78,6 +78,33 @@ def test_many_requests_wait_without_a_thread_and_all_get_the_event(instance: Ins
             assert verify(event["body"].encode(), event["headers"], secrets=SECRET).data == {"n": 1}
 
 
+def test_a_request_that_waits_hears_that_its_webhook_or_its_key_is_gone(instance: Instance) -> None:
+    poller, other = Poller(instance), Poller(instance)
+    # The page of a key of its own, because that of the instance is needed.
+    key = instance.client.api_keys.create(scope="read", name="reader")
+    headers = {"Authorization": f"Bearer {key['key']}"}
+
+    def wait_for_events(of: Poller, headers: dict[str, str]) -> requests.Response:
+        return requests.get(f"{instance.url}{of.path}/poll?wait=30", headers=headers, timeout=LONG)
+
+    with ThreadPoolExecutor(2) as pool:
+        deleted = pool.submit(wait_for_events, poller, {"Authorization": f"Bearer {instance.key}"})
+        revoked = pool.submit(wait_for_events, other, headers)
+        # Until both wait: only a request that waits takes so long.
+        for each in (deleted, revoked):
+            with pytest.raises(TimeoutError):
+                each.result(1)
+        instance.client.webhooks.delete(poller.path.rpartition("/")[2])
+        instance.client.api_keys.revoke(key["id"])
+        instance.client.publish_batch([Event("push", {"n": 1})])
+        answers = [each.result(LONG) for each in (deleted, revoked)]
+
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
+        (404, "not_found"), (401, "unauthenticated"),
+    ]  # fmt: skip
+    assert "WWW-Authenticate" in answers[1].headers
+
+
 def test_a_consumer_misses_nothing_while_everything_dies(instance: Instance) -> None:
     poller, seen, over = Poller(instance), [], threading.Event()
 

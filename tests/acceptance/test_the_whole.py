@@ -1,6 +1,7 @@
 """End to end through the public interfaces: the Python client, a live HookHub, and an independent verifier."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook as IndependentVerifier
 
 from hookhub.client import Event, HookHubError
+from hookhub.receiving import verify
 from testbed.instance import Instance
 from testbed.processes import wait_for
 from tests.acceptance.instances import as_new, idle_instance
@@ -74,6 +76,40 @@ def test_a_days_work_with_the_client(instance: Instance, receiver: Receiver) -> 
 
     stats = client.webhooks.stats(created["id"])
     assert (stats["deliveries"], stats["success_rate"]) == ({"delivered": 1502}, 1.0)
+    instance.check_ledger()
+
+
+def test_an_operations_webhook_hears_of_changes_and_of_each_delivery_that_is_given_up(
+    instance: Instance, receiver: Receiver
+) -> None:
+    client, count = instance.client, 300
+    operations = client.webhooks.create(receiver.url("/operations"), events=["webhook", "delivery.exhausted"])
+    broken = client.webhooks.create(
+        receiver.url("/broken"), events=["push"], settings={"retry_schedule": [1], "auto_disable": False}
+    )
+    receiver.answers["/broken"] = Answer(503)
+    client.publish_batch([Event("push", number) for number in range(count)])
+    wait_for(lambda: instance.states().get("failed") == count, "the last attempts")
+    client.webhooks.update(broken["id"], {"name": "broken", "headers": {"X-Token": "s3cret"}})
+    client.webhooks.disable(broken["id"])
+    client.webhooks.delete(broken["id"])
+    wait_for(lambda: not instance.unsettled(), "every delivery")
+
+    told = Counter[str]()
+    given_up = set()
+    for request in [request for request in list(receiver.received) if request.path == "/operations"]:
+        event = verify(request.body, request.headers, secrets=operations["secret"])
+        told[event.type] += 1
+        if event.type == "delivery.exhausted":
+            given_up.add(event.data["delivery"]["id"])
+        elif event.data["webhook"]["id"] == broken["id"]:
+            assert event.data["actor"]["kind"] == "api_key"
+    assert given_up == {row["id"] for row in client.deliveries.list(state="failed")}
+    assert told == {
+        "webhook.created": 2, "webhook.updated": 1, "webhook.disabled": 1, "webhook.deleted": 1,
+        "delivery.exhausted": count,
+    }  # fmt: skip
+    assert not [request for request in receiver.received if b"s3cret" in request.body]
     instance.check_ledger()
 
 
