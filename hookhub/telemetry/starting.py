@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -53,7 +54,7 @@ def start(role: Role, *, serves: bool = True) -> None:
         _start_metrics(role, serves=serves)
     if settings.HOOKHUB_TRACING:
         _start_tracing(role)
-    if settings.SENTRY_DSN:
+    if dsn():
         _start_errors(role)
 
 
@@ -63,8 +64,13 @@ def require_packages() -> None:
         require("prometheus_client", setting="HOOKHUB_METRICS_PORT", extra="metrics")
     if settings.HOOKHUB_TRACING:
         require("opentelemetry.exporter.otlp.proto.http", setting="HOOKHUB_TRACING", extra="tracing")
-    if settings.SENTRY_DSN:
+    if dsn():
         require("sentry_sdk", setting="SENTRY_DSN", extra="sentry")
+
+
+def dsn() -> str:
+    """Return where errors of the service are reported; a project reports its own, also those of HookHub's code."""
+    return str(settings.SENTRY_DSN) if apps.is_installed("hookhub.service") else ""
 
 
 def stop() -> None:
@@ -73,7 +79,7 @@ def stop() -> None:
         return
     if _own.tracing is not None:
         _own.tracing.close(seconds=FLUSH_SECONDS)
-    if settings.SENTRY_DSN:
+    if dsn():
         from hookhub.telemetry import errors
 
         errors.stop(seconds=FLUSH_SECONDS)
@@ -118,7 +124,7 @@ def _start_errors(role: Role) -> None:
     from hookhub.telemetry import errors
 
     try:
-        errors.start(settings.SENTRY_DSN, role=role)
+        errors.start(dsn(), role=role)
     except ValueError as error:
         # The DSN itself holds a key.
         raise ImproperlyConfigured(f"SENTRY_DSN is invalid: {type(error).__name__}") from None
