@@ -4,30 +4,9 @@ A query returns one line of text per row that violates its invariant. Its parame
 ``invariants.check_all``.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
+from deliveries.maintenance.check import Check, orphans
 from deliveries.pipeline.capacity import IS_UNVERIFIED, LEASE_LASTS
 from deliveries.pipeline.fanning_out import IS_FANNED_OUT
-
-Verdict = Literal["ok", "fault", "waiting"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """An invariant, the query for its violations, and what a violation means to an operator.
-
-    ``of_filtered`` returns lines with a filter and an event's data; those whose data passes the filter are violations,
-    too.
-    """
-
-    name: str
-    invariant: str
-    sql: str
-    meaning: str
-    broken: Verdict = "fault"
-    of_filtered: str = ""
-
 
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
 # topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
@@ -82,17 +61,12 @@ def _missing_of_filtered(changed: str) -> str:
     """
 
 
-def _orphans(table: str, column: str, *, of: str, key: str = "id") -> str:
-    """Return the query for the rows of ``table`` whose ``column`` refers to no row of the table ``of``."""
-    return f"SELECT t.{key}::text FROM {table} t WHERE NOT EXISTS (SELECT FROM {of} WHERE id = t.{column})"
-
-
 CHECKS: tuple[Check, ...] = (
     Check(
         "events-without-organization",
         "every event belongs to an organization",
         # A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
-        _orphans("hookhub_event", "organization_id", of="hookhub_organization"),
+        orphans("hookhub_event", "organization_id", of="hookhub_organization"),
         "Their organization was deleted; they can no longer be delivered.",
     ),
     Check(
@@ -126,26 +100,26 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "outbox-without-event",
         "every outbox entry has its event",
-        _orphans("hookhub_outbox", "event_id", of="hookhub_event", key="event_id"),
+        orphans("hookhub_outbox", "event_id", of="hookhub_event", key="event_id"),
         "Their events were deleted; they cannot be delivered.",
     ),
     Check(
         "deliveries-without-event",
         "every delivery has its event",
-        _orphans("hookhub_delivery", "event_id", of="hookhub_event"),
+        orphans("hookhub_delivery", "event_id", of="hookhub_event"),
         "Their payloads were deleted; they cannot be sent.",
     ),
     Check(
         "deliveries-without-webhook",
         "every delivery has its webhook",
-        _orphans("hookhub_delivery", "webhook_id", of="hookhub_webhook"),
+        orphans("hookhub_delivery", "webhook_id", of="hookhub_webhook"),
         "The rows of their webhooks were deleted by hand; the API keeps the row of a deleted webhook until all its "
         "deliveries are pruned.",
     ),
     Check(
         "deliveries-without-organization",
         "every delivery belongs to an organization",
-        _orphans("hookhub_delivery", "organization_id", of="hookhub_organization"),
+        orphans("hookhub_delivery", "organization_id", of="hookhub_organization"),
         "They do not appear in any delivery log.",
     ),
     Check(
@@ -303,7 +277,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "verifications-without-webhook",
         "every verification has its webhook",
-        _orphans("hookhub_verification", "webhook_id", of="hookhub_webhook") + " AND t.webhook_id IS NOT NULL",
+        orphans("hookhub_verification", "webhook_id", of="hookhub_webhook") + " AND t.webhook_id IS NOT NULL",
         "The rows of their webhooks were deleted by hand.",
     ),
     Check(
@@ -342,13 +316,13 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "attempts-without-delivery",
         "every attempt belongs to a delivery",
-        _orphans("hookhub_attempt", "delivery_id", of="hookhub_delivery"),
+        orphans("hookhub_attempt", "delivery_id", of="hookhub_delivery"),
         "Deliveries were deleted without their attempts.",
     ),
     Check(
         "poll-entries-without-event",
         "every entry in the queue of a polling webhook has its event",
-        _orphans("hookhub_poll_entry", "event_id", of="hookhub_event"),
+        orphans("hookhub_poll_entry", "event_id", of="hookhub_event"),
         "Their payloads were deleted; consumers do not get them.",
     ),
     Check(

@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from deliveries.db import sql
-from deliveries.maintenance.invariant_checks import CHECKS, Check, Verdict
+from deliveries.maintenance.check import Check, Verdict
+from deliveries.maintenance.invariant_checks import CHECKS
 from deliveries.pipeline.filtering import PAYLOADS
 from deliveries.policy import filters
 

@@ -5,7 +5,7 @@ import datetime
 import deliveries.formats
 import deliveries.limits
 import deliveries.models.ids
-import deliveries.models.webhooks
+import deliveries.models.webhook_schema
 import deliveries.plain_text
 import deliveries.proofs
 import deliveries.systems
@@ -40,7 +40,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$
 """
 
-# What the index webhook_by_topic contains of a webhook: deliveries.models.webhooks.TopicKeys explains it.
+# What the index webhook_by_topic contains of a webhook: deliveries.models.webhook_schema.TopicKeys explains it.
 WEBHOOK_KEYS = """
 CREATE FUNCTION hookhub_webhook_keys(
     organization_id bigint, repository_id bigint, events varchar[], deleted_at timestamptz, ended_at timestamptz,
@@ -437,7 +437,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
         migrations.AddIndex(
             model_name='webhook',
-            index=deliveries.models.arrays.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
+            index=deliveries.models.arrays.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhook_schema.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
         ),
         migrations.AddIndex(
             model_name='webhook',
@@ -453,7 +453,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhook',
-            index=models.Index(deliveries.models.webhooks.Host('stored_url'), name='webhook_host'),
+            index=models.Index(deliveries.models.webhook_schema.Host('stored_url'), name='webhook_host'),
         ),
         migrations.AddIndex(
             model_name='webhook',

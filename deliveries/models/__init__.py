@@ -5,7 +5,8 @@
 from deliveries.models.ids import new_id
 from deliveries.models.logs import LogQuerySet
 from deliveries.models.organizations import NAME, Organization, Repository
-from deliveries.models.webhooks import Host, Webhook
+from deliveries.models.webhook_schema import Host
+from deliveries.models.webhooks import Webhook
 from deliveries.models.verifications import Verification
 from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet

@@ -12,7 +12,7 @@ from django.apps import apps
 
 from deliveries.audit import Actor, Target
 from deliveries.failpoints import FAILPOINTS, OF_REPLAYS, OF_VERIFICATIONS
-from deliveries.models.webhooks import TopicKeys
+from deliveries.models.webhook_schema import TopicKeys
 from deliveries.rates import Policy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
