@@ -14,6 +14,7 @@ from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNeg
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from hookhub.http import errors, links
@@ -49,6 +50,14 @@ class Browsable(BrowsableAPIRenderer):
         return Json()
 
 
+class Metadata(SimpleMetadata):
+    """What a view answers to OPTIONS."""
+
+    def determine_actions(self, request: Request, view: views.APIView) -> dict[str, Any] | None:
+        """Return the fields of each action; of none where there is a PUT, for which the row would be looked up."""
+        return {} if "PUT" in view.allowed_methods else super().determine_actions(request, view)
+
+
 class Independent(views.APIView):
     """A view of any kind; list it before a view of another library."""
 
@@ -57,7 +66,7 @@ class Independent(views.APIView):
     parser_classes: Sequence[type[BaseParser]] = (StrictJSONParser,)
     throttle_classes: Sequence[type[BaseThrottle]] = (RequestRate,)
     content_negotiation_class: type[BaseContentNegotiation] = DefaultContentNegotiation
-    metadata_class = SimpleMetadata
+    metadata_class = Metadata
     versioning_class = None
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], HttpResponse | None]:

@@ -1,6 +1,8 @@
 """URLs that vulnerability scanners request."""
 
 import json
+import re
+from uuid import uuid4
 
 import pytest
 from django.test import Client, RequestFactory
@@ -62,6 +64,15 @@ def test_a_path_without_a_slash_leads_nowhere(method: str) -> None:
     answer = Client().request(PATH_INFO="*", REQUEST_METHOD=method)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_every_address_of_the_api_answers_options(api: Caller) -> None:
+    document = Client().get("/v1/openapi.json").json()
+
+    answers = {path: api.send("OPTIONS", re.sub(r"{\w+}", str(uuid4()), path), {}) for path in document["paths"]}
+
+    assert {path: answer.status_code for path, answer in answers.items() if answer.status_code >= 500} == {}
+    assert answers["/v1/webhooks/{uid}/consumers/{name}"].json()["description"].startswith("Commit up to where")
 
 
 @pytest.mark.parametrize("address", ["/admin/", "/admin/login/", "/v1/auth/login/", "/v1/webhooks"])

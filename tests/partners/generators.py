@@ -16,8 +16,8 @@ GO = TOOLS / "go"
 JAVA = TOOLS / "java"
 
 OAPI_CODEGEN = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
-OPENAPI_GENERATOR = "org.openapitools:openapi-generator-cli:7.17.0"
-OPENAPI_GENERATOR_JAR = JAVA / "openapi-generator-cli-7.17.0.jar"
+OPENAPI_GENERATOR = "org.openapitools:openapi-generator-cli:7.21.0"
+OPENAPI_GENERATOR_JAR = JAVA / "openapi-generator-cli-7.21.0.jar"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 NEEDED = {"go": "Go 1.26", "java": "a JDK, 11 or newer", "javac": "a JDK, 11 or newer", "mvn": "Maven 3"}
 
