@@ -30,17 +30,6 @@ schemathesis.openapi.media_type(
 
 
 @schemathesis.hook
-def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Leave out the examples of NDJSON: for a media type with a strategy, Schemathesis takes none that is text."""
-    del context
-    for methods in raw_schema["paths"].values():
-        for operation in methods.values():
-            content = operation.get("requestBody", {}).get("content", {}) if isinstance(operation, dict) else {}
-            for name in ("example", "examples"):
-                content.get(NDJSON, {}).pop(name, None)
-
-
-@schemathesis.hook
 def filter_failure(context: Any, failure: Failure, case: Any, response: Response) -> bool:
     """Keep every failure that is not on the list of accepted exceptions."""
     del context
