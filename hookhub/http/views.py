@@ -53,7 +53,7 @@ class Browsable(BrowsableAPIRenderer):
 class Metadata(SimpleMetadata):
     """What a view answers to OPTIONS."""
 
-    def determine_actions(self, request: Request, view: views.APIView) -> dict[str, Any] | None:
+    def determine_actions(self, request: Request, view: views.APIView) -> dict[str, Any]:
         """Return the fields of each action; of none where there is a PUT, for which the row would be looked up."""
         return {} if "PUT" in view.allowed_methods else super().determine_actions(request, view)
 
