@@ -78,7 +78,8 @@ class Supervisor:
                 for main in self._missing():
                     self._start(main)
                 self._wait(timedelta(days=1))
-                if self._reap() and not self._is_stopping:
+                # Again after the pause, which also ends with the signal of another process that dies meanwhile.
+                while self._reap() and not self._is_stopping:
                     self._wait(RESTART_DELAY)
             return self._finish()
         finally:
