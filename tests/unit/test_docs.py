@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deliveries.formats import FORMATS
 from hookhub.dialects import DIALECTS
 from hookhub.procfile import ROOT, commands
 
@@ -82,6 +83,12 @@ def test_every_dialect_has_a_row_in_the_table_of_compatibility() -> None:
     assert linked >= set(DIALECTS)
     # A column for the system, and six others.
     assert {line.count("|") for line in rows} == {8}
+
+
+def test_the_readme_counts_the_wire_formats() -> None:
+    counted = dict(enumerate(("thirteen", "fourteen", "fifteen", "sixteen"), start=13))
+
+    assert f"{counted[len(FORMATS)]} wire formats" in (ROOT / "README.md").read_text()
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
