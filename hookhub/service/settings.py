@@ -4,6 +4,7 @@ import secrets as random
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
@@ -283,6 +284,10 @@ if HOOKHUB_OIDC_ISSUER and not HOOKHUB_OIDC_CLIENT_ID:
     raise ImproperlyConfigured("HOOKHUB_OIDC_CLIENT_ID is not set. The provider at HOOKHUB_OIDC_ISSUER has it.")
 if not HOOKHUB_LOCAL_LOGIN and not HOOKHUB_OIDC_ISSUER:
     raise ImproperlyConfigured("HOOKHUB_LOCAL_LOGIN=0 needs HOOKHUB_OIDC_ISSUER: there would be no way to log in.")
+if HOOKHUB_ALLAUTH and find_spec("allauth") is None:
+    raise ImproperlyConfigured(
+        "HOOKHUB_OIDC_ISSUER and HOOKHUB_TWO_FACTOR need packages that are not installed: pip install 'hookhub[sso]'"
+    )
 if HOOKHUB_ALLAUTH:
     from hookhub.service.allauth_settings import *
 

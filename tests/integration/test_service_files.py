@@ -39,6 +39,21 @@ def test_a_worker_has_time_to_finish_its_requests() -> None:
     assert "manage.py run worker" in text
 
 
+def test_web_server_and_worker_share_the_folder_of_their_metrics() -> None:
+    found = {unit.stem: unit.read_text() for unit in UNITS if "PrivateTmp=yes" in unit.read_text()}
+    # Kept when one of the two stops.
+    lines = (
+        "RuntimeDirectory=hookhub",
+        "RuntimeDirectoryPreserve=yes",
+        "Environment=HOOKHUB_METRICS_DIR=/run/hookhub/metrics",
+    )
+
+    del found["hookhub-migrate"]
+    assert {name: [line for line in lines if f"\n{line}\n" not in text] for name, text in found.items()} == {
+        "hookhub-web": [], "hookhub-worker": [],
+    }  # fmt: skip
+
+
 def test_nginx_accepts_the_site(tmp_path: Path) -> None:
     nginx = debian.require("nginx", package="nginx-light")
     certificate = Identity.make(tmp_path / "pem", "hooks.example.org").path

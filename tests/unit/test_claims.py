@@ -110,3 +110,11 @@ def test_while_it_is_off_nothing_of_it_is_imported() -> None:
 )
 def test_settings_that_cannot_work_are_refused_by_name(settings: dict[str, str], complaint: str) -> None:
     assert complaint in outcome("import django; django.setup()", **settings).stderr
+
+
+def test_without_its_packages_it_says_what_to_install() -> None:
+    done = outcome(
+        "import sys; sys.modules['allauth'] = None; import django; django.setup()", HOOKHUB_TWO_FACTOR="optional"
+    )
+
+    assert "not installed: pip install 'hookhub[sso]'" in done.stderr
