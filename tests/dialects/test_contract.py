@@ -294,15 +294,16 @@ def pairwise(*numbers: int, parts: int = 5) -> list[Any]:
     return HOSTILE[sum(numbers) % parts :: parts]
 
 
-@pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("door", WITH_A_BODY_ONCE, ids=names)
-def test_no_value_of_any_field_breaks_it(behind: Behind, owner: Caller, door: Door, field: str) -> None:
+def test_no_value_of_any_field_breaks_it(behind: Behind, owner: Caller, door: Door) -> None:
     rest = {"url": "http://127.0.0.1:9999/", "config": {"url": "http://127.0.0.1:9999/"}}
 
-    for value in pairwise(WITH_A_BODY_ONCE.index(door), FIELDS.index(field), parts=10):
-        answer = owner.send(door.method, door.address(behind), json.dumps({**rest, field: value}).encode())
+    for number, field in enumerate(FIELDS):
+        for value in pairwise(WITH_A_BODY_ONCE.index(door), number, parts=10):
+            answer = owner.send(door.method, door.address(behind), json.dumps({**rest, field: value}).encode())
 
-        assert answer.status_code < 500, (field, value, answer.content[:300])
+            assert answer.status_code < 500, (field, value, answer.content[:300])
+    assert Webhook.objects.kept().filter(pk=behind.webhook.pk).exists()
 
 
 def test_every_dialect_is_in_the_openapi_document(db: None) -> None:

@@ -73,17 +73,17 @@ def has_the_shape_of(system: str, answer: Any) -> bool:
     return set(told) == {"error"} and set(told["error"]) == {"code", "message", "fields"}
 
 
-@pytest.mark.parametrize("header", [None, "Bearer hh_000000000000_" + "a" * 43, "Bearer x", "x"])
 @every_door
 @every_system
-def test_without_a_key_it_is_401(webhook: Webhook, system: str, door: tuple[str, str], header: str | None) -> None:
-    answer = Client().generic(
-        *at(door, webhook), b"{}", "application/json", headers={} if header is None else {"Authorization": header}
-    )
+def test_without_a_key_it_is_401(webhook: Webhook, system: str, door: tuple[str, str]) -> None:
+    for header in (None, "Bearer hh_000000000000_" + "a" * 43, "Bearer x", "x"):
+        answer = Client().generic(
+            *at(door, webhook), b"{}", "application/json", headers={} if header is None else {"Authorization": header}
+        )
 
-    # Without a key the organization, and so its dialect, is unknown.
-    assert (answer.status_code, has_the_shape_of("native", answer)) == (401, True)
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="hookhub"'
+        # Without a key the organization, and so its dialect, is unknown.
+        assert (answer.status_code, has_the_shape_of("native", answer)) == (401, True), header
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="hookhub"', header
 
 
 @pytest.mark.parametrize("scope", [Scope.PUBLISH, Scope.READ, Scope.MANAGE])
@@ -138,19 +138,17 @@ def test_a_body_that_is_no_json_object_is_refused_in_the_systems_shape(
 FIELDS = ["url", "events", "active", "secret", "format", "headers", "retry_schedule", "\0"]
 
 
-@pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("door", WITH_A_BODY, ids=names)
 # codmir has HookHub's own shapes with another vocabulary, and both of these are tested here.
 @pytest.mark.parametrize("system", ["native", "coregit"])
-def test_no_value_of_any_field_breaks_it(
-    webhook: Webhook, owner: Caller, system: str, door: tuple[str, str], field: str
-) -> None:
+def test_no_value_of_any_field_breaks_it(webhook: Webhook, owner: Caller, system: str, door: tuple[str, str]) -> None:
     given = {"url": "http://127.0.0.1:9999/", "events": ["*"]} if door == ("POST", "") else {}
-    for value in pairwise(WITH_A_BODY.index(door), FIELDS.index(field)):
-        answer = owner.send(*at(door, webhook), json.dumps({**given, field: value}).encode())
+    for number, field in enumerate(FIELDS):
+        for value in pairwise(WITH_A_BODY.index(door), number):
+            answer = owner.send(*at(door, webhook), json.dumps({**given, field: value}).encode())
 
-        assert answer.status_code < 500, (field, value, answer.content[:300])
-        assert answer.status_code < 400 or has_the_shape_of(system, answer)
+            assert answer.status_code < 500, (field, value, answer.content[:300])
+            assert answer.status_code < 400 or has_the_shape_of(system, answer), (field, value)
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -160,16 +158,16 @@ def test_a_path_that_leads_nowhere_is_404(webhook: Webhook, owner: Caller, syste
         assert owner.send(*at(door, word), {}).status_code == 404, door
 
 
-@pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("door", [door for door in DOORS if door[0] == "GET"], ids=names)
 @every_system
-def test_no_query_breaks_it(webhook: Webhook, owner: Caller, system: str, door: tuple[str, str], query: str) -> None:
-    answer = owner.get(f"{at(door, webhook)[1]}?{query}")
+def test_no_query_breaks_it(webhook: Webhook, owner: Caller, system: str, door: tuple[str, str]) -> None:
+    for query in QUERIES:
+        answer = owner.get(f"{at(door, webhook)[1]}?{query}")
 
-    assert answer.status_code in {200, 400, 404, 422}
-    # A query that cannot be decoded is rejected before the organization, and so its dialect, is known.
-    is_readable = not {"%00", "%F0"} & set(re.findall("%..", query))
-    assert answer.status_code == 200 or has_the_shape_of(system if is_readable else "native", answer)
+        assert answer.status_code in {200, 400, 404, 422}, query
+        # A query that cannot be decoded is rejected before the organization, and so its dialect, is known.
+        is_readable = not {"%00", "%F0"} & set(re.findall("%..", query))
+        assert answer.status_code == 200 or has_the_shape_of(system if is_readable else "native", answer), query
 
 
 @every_door
