@@ -19,9 +19,9 @@ SENT_WITHIN = 1.0
 ARRIVES_WITHIN = 8.0
 # Seconds before a request within which a stall of the machine may have held up it and others.
 STALLED_WITHIN = 10.0
-# Requests of a paced one that may come at once: the share of two seconds, and of the two seconds by which an earlier
-# one may have been late.
-AT_ONCE = 1 + (RATE + 20) // 30 + RATE // 30
+# Requests of a paced one that may come at once: one, and those of the two seconds by which it may have been late, on a
+# busy machine twice that.
+AT_ONCE = 1 + 2 * RATE // 30
 
 
 @dataclass
