@@ -85,6 +85,8 @@ def state_restrictions(result: Document, **_: Any) -> Document:
         body["required"] = True
         [content] = body["content"].values()
         schemas[_name_of(content["schema"])]["minProperties"] = 1
+    # Of the objects inside of others, the only one that may have no other members.
+    _close(schemas["RateLimitRequest"], schemas)
     _forget_rules_of_requests(schemas)
     return result
 
