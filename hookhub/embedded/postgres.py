@@ -5,7 +5,6 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -79,17 +78,22 @@ def start_postgres(home: Path, account: Account, *, durable: bool) -> None:
             _initialise(home, account, initdb=installation / "bin" / "initdb", durable=durable)
         take_directory(account, _data(home))
         bring_up(server, binary=installation / "bin" / server.program, account=account)
-    with _connect(home) as connection:
-        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    _create_database(home)
 
 
-def _connect(home: Path) -> "psycopg.Connection[tuple[Any, ...]]":
-    """Connect to the server, waiting while it recovers from a crash; raise OperationalError if it takes too long."""
+def _create_database(home: Path) -> None:
+    """Create the database unless it exists, once the server has recovered if it crashes.
+
+    Raise OperationalError if that takes too long.
+    """
     give_up_at = time.monotonic() + RECOVERS_WITHIN_SECONDS
     while True:
         try:
-            return psycopg.connect(database_url(home, name="postgres"), autocommit=True)
+            with psycopg.connect(database_url(home, name="postgres"), autocommit=True) as connection:
+                if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+                return
+        # Refused while it recovers, or ended because it has just begun to.
         except psycopg.OperationalError:
             if time.monotonic() >= give_up_at:
                 raise

@@ -283,6 +283,25 @@ def test_a_server_that_recovers_from_a_crash_is_waited_for(home: Path, monkeypat
             assert next(refusals, "none left") == "none left"
 
 
+def test_a_server_that_crashes_once_it_is_connected_to_is_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, ended = psycopg.connect, []
+
+    def connect_and_end(*where: str, **how: Any) -> "psycopg.Connection[Any]":
+        connection = connect(*where, **how)
+        if "autocommit" in how and not ended:
+            ended.append(connection.info.backend_pid)
+            with connect(*where, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", ended)
+        return connection
+
+    with running(home, durable=False):
+        monkeypatch.setattr(psycopg, "connect", connect_and_end)
+        with running(home, durable=False):
+            assert ended
+
+
 def test_everything_killed_at_once_comes_back_with_its_data(home: Path) -> None:
     with holder(home, durable=True) as process:
         remember(home)
