@@ -139,12 +139,14 @@ def kill_backend(context: RunContext) -> None:
     """SIGKILL one backend, so that the whole cluster goes through crash recovery."""
     with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         pids = wait_for_backends(connection)
-    since = time.time()
-    try:
-        psutil.Process(context.rng.choice(pids)).kill()
-    except psutil.NoSuchProcess:
-        context.complaints.append("the PostgreSQL backend to be killed had already ended")
-        return
+        since = time.time()
+        try:
+            psutil.Process(context.rng.choice(pids)).kill()
+        except psutil.NoSuchProcess:
+            context.complaints.append("the PostgreSQL backend to be killed had already ended")
+            return
+        # Until it has noticed, the server still accepts connections, which it then ends like this one.
+        wait_for(lambda: is_ended(connection), "PostgreSQL to notice", seconds=BACK_WITHIN_SECONDS)
     recover_postgres(context)
     context.note_outage("a PostgreSQL backend killed", since=since)
 
@@ -260,6 +262,15 @@ def recover_postgres(context: RunContext) -> None:
     """Restart PostgreSQL if it is down, and wait until it accepts connections."""
     context.instance.servers.revive()
     wait_for(lambda: can_connect(context.instance.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
+
+
+def is_ended(connection: "psycopg.Connection[Any]") -> bool:
+    """Return whether the server has ended a connection."""
+    try:
+        connection.execute("SELECT")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def can_connect(url: str) -> bool:
