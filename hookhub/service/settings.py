@@ -316,7 +316,7 @@ SPECTACULAR_SETTINGS = frameworks.openapi_settings(HOOKHUB_PUBLIC_URL)
 # this machine can connect.
 HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", defaults.HOOKHUB_METRICS_PORT)
 HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOST)
-# A folder for the files in which its processes keep them; by default one in the system's folder for temporary files.
+# A folder for the files in which its processes keep them; by default one in memory, as far as the system has such.
 HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
 
 # Spans of accepted events and of attempts, sent to a collector by OTLP; OTEL_* variables say where, and which.

@@ -27,6 +27,8 @@ log = logging.getLogger("hookhub.metrics")
 KINDS = ("counter", "histogram")
 GAUGES = "gauge_livesum"
 ARCHIVE = "archive"
+# The file system in memory that Linux has. On a disk, a write to a mapped file waits while the kernel saves the page.
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it is checked
 # What of a merge is to be completed if its process died.
 JOURNAL = "merging.json"
 # A file never grows beyond this, so that a full disk is found here and not by a write to memory, which would be fatal.
@@ -133,7 +135,8 @@ class MetricFiles:
 
 def default_folder(deployment: str) -> Path:
     """Return the folder of a deployment on this machine, for this user and these metrics."""
-    return Path(tempfile.gettempdir(), f"hookhub-metrics-{os.geteuid()}-{deployment}")
+    parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    return parent / f"hookhub-metrics-{os.geteuid()}-{deployment}"
 
 
 def _reserve(path: Path) -> None:
