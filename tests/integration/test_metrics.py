@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from http.client import HTTPConnection
@@ -265,12 +266,14 @@ def wait_for_threads() -> None:
 
 def ask(port: int, path: str = "/metrics", *, method: str = "GET", accept: str = "") -> tuple[int, str, str]:
     link = HTTPConnection("127.0.0.1", port, timeout=30)
-    for _ in range(200):
+    # The thread that listens may not have begun.
+    for _ in range(600):
         try:
             link.request(method, path, headers={"Accept": accept})
             break
         except ConnectionRefusedError:
             link.close()
+            time.sleep(0.05)
     answered = link.getresponse()
     return answered.status, answered.headers["Content-Type"], answered.read().decode()
 
