@@ -86,7 +86,7 @@ def test_each_attempt_is_a_span_that_its_receiver_continues(shared: Instance, re
     assert [span.attributes["http.response.status_code"] for span in attempts] == [500, 200, 200]
     assert [span.is_error for span in attempts] == [True, False, False]
     assert all(span.began_at <= span.ended_at for span in collector.spans)
-    # An event of HookHub's own, such as a warning because the webhook fails for long here, goes to nobody.
+    # An event of HookHub's own, such as a warning because the webhook fails for long here, has no receiver.
     assert [span.links for span in collector.named("fan out") if span.links] == [[TRACE]]
     # The first attempt was claimed by the fan-out.
     assert [(span.links, span.attributes) for span in collector.named("claim")] == [
