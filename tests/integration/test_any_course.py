@@ -429,4 +429,4 @@ def topics_known_of(kind: str) -> set[str]:
 def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(Course, settings=any_course(examples=30, steps=40))
+    run_state_machine_as_test(Course, settings=any_course(examples=60, steps=40))

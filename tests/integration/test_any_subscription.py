@@ -304,4 +304,4 @@ class Course(RuleBasedStateMachine):
 def test_a_subscription_is_in_force_from_its_proof_to_its_end_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(Course, settings=any_course(examples=20, steps=40))
+    run_state_machine_as_test(Course, settings=any_course(examples=30, steps=40))

@@ -335,4 +335,4 @@ def test_no_unproved_url_gets_an_event_no_proved_one_misses_one_and_none_gets_an
 ) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
-    run_state_machine_as_test(Course, settings=any_course(examples=20, steps=30))
+    run_state_machine_as_test(Course, settings=any_course(examples=30, steps=30))

@@ -188,7 +188,7 @@ class AnyCourse(RuleBasedStateMachine):
 
 
 def test_no_course_exceeds_the_rate_in_any_window(forge: Forge) -> None:
-    run_state_machine_as_test(AnyCourse, settings=any_course(examples=25, steps=25))
+    run_state_machine_as_test(AnyCourse, settings=any_course(examples=40, steps=25))
 
 
 # Requests, and the seconds in which there may be so many.
