@@ -16,6 +16,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "leased": {"_1000": "1,000 webhooks of each kind", "": "10,000"},
     "light": {"": "200 events/s", "_at_1000": "1,000 events/s"},
     "memory": {"": "256 in flight", "_idle": "idle"},
+    "metrics": {"_off": "without metrics", "_on": "with metrics", "_ratio": "ratio"},
     "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "with scheduled retries"},
     "throughput": {
         "": "1 KB to 1 webhook",

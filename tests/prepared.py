@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from testbed.memory import folder_in_memory
 from testbed.servers import Servers, temporary_home
 from tests.made_once import alone, digest_of_sources, folder
 
@@ -14,7 +15,8 @@ from tests.made_once import alone, digest_of_sources, folder
 @contextmanager
 def prepared_home(prefix: str, *, with_key: bool = False) -> Iterator[Path]:
     """Provide a home whose database has all tables, and, with a key, what ``Servers`` finds in it."""
-    with temporary_home(prefix, copied_from=prepared() / ("keyed" if with_key else "migrated")) as home:
+    source = prepared() / ("keyed" if with_key else "migrated")
+    with temporary_home(prefix, within=folder_in_memory(), copied_from=source) as home:
         yield home
 
 

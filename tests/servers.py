@@ -5,6 +5,7 @@ import os
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,6 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
 os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")
 
 from hookhub.embedded import servers
+from testbed.memory import folder_in_memory
 
 # xdist workers inherit the controller's REDIS_URL, which must be replaced by their own.
 OWN_REDIS = not os.environ.get("REDIS_URL") or os.environ.get("HOOKHUB_TESTS_OWN_REDIS") == "1"
@@ -41,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     `make fast` sets HOOKHUB_TESTS_WITHOUT_SERVERS, because its tests need no servers.
     """
+    if config.getoption("numprocesses", None):
+        # What many tests leave is of no use to anybody who looks into a failure, for which one runs a single test.
+        folder = _running.enter_context(
+            TemporaryDirectory(prefix="pytest-", dir=folder_in_memory(), ignore_cleanup_errors=True)
+        )
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
     if not config.option.collectonly and not os.environ.get("HOOKHUB_TESTS_WITHOUT_SERVERS"):
         _running.enter_context(servers.running(servers.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
     socket.socket.connect = _connect_nearby  # type: ignore[method-assign, assignment]

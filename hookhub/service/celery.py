@@ -1,6 +1,5 @@
 """The Celery app: `celery -A hookhub.service.celery worker`."""
 
-import atexit
 import gc
 import os
 import signal
@@ -32,10 +31,6 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 # Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
 TRANSPORT_ALIASES["sentinel"] = "deliveries.worker.kombu_transport:SentinelTransport"
-
-# A worker starts and ends sooner if the interpreter does not search all that was loaded for garbage.
-gc.set_threshold(100_000, 10, 10)
-atexit.register(gc.freeze)
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
 MAX_EXIT_WAIT = timedelta(seconds=2)

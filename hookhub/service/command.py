@@ -1,7 +1,5 @@
 """The service's command line: ``manage.py`` in a checkout, ``hookhub`` where the package is installed."""
 
-import atexit
-import gc
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -22,10 +20,6 @@ def main() -> None:
     if place := secret_arguments.misplaced(sys.argv[1:]):
         sys.exit(secret_arguments.refusal(place))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
-    # What is loaded is needed until the end. The garbage collector would search it again and again meanwhile, and once
-    # more at the end, which takes a third of the time of a short command.
-    gc.set_threshold(20_000, 10, 10)
-    atexit.register(gc.freeze)
     try:
         _run()
     except ModuleNotFoundError as error:

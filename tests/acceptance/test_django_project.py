@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -67,11 +68,20 @@ class Shop:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def act(self, name: str, *arguments: str) -> Any:
+    @cached_property
+    def acting(self) -> "subprocess.Popen[str]":
+        """The process that does for the shop what ``act`` names."""
+        return subprocess.Popen(
+            [str(self.programs / "python"), "-m", "shop.acts"], cwd=SHOP, env=self.variables,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+
+    def act(self, name: str, *arguments: object) -> Any:
         """Return the outcome of what the shop is to do, one of ``shop.acts``."""
-        done = self.run("python", "-m", "shop.acts", name, *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        assert self.acting.stdin is not None
+        assert self.acting.stdout is not None
+        self.acting.stdin.write(json.dumps([name, *arguments]) + "\n")
+        return json.loads(self.acting.stdout.readline())
 
     def made(self) -> list[int]:
         """Return the numbers of the orders that the receiver has been told of."""
@@ -111,9 +121,9 @@ def running_shop(kind: Kind, *, worker: list[str], variables: Mapping[str, str])
         with shop.admin_connection() as link:
             link.execute(f"CREATE DATABASE {shop.database}")
         try:
-            shop.manage("migrate", "--verbosity", "0")
-            shop.key = shop.act("begin", receiver.url("/hook"))
-            yield shop
+            with shop.acting:
+                shop.key = shop.act("begin", receiver.url("/hook"))
+                yield shop
         finally:
             with shop.admin_connection() as link:
                 link.execute(f"DROP DATABASE {shop.database} WITH (FORCE)")
@@ -217,7 +227,7 @@ def test_a_worker_that_is_told_to_stop_waits_for_what_is_in_flight(shop: Shop, t
     shop.receiver.received.clear()
     shop.receiver.delay = 2.0
     with shop.working(tmp_path / "worker.log"):
-        shop.act("order", "1")
+        shop.act("order", 1)
         wait_for(shop.made, "the request", seconds=90)
     shop.receiver.delay = 0.0
 
@@ -227,13 +237,13 @@ def test_a_worker_that_is_told_to_stop_waits_for_what_is_in_flight(shop: Shop, t
 def test_a_worker_outlives_its_processes_and_its_connections(shop: Shop, tmp_path: Path) -> None:
     shop.receiver.received.clear()
     with shop.working(tmp_path / "worker.log") as worker:
-        shop.act("order", "1")
+        shop.act("order", 1)
         wait_for(shop.made, "the first request", seconds=90)
         for child in psutil.Process(worker.pid).children(recursive=True):
             child.kill()
         with shop.admin_connection() as link:
             link.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [shop.database])
-        shop.act("order", "20")
+        shop.act("order", 20)
         wait_for(lambda: set(shop.made()) == set(range(20)), "the other requests", seconds=90)
 
 

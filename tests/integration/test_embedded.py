@@ -21,6 +21,7 @@ from hookhub.embedded import processes, servers
 from hookhub.embedded.postgres import postgres_server
 from hookhub.embedded.servers import EmbeddedServersError, database_url, redis_url, running
 from hookhub.embedded.valkey import valkey_server
+from testbed.memory import folder_in_memory
 
 CHECKOUT = Path(servers.__file__).parents[2]
 
@@ -60,7 +61,7 @@ def new_home() -> Iterator[Path]:
 
     Not tmp_path: every start of pytest makes its parent private again while the servers are running.
     """
-    directory = Path(tempfile.mkdtemp(prefix="hookhub-test-")).resolve()
+    directory = Path(tempfile.mkdtemp(prefix="hookhub-test-", dir=folder_in_memory())).resolve()
     directory.chmod(0o711)
     yield directory / "home"
     clear(directory / "home")

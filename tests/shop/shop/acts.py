@@ -1,4 +1,4 @@
-"""What the tests have the shop do: ``python -m shop.acts NAME ARGUMENTS`` prints the outcome as JSON."""
+"""What the tests have the shop do: for each line ``[NAME, ARGUMENTS …]``, print the outcome; both as JSON."""
 
 import asyncio
 import json
@@ -12,7 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 django.setup()
 
 from django.contrib import admin
-from django.db import transaction
+from django.core.management import call_command
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import get_script_prefix, resolve, reverse
 from orders.models import Customer, Order
@@ -27,7 +28,8 @@ OURS = ("deliveries", "hookhub")
 
 
 def begin(url):
-    """Create an organization with a webhook, a key and a member."""
+    """Create the tables, and an organization with a webhook, a key and a member."""
+    call_command("migrate", verbosity=0)
     acme = Organization.objects.create(slug="acme")
     create({"url": url, "events": ["*"]}, organization=acme, repository=None, now=timezone.now())
     _, key = ApiKey.issue(organization=acme, scope=Scope.MASTER, now=timezone.now())
@@ -148,7 +150,10 @@ def administrate():
 
 def order(count):
     """Publish so many events."""
-    publish_batch([{"type": "order.made", "data": number} for number in range(int(count))], organization="acme")
+    publish_batch([{"type": "order.made", "data": number} for number in range(count)], organization="acme")
 
 
-print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
+for line in sys.stdin:
+    name, *arguments = json.loads(line)
+    print(json.dumps(globals()[name](*arguments)), flush=True)
+    connection.close()
