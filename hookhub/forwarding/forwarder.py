@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import requests
 
-from hookhub.forwarding.remote import WAIT_SECONDS, Failed, Gone, Remote, Unavailable, printable, reason
+from hookhub.forwarding.remote import WAIT_SECONDS, Failed, Gone, Remote, Session, Unavailable, printable, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class Forwarder:
         self._show, self._tell = show, tell
         self._stopping = threading.Event()
         self._remote = Remote(wanted.url, wanted.api_key)
-        self._local = requests.Session()
+        self._local = Session()
         # A proxy of the environment does not lead to this machine, and a .netrc would replace the event's headers.
         self._local.trust_env = False
         self._webhook: str | None = None
@@ -118,7 +118,7 @@ class Forwarder:
             "repository": wanted.repository,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
-        made = self._remote.call("POST", "/v1/webhooks", fields)
+        made = self._remote.call("POST", "/v1/webhooks", fields, members=("id",))
         self._webhook, self._renewed_at = str(made["id"]), time.monotonic()
         if wanted.secret is None and made.get("secret"):
             self._tell(f"Events are signed with the secret {made['secret']}")
@@ -149,7 +149,8 @@ class Forwarder:
         self._renew()
         query = {"wait": str(WAIT_SECONDS), **({} if cursor is None else {"cursor": cursor})}
         asked_at = time.monotonic()
-        page = self._remote.call("GET", f"/v1/webhooks/{self._webhook}/poll", query=query)
+        path = f"/v1/webhooks/{self._webhook}/poll"
+        page = self._remote.call("GET", path, query=query, members=("events", "cursor", "has_more"))
         # So many requests wait that this one was answered at once.
         if not page["events"] and not page["has_more"] and time.monotonic() - asked_at < FIRST_PAUSE_SECONDS:
             self._stopping.wait(FIRST_PAUSE_SECONDS)

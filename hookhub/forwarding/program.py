@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from hookhub.forwarding.forwarder import Forwarder, Wanted
-from hookhub.forwarding.remote import Failed, Gone, Unavailable, reason
+from hookhub.forwarding.remote import Failed, Gone, Unavailable, clean_key, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ def wanted_from(options: Mapping[str, Any], *, target: str, secret: str | None) 
         raise ValueError("Specify --url and --api-key, or set HOOKHUB_URL and HOOKHUB_API_KEY.")
     return Wanted(
         url=require_address(options["url"], "--url"),
-        api_key=options["api_key"],
+        api_key=clean_key(options["api_key"]),
         target=require_address(target, "--forward"),
         events=[part.strip() for part in options["events"].split(",") if part.strip()],
         format=options["format"],

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import requests
+from requests.auth import AuthBase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# Visible ASCII. Only the server can tell whether it is a valid key.
+KEY = re.compile(r"[!-~]{1,1000}")
 
 # How long a request of the poll may wait for an event.
 WAIT_SECONDS = 25
@@ -29,13 +34,40 @@ class Unavailable(Exception):
     """HookHub is overloaded or restarts: the same call may succeed later."""
 
 
+def clean_key(api_key: str) -> str:
+    """Return a key without surrounding white space; raise ValueError, without quoting it, if it cannot be one."""
+    # Read from a file, it ends in a line break. The errors of requests would show it with the whole header.
+    key = api_key.strip()
+    if not KEY.fullmatch(key):
+        raise ValueError("--api-key contains white space, control characters or non-ASCII letters; copy it again")
+    return key
+
+
+class Session(requests.Session):
+    """A session that ignores redirects: requests parses where they lead to even if it is not to follow them."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None, so that no malformed target raises an error."""
+
+
+class _Bearer(AuthBase):
+    """Sets the Authorization header, which requests would replace by what a .netrc or the URL says."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
 class Remote:
     """A HookHub to call with a key, and its clock."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
-        self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {api_key}"
+        self._session = Session()
+        self._session.auth = _Bearer(clean_key(api_key))
         # How far this machine's clock is ahead of HookHub's.
         self._ahead = timedelta(0)
 
@@ -48,9 +80,18 @@ class Remote:
             self._ahead = datetime.now(timezone.utc) - parsedate_to_datetime(date or "")
 
     def call(
-        self, method: str, path: str, body: object = None, *, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        members: tuple[str, ...] = (),
     ) -> Mapping[str, Any]:
-        """Return the JSON of an answer. Raise Failed, Gone, Unavailable, and the errors of requests."""
+        """Return the JSON object of an answer, which has these members.
+
+        Raise Failed, Gone, Unavailable, and the errors of requests.
+        """
         answer = self._session.request(
             method,
             self.url.rstrip("/") + path,
@@ -68,10 +109,10 @@ class Remote:
             raise Unavailable(refusal(answer))
         if answer.status_code == 404 and method != "POST":
             raise Gone
-        if not answer.ok or answer.is_redirect:
+        if answer.status_code >= 300:
             raise Failed(refusal(answer))
         found = answer.json() if answer.content else {}
-        if not isinstance(found, dict):
+        if not isinstance(found, dict) or not found.keys() >= set(members):
             raise Failed(f"{self.url} does not answer as HookHub does. Is the URL right?")
         return found
 
@@ -94,6 +135,8 @@ def reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return "TLS failed"
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return "the answer is not JSON"
     if isinstance(error, requests.ConnectionError):
         return "connection refused" if "refused" in str(error) else "connection failed"
     return printable(str(error)) or type(error).__name__

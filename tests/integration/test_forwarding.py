@@ -1,10 +1,14 @@
 """The program that forwards events to a developer's machine, beside a HookHub that is busy."""
 
 import json
+import signal
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from hookhub.forwarding import forwarder as forwarding
 from hookhub.forwarding.remote import Failed
@@ -141,3 +145,85 @@ def test_what_was_read_after_the_end_of_the_replay_is_not_asked_for_again(
 
     first, second = (datetime.fromisoformat(each) for each in story.since())
     assert second > first + timedelta(minutes=30)
+
+
+KEY = "hh_0123456789ab_secret"
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Take back the handlers that the command sets."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        pytest.param(f"{KEY}\r\nX: y", "--api-key contains", id="a line break inside"),
+        pytest.param(f"{KEY}\u2013", "--api-key contains", id="a letter that no header can have"),
+        pytest.param(f"{KEY}\r", "refused", id="a line break at the end, as a file from Windows has it"),
+    ],
+)
+def test_no_message_shows_the_key(written: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOKHUB_API_KEY", written)
+
+    # Nothing listens there.
+    with pytest.raises(CommandError) as raised:
+        call_command("listen", "--forward", "http://127.0.0.1:1/", "--url", "http://127.0.0.1:1")
+
+    assert wrong in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_neither_a_netrc_nor_the_url_replaces_the_key(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login operator password b\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    story = Story(receiver, first=[REFUSED])
+
+    forward(receiver, monkeypatch)
+
+    assert story.calls() == ["create", "first", "delete"]
+    assert {each.headers["authorization"] for each in receiver.received} == {"Bearer hh_x"}
+
+
+@pytest.mark.parametrize(
+    "leads_to", [b"/caf\xe9", b"http://[", b"//[x"], ids=["Latin-1", "half an address", "without a scheme"]
+)
+def test_a_program_that_redirects_ends_nothing(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, leads_to: bytes
+) -> None:
+    page = {
+        "events": [
+            {"id": f"d{n}", "event": f"e{n}", "type": "push", "cursor": "c", "headers": {}, "body": "{}", "error": None}
+            for n in (1, 2)
+        ]
+    }
+    story = Story(receiver, first=[empty(**page)], poll=[REFUSED])
+    moved = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %s\r\nConnection: close\r\n\r\n" % leads_to
+    receiver.answers = {**receiver.answers, "/hook": Answer(raw=moved)}
+    story.paths["hook"] = "/hook"
+
+    said = forward(receiver, monkeypatch)
+
+    assert story.calls() == ["create", "first", "hook", "hook", "poll", "delete"]
+    assert len([line for line in said if " 302 in " in line]) == 2
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [(b'{"ok": true}', "does not answer as HookHub does"), (b"<p>Log in</p>", "the answer is not JSON")],
+    ids=["another program's JSON", "a page"],
+)
+def test_an_address_of_another_program_is_told_in_words(receiver: Receiver, body: bytes, problem: str) -> None:
+    receiver.answers = {"/v1/webhooks": Answer(body=body)}
+
+    with pytest.raises(CommandError, match=problem):
+        call_command("listen", "--forward", receiver.url("/hook"), "--url", receiver.url(""), "--api-key", KEY)
