@@ -184,6 +184,7 @@ def _polled(row: sql.Row, destination: Destination, *, now: datetime) -> Polled:
         number=1,
         failures=0,
         first_attempt_at=now,
+        due_at=now,
         event_id=str(event_id),
         event_type=event_type,
         payload=payload,

@@ -66,6 +66,7 @@ def _claim_of(webhook: Webhook, event_type: str, payload: bytes, *, now: datetim
         number=1,
         failures=0,
         first_attempt_at=now,
+        due_at=now,
         event_id=str(uuid7(now)),
         event_type=event_type,
         payload=payload,

@@ -127,8 +127,12 @@ def with_turns(claims: Sequence[Claim], *, now: datetime, commits: bool) -> list
 
 def release(claims: Sequence[Claim]) -> None:
     """Undo claims that were not sent; a delivery whose lease has been lost stays as it is."""
-    ids, leases = (each.delivery_id for each in claims), (each.lease for each in claims)
-    sql.run(RELEASE, {"ids": arrays.uuids(ids), "leases": arrays.uuids(leases)})
+    columns = {
+        "ids": arrays.uuids(each.delivery_id for each in claims),
+        "leases": arrays.uuids(each.lease for each in claims),
+        "due": arrays.timestamps(each.due_at for each in claims),
+    }
+    sql.run(RELEASE, columns)
 
 
 def is_anything_to_do(
@@ -243,7 +247,7 @@ WITH open AS MATERIALIZED (
     ORDER BY turn, is_wrapped, webhook_id
     LIMIT %(limit)s
 ), locked AS MATERIALIZED (
-    SELECT id FROM hookhub_delivery
+    SELECT id, due_at FROM hookhub_delivery
     WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND state = 'pending'
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
@@ -252,22 +256,24 @@ WITH open AS MATERIALIZED (
     SET state = 'sending', lease = %(lease)s, leased_at = %(now)s, leased_until = %(until)s, due_at = NULL,
         attempts_made = d.attempts_made + 1, first_attempt_at = coalesce(d.first_attempt_at, %(now)s)
     FROM locked WHERE d.id = locked.id
-    RETURNING d.id, d.event_id, d.attempts_made, d.failures, d.first_attempt_at
+    RETURNING d.id, d.event_id, d.attempts_made, d.failures, d.first_attempt_at, locked.due_at
 )
-SELECT chosen.turn, chosen.is_wrapped, chosen.webhook_id, c.id, c.attempts_made, c.failures, c.first_attempt_at, {EVENT}
+SELECT chosen.turn, chosen.is_wrapped, chosen.webhook_id,
+       c.id, c.attempts_made, c.failures, c.first_attempt_at, c.due_at, {EVENT}
 FROM claimed c
 JOIN chosen ON chosen.id = c.id
 JOIN hookhub_event e ON e.id = c.event_id
 LEFT JOIN hookhub_repository r ON r.id = e.repository_id
 """
 
-# Undoes a claim whose request was not sent.
+# Undoes a claim whose request was not sent. The delivery is as long due as before: with the time of its claim, it would
+# come after all others that are ready, of which a webhook with a rate may have some for hours.
 RELEASE = """
 UPDATE hookhub_delivery d
-SET state = 'pending', due_at = d.leased_at, lease = NULL, leased_at = NULL, leased_until = NULL,
+SET state = 'pending', due_at = r.due_at, lease = NULL, leased_at = NULL, leased_until = NULL,
     attempts_made = d.attempts_made - 1,
     first_attempt_at = CASE WHEN d.first_attempt_at = d.leased_at THEN NULL ELSE d.first_attempt_at END
-FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS r (id, lease)
+FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[], %(due)s::timestamptz[]) AS r (id, lease, due_at)
 WHERE d.id = r.id AND d.lease = r.lease
 """
 

@@ -84,6 +84,8 @@ class Claim(NamedTuple):
     number: int
     failures: int
     first_attempt_at: datetime
+    # When it was due, by which it keeps its place among the others if it is released.
+    due_at: datetime
     event_id: str
     event_type: str
     payload: bytes

@@ -122,7 +122,7 @@ def _claims(rows: list[sql.Row], destinations: dict[int, Destination], grant: Le
     If it claimed nothing, its one row holds only the count.
     """
     return [
-        Claim(grant.lease, grant.until, destinations[row[1]], row[2], 1, 0, grant.now, *row[3:-1])
+        Claim(grant.lease, grant.until, destinations[row[1]], row[2], 1, 0, grant.now, grant.now, *row[3:-1])
         for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))
     ]
 

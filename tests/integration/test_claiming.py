@@ -67,7 +67,7 @@ def test_a_claim_holds_everything_that_one_attempt_needs(forge: Forge, now: date
     )  # fmt: skip
     assert claim == Claim(
         delivery_id=delivery.id, lease=claim.lease, leased_until=until, destination=claim.destination, number=1,
-        failures=0, first_attempt_at=now, event_id=str(event_id), event_type="push",
+        failures=0, first_attempt_at=now, due_at=now, event_id=str(event_id), event_type="push",
         payload=b'{"ref": "refs/heads/main"}', occurred_at=now, repository="widgets",
     )  # fmt: skip
     assert pipeline.claim(10, now=until + timedelta(days=1)) == []

@@ -239,6 +239,21 @@ def test_each_request_has_its_turn_within_a_claim_and_from_one_to_the_next(forge
     assert (first, second, late) == ([0, 0.102273, 0.204546], [0.306819], [5, 5.102273, 5.204546])
 
 
+@pytest.mark.parametrize("readiness", Delivery.Readiness.values[1:])
+def test_what_is_released_before_its_turn_keeps_its_place_in_the_backlog(forge: Forge, readiness: int) -> None:
+    limited(forge, 10, per=1)
+    forge.accept(5, now=NOON)
+    Delivery.objects.update(readiness=readiness)
+    ids = list(Delivery.objects.order_by("id").values_list("id", flat=True))
+    claims = pipeline.claim(10, now=NOON + SECOND)
+    assert [each.delivery_id for each in claims] == ids[:3]
+
+    # As a worker does that ends, or whose claim took too long.
+    claiming.release(claims[1:])
+
+    assert [each.delivery_id for each in pipeline.claim(10, now=NOON + 9 * SECOND)] == ids[1:4]
+
+
 def test_a_webhook_that_has_had_its_share_is_no_work(forge: Forge) -> None:
     limited(forge, 1, per=10)
     forge.accept(2, now=NOON)

@@ -46,6 +46,7 @@ def a_claim(**facts: Any) -> Claim:
         "number": 1,
         "failures": 0,
         "first_attempt_at": NOW,
+        "due_at": NOW,
         "event_id": "019cb8b8-1e00-7000-8000-00000000000e",
         "event_type": "push",
         "payload": b"{}",
