@@ -11,6 +11,7 @@ from bench.publishing import api_of, publish, warm_up
 from bench.setup import ReceiverProcess, fresh_instance
 from bench.throughput import drain
 from testbed.instance import Instance
+from testbed.memory import folder_in_memory
 from testbed.processes import Log, free_port
 
 KINDS = OFF, ON = "off", "on"
@@ -28,7 +29,7 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     turns: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     with (
         ReceiverProcess() as receiver,
-        TemporaryDirectory(prefix="hookhub-bench-") as folder,
+        TemporaryDirectory(prefix="hookhub-bench-", dir=folder_in_memory()) as folder,
         fresh_instance() as off,
         fresh_instance(HOOKHUB_METRICS_PORT=str(free_port()), HOOKHUB_METRICS_DIR=folder) as on,
         off.started("web"),

@@ -7,6 +7,7 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
@@ -25,6 +26,8 @@ OF_BATCHES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 # With which an entry of the stream may be refused.
 OF_STREAM = ("400", "404", "409", "413", "422", "500")
 PUBLISHING = ("POST", "/v1/events")
+# How often the number of requests in flight is written, unless there are none any more.
+IN_FLIGHT_EVERY = timedelta(milliseconds=100)
 
 
 class BatchHistogram(Histogram):
@@ -50,7 +53,7 @@ class Metrics(telemetry.Observer):
         values.ValueClass = values.MultiProcessValue(lambda: files.name)  # type: ignore[no-untyped-call]
         # Nothing is collected from it, but from the files.
         self._registry = CollectorRegistry(auto_describe=False)
-        self._in_flight_known = 0
+        self._in_flight_known, self._in_flight_due_at = 0, 0.0
         self._of_accepting()
         self._of_pipeline()
         self._of_attempts()
@@ -172,6 +175,9 @@ class Metrics(telemetry.Observer):
         self._rescued.inc(deliveries)
 
     def in_flight(self, requests: int) -> None:
-        if requests != self._in_flight_known:
-            self._in_flight_known = requests
-            self._requests_in_flight.set(requests)
+        # A busy loop reports a few times for each millisecond, and an idle one twice a second.
+        if requests == self._in_flight_known or (requests and time.monotonic() < self._in_flight_due_at):
+            return
+        self._in_flight_known = requests
+        self._in_flight_due_at = time.monotonic() + IN_FLIGHT_EVERY.total_seconds()
+        self._requests_in_flight.set(requests)

@@ -4,15 +4,17 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 from prometheus_client import values
 
 from deliveries import telemetry
 from hookhub.telemetry import metric_files
 from hookhub.telemetry.metric_files import FolderUnusable, MetricFiles
-from hookhub.telemetry.metrics import Metrics
+from hookhub.telemetry.metrics import IN_FLIGHT_EVERY, Metrics
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +85,26 @@ def test_gauges_count_the_living_only(tmp_path: Path) -> None:
     for pid in living:
         end(pid)
     assert found(tmp_path, "hookhub_slots") == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "next_number", "written"),
+    [(timedelta(0), 4, 3), (IN_FLIGHT_EVERY, 4, 4), (timedelta(0), 0, 0)],
+    ids=["too soon", "later", "none any more"],
+)
+def test_requests_in_flight_are_written_now_and_then_and_their_end_at_once(
+    tmp_path: Path, after: timedelta, next_number: int, written: int
+) -> None:
+    def send(metrics: Metrics) -> None:
+        with freeze_time() as clock:
+            metrics.in_flight(3)
+            clock.tick(after)
+            metrics.in_flight(next_number)
+
+    living = in_a_process(tmp_path, send, stays=True)
+
+    assert found(tmp_path, "hookhub_requests_in_flight") == written
+    end(living)
 
 
 def test_the_files_of_dead_processes_go(tmp_path: Path) -> None:
