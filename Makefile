@@ -26,7 +26,7 @@ PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/packag
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types compiled coverage fast hunt contract examples fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs wheel screenshots clean
+.PHONY: help venv sdk lock sbom partners partners-generated partners-github partners-deployment demo up test suite lint types collected coverage fast hunt contract examples fuzz acceptance acceptance-pgbouncer vendored messages format bench hostile chaos chaos-mutants docs wheel screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -93,13 +93,13 @@ up: venv ## run the service in the foreground; prints its address and, the first
 
 test: venv ## lint, type-check, run every test
 	@# In parallel: npm waits for the network while ruff computes.
-	@$(MAKE) --no-print-directory --jobs=3 partners lint compiled
+	@$(MAKE) --no-print-directory --jobs=3 partners lint collected
 	@# In parallel: mypy computes while tests with processes wait.
 	@$(MAKE) --no-print-directory --jobs=2 types suite
 
 # In one run, so that tests that compute use the time in which tests with processes wait.
 suite: venv
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -p tests.collected
 
 lint: venv ## run ruff and import-linter, and check that the migrations are complete
 	@$(BIN)/ruff check .
@@ -110,9 +110,9 @@ lint: venv ## run ruff and import-linter, and check that the migrations are comp
 types: venv ## run mypy in strict mode
 	@$(BIN)/mypy
 
-# pytest compiles the test modules in its own way; it does so here once, and not in each of its processes at once.
-compiled: venv
-	@$(BIN)/python -m pytest -qq -p no:xdist -p tests.compiled --collect-only >/dev/null || true
+# Each process of the run would compile and import all test modules; it reads a list of all tests, which this writes.
+collected: venv
+	@$(BIN)/python -m pytest -qq -p no:xdist -p tests.collected --collect-only >/dev/null || true
 
 coverage: partners ## run every test, and list the lines and branches of deliveries and hookhub that no test reaches; TESTS="tests/unit"
 	@rm -rf .hookhub/coverage && mkdir -p .hookhub/coverage

@@ -1,6 +1,5 @@
 """Fixtures for all tests: a receiver, an organization with a repository, API clients, and a fixed time."""
 
-import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,9 @@ from redis import Redis
 from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
+from tests import collected
 from tests.api import Caller
+from tests.collected import in_order
 from tests.made_once import template_database
 from tests.portal import visitor
 from tests.receiver import Receiver
@@ -41,28 +42,16 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> pytest.Function | None:
     """Let a process of xdist run a table of cases as one test."""
-    return table_of(collector, name, obj) if hasattr(collector.config, "workerinput") else None
+    is_for_xdist = hasattr(collector.config, "workerinput") or collector.config.pluginmanager.hasplugin(
+        collected.__name__
+    )
+    return table_of(collector, name, obj) if is_for_xdist else None
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make each process of xdist start with acceptance tests, and end with the others.
-
-    Acceptance tests mostly wait, and some take a minute: as many as possible run at the same time, and those that
-    compute keep the machine busy until the last one. xdist gives each process a contiguous part of the list.
-    """
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    waiting = [item for item in items if item.get_closest_marker("acceptance")]
-    computing = [item for item in items if not item.get_closest_marker("acceptance")]
-    modules = [list(tests) for _, tests in itertools.groupby(waiting, key=lambda item: item.path)]
-    share = len(items) // processes
-    ordered: list[pytest.Item] = []
-    for process in range(processes):
-        first = [item for module in modules[process::processes] for item in module]
-        fill = max(share - len(first), 0)
-        ordered += [*first, *computing[:fill]]
-        del computing[:fill]
-    items[:] = [*ordered, *computing]
+    """Order tests for the processes of xdist."""
+    items[:] = in_order(items)
 
 
 @pytest.hookimpl(tryfirst=True)
