@@ -15,7 +15,7 @@ IDS = {ONE: ["one::a", "one::b", "one::not_selected"], TWO: ["two::a"]}
 LISTED = [Expected("one::b", ONE, False), Expected("one::a", ONE, False), Expected("two::a", TWO, False)]
 
 
-def tests_of(monkeypatch: pytest.MonkeyPatch, found: dict[Path, list[str]]) -> tuple[ListedTests, list[Path]]:
+def listed(monkeypatch: pytest.MonkeyPatch, found: dict[Path, list[str]]) -> tuple[ListedTests, list[Path]]:
     """Return tests as listed, where modules have those found; and the modules that were imported so far."""
     imported: list[Path] = []
 
@@ -31,7 +31,7 @@ def tests_of(monkeypatch: pytest.MonkeyPatch, found: dict[Path, list[str]]) -> t
 
 
 def test_a_module_is_imported_once_and_not_before_a_test_of_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    tests, imported = tests_of(monkeypatch, IDS)
+    tests, imported = listed(monkeypatch, IDS)
 
     assert ([test.nodeid for test in tests], imported) == (["one::b", "one::a", "two::a"], [])
     assert (tests[1].nodeid, imported) == ("one::a", [ONE])
@@ -41,7 +41,7 @@ def test_a_module_is_imported_once_and_not_before_a_test_of_it_is_taken(monkeypa
 
 @pytest.mark.parametrize("found", [["one::a", "one::b"], ["one::a", "one::b", "one::not_selected", "one::new"], []])
 def test_a_module_with_other_tests_than_listed_ends_the_run(monkeypatch: pytest.MonkeyPatch, found: list[str]) -> None:
-    tests, _ = tests_of(monkeypatch, {**IDS, ONE: found})
+    tests, _ = listed(monkeypatch, {**IDS, ONE: found})
 
     with pytest.raises(RuntimeError, match=r"test_one\.py has other tests than listed"):
         _ = tests[1]
