@@ -29,7 +29,7 @@ SECONDS: Mapping[str, float] = {
     "leased": 40,
     "light": 10,
     "memory": 5,
-    "metrics": 200,
+    "metrics": 120,
     "portal": 5,
     "scale": 5,
     "singles": 10,
