@@ -1,8 +1,10 @@
 """Every way to change something writes an audit entry; a new way that is not listed here fails."""
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
@@ -23,7 +25,7 @@ from redis import Redis
 from deliveries import pipeline
 from deliveries.models import Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
 from deliveries.redelivery import Selection
-from deliveries.sending.sender import Sender
+from deliveries.sending.sender import Sender, make_sender
 from deliveries.webhooks import mcp_subscribing
 from hookhub import portal_sessions, replays
 from hookhub.alerts import channels
@@ -33,6 +35,7 @@ from hookhub.models import AlertChannel, ApiKey, CustomEventType, Membership, Po
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from hookhub.service.management.commands import up
 from tests.api import Caller
+from tests.receiver import Receiver
 from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
@@ -61,10 +64,20 @@ class World:
     channel: AlertChannel
 
 
+@pytest.fixture(scope="module")
+def made(rows_of_the_module: None) -> Iterator[World]:
+    """Create the rows, and serve what they send to."""
+    with Receiver() as receiver, closing(make_sender(slots=1)) as sender:
+        yield make_world(Forge.make(receiver), sender)
+
+
 @pytest.fixture
-def world(forge: Forge, sender: Sender, settings: Settings) -> World:
-    # Password hashing is slow on purpose, which the tests do not need.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def world(made: World, db: None) -> World:
+    """Return the rows; what a test does to them is undone."""
+    return copy.deepcopy(made, {id(caller): caller for caller in (made.api, made.operator)})
+
+
+def make_world(forge: Forge, sender: Sender) -> World:
     now = timezone.now()
     webhook = forge.webhook(now=now, repository=forge.repository)
     forge.accept(now=now)

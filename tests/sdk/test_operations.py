@@ -78,27 +78,42 @@ def fake() -> Iterator[FakeHookHub]:
         yield running
 
 
-@pytest.mark.parametrize(("operation", "name"), OPERATIONS.items(), ids=OPERATIONS.values())
-def test_python_has_it_at_the_same_path(fake: FakeHookHub, operation: str, name: str) -> None:
+@pytest.fixture(scope="module")
+def asked(fake: FakeHookHub) -> dict[str, list[str]]:
+    """Return the request that each method of the Python clients sends, the ordinary and the asynchronous one.
+
+    One client of each kind calls them all, because to read the certificates takes longer than many calls.
+    """
+    found = {}
     with Client(fake.url, "hh_1", retries=0) as client:
-        result = called(client, name)
-        if inspect.isgenerator(result):
-            assert list(result) == []
-        once = (fake.asked[-1].method, fake.asked[-1].path.partition("?")[0])
-
-    asyncio.run(asynchronously(fake, name))
-
-    assert f"{once[0]} {once[1]}" == path_of(operation)
-    assert (fake.asked[-1].method, fake.asked[-1].path.partition("?")[0]) == once
+        for name in OPERATIONS.values():
+            result = called(client, name)
+            if inspect.isgenerator(result):
+                assert list(result) == []
+            found[name] = [last(fake)]
+    asyncio.run(asynchronously(fake, found))
+    return found
 
 
-async def asynchronously(fake: FakeHookHub, name: str) -> None:
+@pytest.mark.parametrize(("operation", "name"), OPERATIONS.items(), ids=OPERATIONS.values())
+def test_python_has_it_at_the_same_path(asked: dict[str, list[str]], operation: str, name: str) -> None:
+    assert asked[name] == [path_of(operation)] * 2
+
+
+async def asynchronously(fake: FakeHookHub, found: dict[str, list[str]]) -> None:
     async with AsyncClient(fake.url, "hh_1", retries=0) as client:
-        result = called(client, name)
-        if inspect.isasyncgen(result):
-            assert [row async for row in result] == []
-        else:
-            await result
+        for name in OPERATIONS.values():
+            result = called(client, name)
+            if inspect.isasyncgen(result):
+                assert [row async for row in result] == []
+            else:
+                await result
+            found[name].append(last(fake))
+
+
+def last(fake: FakeHookHub) -> str:
+    """Return the method and the path of the last request."""
+    return f"{fake.asked[-1].method} {fake.asked[-1].path.partition('?')[0]}"
 
 
 def called(client: Client | AsyncClient, name: str) -> Any:

@@ -52,6 +52,11 @@ def docstrings(source: str) -> Iterator[tuple[int, str]]:
                 yield node.body[0].lineno, text
 
 
+def may_have_coinage_in_comment(source: str) -> bool:
+    """Return False if no comment has one: to tell comments from the rest takes a hundred times as long."""
+    return any(FOUND_IN_PROSE.search(line, line.index("#")) for line in source.split("\n") if "#" in line)
+
+
 def comments(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each comment."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -79,7 +84,7 @@ def test_comments_and_docstrings_use_the_fields_words(package: str) -> None:
             wrong += complaints(text, where=where, line=line)
             if begun := OPENING.match(text):
                 wrong.append(f"{where}:{line}: begins with “{begun[0]}”; write what is returned or done")
-        for line, text in comments(source):
+        for line, text in comments(source) if may_have_coinage_in_comment(source) else ():
             wrong += complaints(text, where=where, line=line)
     assert wrong == []
 
