@@ -1,6 +1,8 @@
 """What the tests have the shop do: for each line ``[NAME, ARGUMENTS …]``, print the outcome; both as JSON."""
 
 import asyncio
+import importlib.util
+import io
 import json
 import os
 import sys
@@ -146,6 +148,18 @@ def administrate():
         "found": found.content.count(b"boss@example.org"),
         "index": [b"The shop&#x27;s office" in index.content, b"HookHub" in index.content],
     }
+
+
+def look_for_changes():
+    """Return what `makemigrations --check` says, which ends this process if a migration is missing."""
+    out = io.StringIO()
+    call_command("makemigrations", check_changes=True, dry_run=True, stdout=out)
+    return out.getvalue()
+
+
+def find(package):
+    """Return whether a package is there."""
+    return importlib.util.find_spec(package) is not None
 
 
 def order(count):
