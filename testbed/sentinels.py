@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis, RedisError
 
@@ -26,6 +26,7 @@ class WatchedRedis:
         self.is_tls = bool(tls)
         self._folder = Path(tempfile.mkdtemp(prefix="hookhub-sentinels-"))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._clients: dict[int, Any] = {}
         self._sentinels: list[int] = []
 
     def __enter__(self) -> Self:
@@ -73,41 +74,40 @@ class WatchedRedis:
         with (folder / "log").open("wb") as log:
             self._processes[port] = subprocess.Popen(command, stdout=log, stderr=log)
 
-    def _client(self, port: int) -> Redis:
-        password = None if port in self._sentinels else PASSWORD
-        return Redis(
-            port=port, password=password, ssl=bool(self._tls), ssl_cert_reqs="none", ssl_check_hostname=False,
-            decode_responses=True, socket_timeout=5,
-        )  # fmt: skip
+    def _client(self, port: int, *, is_sentinel: bool = False) -> Any:
+        """Return the client of a server, which is kept: to read the system's certificates for TLS takes a while."""
+        if port not in self._clients:
+            self._clients[port] = Redis(
+                port=port, password=None if is_sentinel else PASSWORD, ssl=bool(self._tls), ssl_cert_reqs="none",
+                ssl_check_hostname=False, decode_responses=True, socket_timeout=5,
+            )  # fmt: skip
+        return self._clients[port]
 
     def _asks(self, port: int, *command: str) -> dict[str, object]:
         try:
-            with self._client(port) as client:
-                answer = client.execute_command(*command)
-                return answer if isinstance(answer, dict) else {"": answer}
+            answer = self._client(port).execute_command(*command)
+            return answer if isinstance(answer, dict) else {"": answer}
         except RedisError:
             return {"master_link_status": ""} if command[0] == "info" else {}
 
     def _is_complete(self, port: int) -> bool:
-        with self._client(port) as client:
-            try:
-                known = client.sentinel_master(SERVICE)
-            except RedisError:
-                return False
+        try:
+            known = self._client(port, is_sentinel=True).sentinel_master(SERVICE)
+        except RedisError:
+            return False
         return (known["num-slaves"], known["num-other-sentinels"]) == (1, 2)
 
     @property
     def master(self) -> int:
         """The port of the master that the Sentinels name."""
-        with self._client(self._sentinels[0]) as client:
-            return int(client.sentinel_get_master_addr_by_name(SERVICE)[1])
+        return int(self._client(self._sentinels[0], is_sentinel=True).sentinel_get_master_addr_by_name(SERVICE)[1])
 
     def url(self, *, query: str = "") -> str:
         """Return the URL by which HookHub finds the master."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._sentinels)
         return f"redis{'s' * bool(self._tls)}+sentinel://:{PASSWORD}@{hosts}/{SERVICE}/0{query}"
 
-    def client(self) -> Redis:
+    def client(self) -> Any:
         """Return a client of the master."""
         return self._client(self.master)
 
@@ -123,13 +123,14 @@ class WatchedRedis:
     def fail_over(self) -> None:
         """Let the Sentinels make the replica the master while both run, and wait until the old one follows it."""
         old = self.master
-        with self._client(self._sentinels[0]) as client:
-            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        self._client(self._sentinels[0], is_sentinel=True).execute_command("SENTINEL", "FAILOVER", SERVICE)
         wait_for(lambda: self.master != old, "the failover")
         wait_for(lambda: self._asks(old, "info", "replication").get("role") == "slave", "the old master to follow")
 
     def close(self) -> None:
         """Kill all of them."""
+        for client in self._clients.values():
+            client.close()
         for process in self._processes.values():
             process.kill()
             process.wait()
