@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import psutil
 import psycopg
 from django.core.management import CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg.errors import DeadlockDetected
 
 from hookhub.service.connections import database
 from testbed.instance import Instance
@@ -37,13 +38,18 @@ class CheckedHere(Instance):
 
     def check_ledger(self, *options: str) -> None:
         """Run it when everything has settled; raise AssertionError with the report when it finds a violation."""
-        out = StringIO()
-        try:
-            with connected_to(self.database_url):
-                call_command("check_ledger", "--settling", "0", *options, stdout=out, no_color=True)
-        except CommandError as error:
-            raise AssertionError(out.getvalue()) from error
-        assert "All invariants hold." in out.getvalue()
+        check_ledger(self.database_url, *options)
+
+
+def check_ledger(database_url: str, *options: str) -> None:
+    """Run the command on a database; raise AssertionError with the report when it finds a violation."""
+    out = StringIO()
+    try:
+        with connected_to(database_url):
+            call_command("check_ledger", "--settling", "0", *options, stdout=out, no_color=True)
+    except CommandError as error:
+        raise AssertionError(out.getvalue()) from error
+    assert "All invariants hold." in out.getvalue()
 
 
 @contextmanager
@@ -88,26 +94,33 @@ def running_instance(*, asgi: str = "hookhub.service.asgi", **settings: str) -> 
 def as_new(instance: Instance, *, worker: bool = True, **settings: str) -> Instance:
     """Undo what a test has done to an instance that the tests of a module share, because its start costs seconds.
 
-    The web server is kept if it runs with the same settings. The worker is a new one, or there is none.
+    The web server and the worker are kept if they run with the same settings, unless there is to be no worker.
     """
+    wanted = ("web", "worker") if worker else ("web",)
     for name in list(instance.running):
         runs = instance.running[name].poll() is None
-        if name != "web" or not runs or instance.extra_environment["web"] != settings:
+        if name not in wanted or not runs or instance.extra_environment[name] != settings:
             instance.kill(name)
-    instance.extra_environment = {"web": settings}
+    instance.extra_environment = dict.fromkeys(wanted, settings)
     instance.disconnect()
     instance.servers.revive()
     instance.servers.flush_redis()
-    with psycopg.connect(instance.database_url) as connection:
-        connection.execute(EMPTY)
+    empty(instance.database_url)
     for log in instance.logs.glob("w*.log"):
         os.truncate(log, 0)
-    if worker:
-        instance.start("worker", **settings)
-    if "web" not in instance.running:
-        instance.start("web", **settings)
+    for name in wanted:
+        if name not in instance.running:
+            instance.start(name)
     instance.wait_until_ready()
     return instance
+
+
+def empty(database_url: str) -> None:
+    """Delete what a test has stored; again if a worker took the same locks in another order."""
+    while True:
+        with suppress(DeadlockDetected), psycopg.connect(database_url) as connection:
+            connection.execute(EMPTY)
+            return
 
 
 def halted_at(point: str, failpoints: Path) -> psutil.Process:

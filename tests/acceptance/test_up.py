@@ -15,8 +15,9 @@ import requests
 from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
 from testbed.processes import free_port, wait_for
-from testbed.servers import temporary_home
+from testbed.servers import PREPARED, temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment
+from tests.acceptance.instances import check_ledger
 from tests.prepared import prepared_home
 
 pytestmark = pytest.mark.acceptance
@@ -66,7 +67,7 @@ def log_in_as_printed(lines: list[str]) -> str:
     return answer.text
 
 
-def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_key_to_up() -> None:
+def test_the_demo_ends_well_and_leaves_the_first_login_and_key_to_up_which_finds_its_data_after_a_crash() -> None:
     # Alone in this module it starts with nothing at all, so it makes the database and its tables.
     with temporary_home("hookhub-test-") as home:
         environment = {**os.environ, **settings_for(home)}
@@ -87,46 +88,46 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_ke
 
         assert SUMMARY in lines
         assert shown.count(">Delivered<") >= 16
-        assert "All invariants hold." in service.run("check_ledger", environment=environment)
         assert servers_of(home) == []
-
-        log = home / "up.log"
-        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
-            header = {"Authorization": f"Bearer {first_key(log)}"}
-            assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"] == []
-            assert re.search(r"login +admin / \S+", log.read_text())
+        up_finds_its_data_again_and_a_crash_blocks_nothing(home)
 
 
-def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
-    with prepared_home("hookhub-test-") as home:
-        log = home / "up.log"
-        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
-            key = first_key(log)
-            header = {"Authorization": f"Bearer {key}"}
-            wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
-            created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=60).json()
+def up_finds_its_data_again_and_a_crash_blocks_nothing(home: Path) -> None:
+    """Start it three times after the demo: it ends by Ctrl-C, by a crash, and by being told to stop."""
+    process, url = start_up(home)
+    check_ledger(servers.database_url(home))
+    log = home / "up.log"
+    assert re.search(r"login +admin / \S+", log.read_text())
+    header = {"Authorization": f"Bearer {first_key(log)}"}
+    assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"] == []
+    wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
+    created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=60).json()
+    # Like Ctrl-C in a terminal: every process of the foreground group gets it at the same time.
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 0, log.read_text()
+    assert servers_of(home) == []
 
-        # A second start: the same key, the same webhook, and no "first steps" again. Then everything is killed at once.
-        process, url = start_up(home)
-        listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
-        family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
-        process.kill()
-        process.wait()
-        for one in family:
-            one.kill()
-        psutil.wait_procs(family, timeout=30)
+    # A second start: the same key, the same webhook, and no "first steps" again. Then everything is killed at once.
+    process, url = start_up(home)
+    listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
+    assert "API key" not in log.read_text()
+    family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
+    process.kill()
+    process.wait()
+    for one in family:
+        one.kill()
+    psutil.wait_procs(family, timeout=30)
 
-        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
-            again = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
-
-        assert [row["id"] for row in listed] == [created["id"]] == [row["id"] for row in again]
-        assert "API key" not in log.read_text()
-        assert servers_of(home) == []
+    with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
+        again = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
+    assert [row["id"] for row in listed] == [created["id"]] == [row["id"] for row in again]
+    assert "API key" not in log.read_text()
+    assert servers_of(home) == []
 
 
 def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
-    with (home / "second.log").open("wb") as log:
+    with (home / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [*MANAGE, "up", "--port", str(port)],
             env={**os.environ, **settings_for(home)},
@@ -136,17 +137,6 @@ def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
         )
     wait_for(lambda: service.is_ready(f"http://127.0.0.1:{port}"), "up")
     return process, f"http://127.0.0.1:{port}"
-
-
-def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
-    with prepared_home("hookhub-test-") as home:
-        process, _ = start_up(home)
-
-        # Like Ctrl-C in a terminal: every process of the foreground group gets it at the same time.
-        os.killpg(process.pid, signal.SIGINT)
-
-        assert process.wait(60) == 0, (home / "second.log").read_text()
-        assert servers_of(home) == []
 
 
 def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_path: Path) -> None:
@@ -163,14 +153,10 @@ def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_pat
 
 
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
-    with prepared_home("hookhub-test-") as home, servers.running(home):
-        port = free_port()
-        own = settings_of_a_deployment(home, port=port)
-        environment = {**os.environ, **own}
-        service.run("migrate", environment=own)
-        key = service.run(
-            "create_api_key", "--organization", "acme", "--create-organization", "--scope", "master", environment=own
-        ).strip()
+    # tests/acceptance/test_production_install.py makes the tables and the key with such settings.
+    with prepared_home("hookhub-test-", with_key=True) as home, servers.running(home):
+        port, key = free_port(), (home / PREPARED).read_text()
+        environment = {**os.environ, **settings_of_a_deployment(home, port=port), "WEB_WORKERS": "1"}
         honcho = subprocess.Popen(["honcho", "start"], cwd=ROOT, env=environment, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}"
