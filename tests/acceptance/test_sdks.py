@@ -51,7 +51,7 @@ def test_the_same_story_in_every_language(tmp_path: Path) -> None:
     with running_instance() as instance, throttling(instance.url) as front:
         environment = {
             **os.environ, "HOOKHUB_URL": front.url, "HOOKHUB_API_KEY": instance.key, "NO_PROXY": "*",
-            "PYTHONPATH": str(tmp_path / "installed"), "SIGNED": signed_now(),
+            "PYTHONPATH": str(tools.installed_python()), "SIGNED": signed_now(),
         }  # fmt: skip
         running = {
             name: subprocess.Popen(
@@ -125,7 +125,6 @@ def programs(folder: Path, *, url: str) -> dict[str, Sequence[str | Path]]:
     (modules / "client").symlink_to(tools.typescript())
     (folder / "story.mjs").write_text((STORIES / "story.mjs").read_text())
     (folder / "example.mjs").write_text(tools.first_example(tools.TYPESCRIPT))
-    tools.install_python(folder)
     (folder / "example.py").write_text(tools.first_example(tools.PYTHON))
     (folder / "readme.py").write_text(readmes.python(url=url, secret=NEWEST))
     for name, source in readmes.typescript(url=url).items():

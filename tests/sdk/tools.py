@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,10 +21,10 @@ TYPESCRIPT = ROOT / "sdk" / "typescript"
 GO = ROOT / "sdk" / "go"
 MODULE = "github.com/hookhub/hookhub/sdk/go"
 # Nothing is downloaded, and no newer toolchain is looked for. Of the standard library, which Go compiles on a new
-# machine, no C is compiled, and nothing optimized.
+# machine, no C is compiled, and nothing optimized. A program's tables for debuggers would take half of its linking.
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
-    "GOFLAGS": "-mod=mod '-gcflags=all=-N -l'",
+    "GOFLAGS": "-mod=mod '-gcflags=all=-N -l' '-ldflags=-s -w'",
     "GOPROXY": "off",
     "GOTOOLCHAIN": "local",
     "GOWORK": "off",
@@ -85,11 +86,25 @@ def typescript() -> Path:
     return TYPESCRIPT
 
 
-def install_python(folder: Path) -> None:
-    """Install sdk/python by itself into a folder's ``installed``, without the packages that it needs."""
-    # A build leaves files in the source, which a later build would pack.
-    source = shutil.copytree(PYTHON, folder / "sdk-python", ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    uv("pip", "install", "--python", sys.executable, "--no-deps", "--target", folder / "installed", source)
+@cache
+def installed_python() -> Path:
+    """Install sdk/python by itself, without the packages that it needs, and return the folder that it is in.
+
+    This is done once for all processes of a run and until it changes.
+    """
+    ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    with alone("sdk-python"), TemporaryDirectory() as drafts:
+        # A build leaves files in the source, which a later build would pack.
+        source = shutil.copytree(PYTHON, Path(drafts) / "sdk-python", ignore=ignored)
+        digest = hashlib.sha256()
+        for path in sorted(path for path in source.rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(source)}\0".encode() + path.read_bytes())
+        made = ROOT / ".hookhub" / "sdk-python" / digest.hexdigest()[:16]
+        if not made.exists():
+            shutil.rmtree(made.parent, ignore_errors=True)
+            uv("pip", "install", "--python", sys.executable, "--no-deps", "--target", f"{made}-unfinished", source)
+            made.with_name(f"{made.name}-unfinished").rename(made)
+    return made
 
 
 def go_program(folder: Path, **files: str) -> Path:
