@@ -18,13 +18,17 @@ from tests.receiver import Answer, Receiver
 pytestmark = pytest.mark.acceptance
 
 
+QUICK = {"HOOKHUB_LEASE": "6", "HOOKHUB_TIMEOUT": "3"}
+
+
 @pytest.fixture
 def instance() -> Iterator[Instance]:
     with (
         prepared_home("hookhub-test-", with_key=True) as home,
         Servers(home) as servers,
         pgbouncer.running(servers.database_url, program=programs.program(), prepared=None) as through,
-        closing(Instance(servers, logs=home, DATABASE_URL=through, WEB_WORKERS="2")) as running,
+        # A short lease, so that what a killed worker had in flight is sent again soon.
+        closing(Instance(servers, logs=home, DATABASE_URL=through, WEB_WORKERS="2", **QUICK)) as running,
     ):
         for name in ("web", "worker", "worker-2"):
             running.start(name)

@@ -76,7 +76,7 @@ def test_the_wheel_holds_two_packages_and_what_they_read(tmp_path: Path) -> None
 def test_the_command_runs_the_service_in_an_empty_folder(tmp_path: Path, receiver: Receiver) -> None:
     programs, port = environment(SERVICE), free_port()
     with temporary_home("hookhub-test-") as home:
-        variables = outside(programs, HOME=str(tmp_path), HOOKHUB_HOME=str(home))
+        variables = outside(programs, HOME=str(tmp_path), HOOKHUB_HOME=str(home), WEB_WORKERS="1")
 
         def run(*command: str) -> str:
             done = subprocess.run(
