@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
@@ -30,6 +31,9 @@ from tests.tables import table_of
 
 # jsonschema imports this package if it finds it, which takes more than a second; only the tools of a developer need it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# For the hundreds of workers that the tests start, except for those that are to find only what is installed.
+os.environ["PYTHONPATH"] = str(Path(__file__).parent / "unused")
 
 # Tables whose rows come from the code.
 KEPT = {"auth_permission", "django_content_type", "django_migrations"}
