@@ -1,4 +1,4 @@
-"""Environments with nothing but HookHub's wheel: one for each Django, made once in a run of the tests."""
+"""Environments with nothing but HookHub's wheel, one for each Django, or its requirements, made until these change."""
 
 import fcntl
 import hashlib
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,21 @@ def environment(kind: Kind) -> Path:
         if not stamp.exists():
             uv("venv", "--clear", "--python", _python(kind.python), made)
             uv("pip", "install", "--python", made / "bin" / "python", f"{wheel}{kind.extra}", *kind.packages)
+            stamp.touch()
+    return made / "bin"
+
+
+def requirements_alone() -> Path:
+    """Return the folder of programs of an environment with only requirements.txt, made once until that changes."""
+    home, requirements = ROOT / ".hookhub" / "wheels", ROOT / "requirements.txt"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = home / "requirements"
+        stamp = made / f"made-from-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]}"
+        if not stamp.exists():
+            venv.create(made, clear=True, with_pip=False)
+            uv("pip", "install", "--python", made / "bin" / "python", "--require-hashes", "-r", requirements)
             stamp.touch()
     return made / "bin"
 

@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import tempfile
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from testbed.processes import free_port, wait_for
 from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment, valkey_of_a_deployment
 from tests.receiver import Receiver
-from tests.wheel import uv
+from tests.wheel import requirements_alone
 
 pytestmark = pytest.mark.acceptance
 
@@ -46,13 +44,9 @@ print(*sorted(ours))
 
 
 @pytest.fixture(scope="module")
-def programs() -> Iterator[Path]:
-    """Yield the folder of programs of an environment with only requirements.txt installed."""
-    with tempfile.TemporaryDirectory(prefix="hookhub-install-") as folder:
-        venv.create(folder, with_pip=False)
-        found = Path(folder) / "bin"
-        uv("pip", "install", "--python", found / "python", "--require-hashes", "-r", ROOT / "requirements.txt")
-        yield found
+def programs() -> Path:
+    """Return the folder of programs of an environment with only requirements.txt installed."""
+    return requirements_alone()
 
 
 def started_with(settings: dict[str, str]) -> dict[str, str]:
