@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from hookhub.procfile import ROOT
 
-COPIED = ("deliveries", "hookhub", "tests", "manage.py", "pyproject.toml")
+COPIED = ("deliveries", "hookhub", "testbed", "tests", "manage.py", "pyproject.toml")
 # Nothing here connects to these servers.
 NOWHERE = {
     "DATABASE_URL": "postgresql://localhost:1/nowhere",
