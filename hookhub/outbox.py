@@ -25,6 +25,7 @@ Written = Mapping[str, object]
 Trace = Mapping[str, str] | str
 # Writes dates, decimals and UUIDs as Django's serializers do.
 _default = DjangoJSONEncoder().default
+NOT_JSON = (TypeError, ValueError, RecursionError)
 
 
 class InvalidEvent(ValueError):
@@ -141,28 +142,46 @@ def _current_trace() -> str | None:
 
 
 def _organization(given: str | Organization) -> Organization:
-    """Return an organization; raise UnknownOrganization for a slug that none has."""
-    if isinstance(given, Organization):
+    """Return an organization; raise UnknownOrganization for a slug that none has, and a row that is not stored."""
+    if isinstance(given, Organization) and given.pk is not None:
         return given
-    is_storable = isinstance(given, str) and "\0" not in given
-    found = Organization.objects.filter(slug=given).first() if is_storable else None
+    # PostgreSQL refuses NUL, and psycopg half a surrogate pair.
+    found = Organization.objects.filter(slug=given).first() if parse.is_name(given) else None
     if found is None:
         raise UnknownOrganization("Unknown organization.", {"organization": f"there is none with the slug {given!r}"})
     return found
 
 
-def _encoded(events: Sequence[Written], *, is_batch: bool) -> bytes:
+def _encoded(events: Sequence[object], *, is_batch: bool) -> bytes:
     """Return the body of the request that would publish these events; raise InvalidEvent for what is not JSON."""
     written: list[bytes] = []
     errors: dict[str, str] = {}
     for position, event in enumerate(events):
+        if not isinstance(event, Mapping):
+            errors[f"events[{position}]"] = "must be a mapping with type and data"
+            continue
         try:
-            written.append(compact_json.encode(_without_blanks(event), default=_default))
-        except (TypeError, ValueError, RecursionError) as error:
-            errors[f"events[{position}].data" if is_batch else "data"] = f"cannot be written as JSON: {error}"
+            written.append(_as_json(_without_blanks(event)))
+        except NOT_JSON as error:
+            name = _unwritable_field(event)
+            errors[f"events[{position}].{name}" if is_batch else name] = f"cannot be written as JSON: {error}"
     if errors:
         raise InvalidEvent("Invalid fields.", errors)
     return b"[" + b",".join(written) + b"]" if is_batch else written[0]
+
+
+def _as_json(value: object) -> bytes:
+    return compact_json.encode(value, default=_default)
+
+
+def _unwritable_field(event: Written) -> str:
+    """Return the first field of an event whose value is not JSON; its data if the fault is elsewhere."""
+    for name, value in _without_blanks(event).items():
+        try:
+            _as_json(value)
+        except NOT_JSON:
+            return str(name)
+    return "data"
 
 
 def _without_blanks(event: Written) -> Written:

@@ -233,6 +233,9 @@ REFUSED: list[tuple[str, dict[str, Any], type[InvalidEvent], list[str]]] = [
     ("too deep", {"data": json.loads("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2))}, InvalidEvent, ["data"]),
     ("an unknown organization", {"organization": "nobody"}, UnknownOrganization, ["organization"]),
     ("no name of an organization", {"organization": "\0"}, UnknownOrganization, ["organization"]),
+    ("half a character", {"organization": "\ud800"}, UnknownOrganization, ["organization"]),
+    ("a row that is not stored", {"organization": Organization(slug="new")}, UnknownOrganization, ["organization"]),
+    ("a time that JSON cannot say", {"timestamp": {1}}, InvalidEvent, ["timestamp"]),
     ("no organization", {"organization": None}, UnknownOrganization, ["organization"]),
     ("an unknown repository", {"repository": "nothing"}, InvalidEvent, ["repository"]),
     ("an empty id", {"id": ""}, InvalidEvent, ["id"]),
@@ -273,6 +276,26 @@ def test_a_batch_is_stored_all_or_none(rung: list[wakeup.Work]) -> None:
     assert [receipt.id for receipt in receipts] == [receipt.id for receipt in again]
     assert ([receipt.is_repeat for receipt in again], types()) == ([True, True], ["a", "b"])
     assert publish_batch([], organization="acme") == []
+
+
+@pytest.mark.parametrize(
+    ("second", "field"),
+    [
+        ("push", "events[1]"),
+        (None, "events[1]"),
+        ({"type": "order.paid", "data": {1}}, "events[1].data"),
+        ({"type": {1}, "data": 1}, "events[1].type"),
+        ({"type": "order.paid", "data": 1, "timestamp": object()}, "events[1].timestamp"),
+    ],
+)
+def test_what_is_no_event_in_a_batch_is_named(rung: list[wakeup.Work], second: Any, field: str) -> None:
+    with transaction.atomic():
+        with pytest.raises(InvalidEvent) as refused:
+            publish_batch([{"type": "order.paid", "data": 1}, second], organization="acme")
+        publish("order.next", {}, organization="acme")
+
+    assert list(refused.value.fields) == [field]
+    assert types() == ["order.next"]
 
 
 def test_a_key_is_recognized_within_the_transaction_and_in_a_concurrent_one(rung: list[wakeup.Work]) -> None:
