@@ -13,10 +13,12 @@ from django.db.models import F, Q, QuerySet
 from deliveries import audit, pipeline, wakeup
 from deliveries.audit import Target
 from deliveries.audited import webhook_target
-from deliveries.db import sql
+from deliveries.db import arrays, sql
 from deliveries.db.ids import first_id_at, uuid7
 from deliveries.events import targeted_event
-from deliveries.models import Delivery, Organization, Webhook
+from deliveries.models import Delivery, Organization, PollEntry, Webhook
+from deliveries.pipeline import poll_queues
+from deliveries.pipeline.filtering import Pairs
 
 # Deliveries in the state "sending" are excluded, because an attempt is in progress.
 REDELIVERABLE = ("delivered", "failed", "cancelled", "pending", "held")
@@ -148,7 +150,7 @@ def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
 
 
 def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
-    """Send a ping event to one active webhook, whatever it subscribes to. Return its delivery.
+    """Send a ping event to one active webhook, whatever it subscribes to. Return its delivery as ``send_to`` does.
 
     ``data`` is the payload; None means HookHub's default one.
     """
@@ -164,7 +166,11 @@ def data_of_ping(webhook: Webhook) -> dict[str, object]:
 
 
 def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:
-    """Publish an event for one active webhook only, whatever it subscribes to. Return its delivery."""
+    """Publish an event for one active webhook only, whatever it subscribes to. Return its delivery.
+
+    A polling webhook has no deliveries: the event is put into its queue, and what is returned stands for that, with the
+    id under which the event is fetched. It is not stored.
+    """
     event = targeted_event(
         webhook.pk,
         event_type,
@@ -175,17 +181,20 @@ def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -
     )
     with transaction.atomic():
         accepted = pipeline.accept([event], now=now)[0]
-        # Create the delivery here instead of in the fan-out, because the caller needs it in the response.
-        Delivery.objects.bulk_create(
-            [
-                Delivery(
-                    id=uuid7(now),
-                    event_id=accepted.id, webhook=webhook, organization_id=webhook.organization_id,
-                    repository_id=webhook.repository_id, event_type=event_type, due_at=now, created_at=now,
-                )
-            ]
+        delivery = Delivery(
+            id=uuid7(now),
+            event_id=accepted.id, webhook=webhook, organization_id=webhook.organization_id,
+            repository_id=webhook.repository_id, event_type=event_type, due_at=now, created_at=now,
         )  # fmt: skip
+        # Here instead of in the fan-out, because the caller needs it in the response.
+        if webhook.is_polled:
+            poll_queues.put(Pairs(arrays.uuids([accepted.id]), arrays.bigints([webhook.pk])))
+            delivery.id, delivery.due_at = PollEntry.objects.get(event_id=accepted.id).pk, None
+        else:
+            Delivery.objects.bulk_create([delivery])
         action = "webhook.pinged" if event_type == "ping" else "webhook.test_sent"
         after = {"event": accepted.id, "type": event_type}
         audit.record(action, target=webhook_target(webhook), after=after, now=now)
+    if webhook.is_polled:
+        return delivery
     return Delivery.objects.select_related("webhook", "repository").get(event_id=accepted.id)

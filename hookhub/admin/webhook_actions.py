@@ -139,7 +139,10 @@ class WebhookActions(ObjectActions):
         self.message_user(request, shown, messages.WARNING)
 
     def _show_sent(self, request: HttpRequest, what: str, webhook: Webhook, delivery: Delivery) -> None:
-        shown = format_html('{} sent to {}. <a href="{}">View delivery</a>', what, str(webhook), page_of(delivery))
+        if webhook.is_polled:
+            shown = format_html("{} put into the queue of {}.", what, str(webhook))
+        else:
+            shown = format_html('{} sent to {}. <a href="{}">View delivery</a>', what, str(webhook), page_of(delivery))
         self.message_user(request, shown, messages.SUCCESS)
 
 

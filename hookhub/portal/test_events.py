@@ -48,7 +48,10 @@ def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespons
         try:
             sample = _typed(webhook, sample, text)
             if "send" in request.POST and not blocked:
-                return redirect("portal:delivery", uid=test_events.send(webhook, sample, now=now).pk)
+                delivery = test_events.send(webhook, sample, now=now)
+                # What a polling webhook has in its queue has no page.
+                leads_to = ("webhook", uid) if webhook.is_polled else ("delivery", delivery.pk)
+                return redirect(f"portal:{leads_to[0]}", uid=leads_to[1])
         except InvalidFields as found:
             said = [in_words(f"{path}: {translated(message)}") for path, message in found.errors.items()]
             status, error = 422, "\n".join(said)

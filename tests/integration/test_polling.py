@@ -17,9 +17,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from deliveries import pipeline, polling
+from deliveries import pipeline, polling, redelivery
 from deliveries.maintenance import invariants, leases
 from deliveries.models import AuditEntry, Delivery, Event, PollConsumer, PollEntry, PollQueue, Webhook
+from deliveries.sending.sender import Sender
 from deliveries.webhooks import kinds
 from hookhub import replays
 from hookhub.api import polling as doors
@@ -27,12 +28,12 @@ from hookhub.forwarding.one_file import one_file
 from hookhub.http import long_polls
 from hookhub.models import ApiKey, Scope
 from hookhub.receiving import verify
-from tests.admin_pages import errors_of, page, page_of
+from tests.admin_pages import act, errors_of, page, page_of
 from tests.api import Caller, faults
 from tests.integration.test_admin_webhooks import as_sent
 from tests.integration.test_portal_webhooks import send
-from tests.portal import shown, visitor
-from tests.story import Forge, prune_old
+from tests.portal import shown, token_of, visitor
+from tests.story import Forge, deliver_due, prune_old
 
 pytestmark = pytest.mark.django_db
 
@@ -133,13 +134,36 @@ def test_a_filter_applies(caller: Caller, forge: Forge) -> None:
     assert all_is_well()
 
 
-def test_a_ping_is_fetched(caller: Caller) -> None:
+@pytest.mark.parametrize(("act", "event_type"), [("ping", "ping"), ("test", "push")])
+def test_what_is_sent_to_it_alone_is_fetched_and_nothing_is_delivered(
+    caller: Caller, sender: Sender, act: str, event_type: str
+) -> None:
     address = make(caller)
 
-    assert caller.post(f"{address}/ping").status_code == 202
+    answer = caller.post(f"{address}/{act}")
     pipeline.fan_out(now=timezone.now())
+    assert deliver_due(sender, now=timezone.now()) == set()
 
-    assert [each["type"] for each in poll(caller, address)["events"]] == ["ping"]
+    assert (answer.status_code, answer.json()["state"], answer.json()["due_at"]) == (202, "pending", None)
+    fetched = poll(caller, address)["events"]
+    assert [(each["id"], each["type"]) for each in fetched] == [(answer.json()["id"], event_type)]
+    assert Delivery.objects.count() == 0
+    assert all_is_well()
+
+
+def test_people_who_test_it_are_led_to_it(caller: Caller, admin_client: Client) -> None:
+    address = make(caller)
+    webhook = Webhook.objects.get()
+    browser = visitor(caller, role="manage")
+    asked = {"type": "ping", "payload": json.dumps(redelivery.data_of_ping(webhook)), "send": "1"}
+
+    token = token_of(shown(browser, "/portal/"))
+    sent = browser.post(f"/portal/webhooks/{webhook.uid}/test", {**asked, "form_token": token})
+    told = act(admin_client, "/admin/deliveries/webhook/", "ping", webhook)
+
+    assert (sent.status_code, sent["Location"]) == (302, f"/portal/webhooks/{webhook.uid}")
+    assert told == [f"Ping put into the queue of {webhook}."]
+    assert [each["type"] for each in poll(caller, address)["events"]] == ["ping", "ping"]
 
 
 def test_each_consumer_has_its_own_position(caller: Caller, forge: Forge) -> None:
