@@ -96,7 +96,9 @@ class Poller:
             return (bool(capacity.slots) and self._fan_out(capacity)) or found_work
         found_work |= self._fan_out(capacity)
         if self._sender.in_flight == before:
-            found_work |= self._claim(capacity)
+            # What the fan-out has claimed for later turns has taken some of it.
+            capacity = self._slots.capacity(self._sender.free, now=time.monotonic())
+            found_work |= bool(capacity.slots) and self._claim(capacity)
         return found_work
 
     def _promote_due(self) -> bool:
