@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.db import transaction
 
 from deliveries import audit, plain_text
+from deliveries.db.lookups import find_one
 from deliveries.models import Organization
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import PortalSettings
@@ -151,7 +152,7 @@ def change(organization: Organization, fields: Mapping[str, Any], *, now: dateti
     with transaction.atomic():
         # The organization is locked, because its settings may have no row yet.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        found = PortalSettings.objects.filter(organization=organization).first()
+        found = find_one(PortalSettings.objects.filter(organization=organization))
         changed = found or PortalSettings(organization=organization)
         before = changed.as_state()
         for name, value in fields.items():

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from deliveries import audit
 from deliveries.db.ids import uuid7
+from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.models import INCLUDED, MASTER_ONLY, Membership, PortalSession, Scope
 
@@ -102,11 +103,11 @@ def find(cookie: str, *, now: datetime) -> PortalSession | None:
 
     A member's session has the role of the membership as it is now, and ends with it.
     """
-    session = _known().filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now).first()
+    session = find_one(_known().filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now))
     if session is None or session.user_id is None:
         return session
     members = Membership.objects.filter(user=session.user_id, organization=session.organization_id)
-    member = members.select_related("organization").first()
+    member = find_one(members.select_related("organization"))
     role = None if member is None else role_of(member)
     if role is None:
         return None
@@ -117,7 +118,7 @@ def find(cookie: str, *, now: datetime) -> PortalSession | None:
 
 def find_ended(cookie: str) -> PortalSession | None:
     """Return the session that this cookie belongs to, ended or not; it must not be let in."""
-    return _known().filter(cookie_hash=digest(cookie)).first()
+    return find_one(_known().filter(cookie_hash=digest(cookie)))
 
 
 def _known() -> QuerySet[PortalSession]:

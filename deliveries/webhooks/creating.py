@@ -9,6 +9,7 @@ from django.db import transaction
 from deliveries import vault
 from deliveries.audited import webhook_state
 from deliveries.db.ids import uuid7
+from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, PollQueue, Repository, Webhook
 from deliveries.webhooks import kinds, leases, pacing, quotas, recording, secrets, verifying
@@ -54,7 +55,7 @@ def create(
                 str(cleaned["url"]), wire_format=wire_format, organization=organization, repository=repository
             )
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
-        if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
+        if repository and not find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)):
             raise InvalidFields({"repository": "was deleted in the meantime"})
         return insert(
             cleaned,

@@ -7,6 +7,7 @@ from django.db.models import QuerySet, Value
 from django.template.defaultfilters import pluralize
 
 from deliveries import rates
+from deliveries.db.lookups import find_one
 from deliveries.formats import Format
 from deliveries.limits import limit_of
 from deliveries.models import Host, Organization, Repository, Webhook
@@ -34,7 +35,7 @@ def require_webhook_quota(organization: Organization) -> None:
     limit = limit_of(organization, "webhooks")
     if not limit:
         return
-    Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+    find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
     own = Webhook.objects.kept().filter(organization=organization, subscription__isnull=True)
     if own[:limit].count() >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"
@@ -48,7 +49,7 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
     They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
     """
     if limit := limit_of(organization, "hub_subscriptions"):
-        Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+        find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
         if of_hub(organization)[:limit].count() >= limit:
             raise LimitReached
     try:
@@ -64,7 +65,7 @@ def require_mcp_quota(callback: str, *, organization: Organization) -> None:
     above.
     """
     if limit := limit_of(organization, "mcp_subscriptions"):
-        Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+        find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
         of_agents = Webhook.objects.kept().filter(organization=organization, subscription__has_key="id")
         if of_agents[:limit].count() >= limit:
             raise LimitReached

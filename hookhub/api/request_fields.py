@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Repository
 from hookhub.http.errors import invalid
 
@@ -15,7 +16,7 @@ def repository_of(organization: Organization, name: object) -> Repository:
     """Return the organization's repository with this name, short or full; raise a 422 if there is none."""
     owner, _, short = str(name).rpartition("/")
     known = owner in {"", organization.slug} and "\0" not in short
-    repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
+    repository = find_one(Repository.objects.filter(organization=organization, name=short)) if known else None
     if repository is None:
         raise invalid(
             {"repository": f"{organization.slug} has no such repository; create it with POST /v1/repositories"}

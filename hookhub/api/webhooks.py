@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import stats, timezone
+from deliveries.db.lookups import find_one
 from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
@@ -252,7 +253,7 @@ def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> We
     """Return a webhook of the caller's organization; raise a 403 without this scope, a 404 if unknown."""
     organization = view.authorize(request, scope=scope)
     found = Webhook.objects.kept().select_related("organization", "repository")
-    webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
+    webhook = find_one(found.filter(organization=organization, uid=read_uuid(uid)))
     if webhook is None:
         raise Http404
     return webhook

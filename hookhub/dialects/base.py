@@ -14,6 +14,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.http.authorization import authorize, authorize_webhooks
@@ -168,7 +169,7 @@ def repository_at(
     authorize_there = authorize_webhooks if for_webhooks else authorize
     organization = authorize_there(request, scope=scope, organization=slug_of(request, owner) if any_case else owner)
     repositories = Repository.objects.select_related("organization").filter(organization=organization)
-    found = in_any_case(repositories, "name", repo) if any_case else repositories.filter(name=repo).first()
+    found = in_any_case(repositories, "name", repo) if any_case else find_one(repositories.filter(name=repo))
     if found is None:
         raise Http404
     return found
@@ -176,7 +177,7 @@ def repository_at(
 
 def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
     """Return the row with this name in any case, or None."""
-    return rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name))).first()
+    return find_one(rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name))))
 
 
 def read_number(text: str) -> int:

@@ -13,6 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from deliveries import audit, timezone
+from deliveries.db.lookups import find_one
 from hookhub.http.access_log import name_caller
 from hookhub.http.actors import actor_of_key
 from hookhub.http.client_address import address_of
@@ -98,7 +99,7 @@ def require_checksum(key_id: str, secret: str) -> None:
 
 def find(key_id: str) -> ApiKey | None:
     """Return the key with this id and its organization from the database, or None if it is unknown or revoked."""
-    return ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None).first()
+    return find_one(ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None))
 
 
 _cached_keys = RowCache[str, ApiKey]()

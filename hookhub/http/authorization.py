@@ -6,6 +6,7 @@ from django.http import Http404
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
+from deliveries.db.lookups import find_one
 from deliveries.models import Organization
 from hookhub import people
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
@@ -97,7 +98,7 @@ def _of_person(user: Any, slug: str | None) -> tuple[Organization, Scope]:
 
 def _find(slug: str | None) -> Organization:
     if slug is not None:
-        organization = Organization.objects.filter(slug=slug).first()
+        organization = find_one(Organization.objects.filter(slug=slug))
         if organization is None:
             raise Http404
         return organization

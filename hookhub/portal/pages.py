@@ -7,6 +7,7 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from deliveries.db.lookups import find_one
 from deliveries.models import Delivery, Webhook
 from hookhub import charts, portal_sessions
 from hookhub.models import PortalSession
@@ -27,7 +28,8 @@ def chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict
 
 def webhook_of(session: PortalSession, uid: UUID) -> Webhook:
     """Return a webhook of the session; raise Http404 for any other."""
-    found = portal_sessions.webhooks_of(session).select_related("organization", "repository").filter(uid=uid).first()
+    own = portal_sessions.webhooks_of(session).select_related("organization", "repository")
+    found = find_one(own.filter(uid=uid))
     if found is None:
         raise Http404
     return found
@@ -35,7 +37,8 @@ def webhook_of(session: PortalSession, uid: UUID) -> Webhook:
 
 def delivery_of(session: PortalSession, uid: UUID) -> Delivery:
     """Return a delivery to a webhook of the session; raise Http404 for any other."""
-    found = Delivery.objects.filter(pk=uid, organization=session.organization_id).select_related("webhook").first()
+    own = Delivery.objects.filter(organization=session.organization_id).select_related("webhook")
+    found = find_one(own.filter(pk=uid))
     if found is None or not portal_sessions.webhooks_of(session).filter(pk=found.webhook_id).exists():
         raise Http404
     return found

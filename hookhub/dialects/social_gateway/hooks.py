@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import timezone
+from deliveries.db.lookups import find_one
 from deliveries.event_types import catalogue
 from deliveries.models import Repository, Webhook
 from deliveries.webhooks import lifecycle
@@ -147,7 +148,7 @@ class ServicesView(SocialGatewayView):
 def find(request: Request, owner: str, repo: str, number: str, *, scope: Scope) -> tuple[Repository, Webhook]:
     """Return a repository and one of its webhooks; raise a 403 without this scope, a 404 if unknown."""
     repository = repository_at(request, owner, repo, scope=scope, any_case=True)
-    webhook = repository.webhooks.kept().filter(pk=read_number(number)).first()
+    webhook = find_one(repository.webhooks.kept().filter(pk=read_number(number)))
     if webhook is None:
         raise Http404
     return repository, webhook
