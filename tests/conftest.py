@@ -60,13 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Let a process of xdist report a test once, and not its setup and teardown too, unless they failed.
+    """Let a process of xdist report a test once, and not its start, its setup and its teardown, unless they failed.
 
     Sending and reading reports takes a tenth of the time of short tests, and nothing shows those.
     """
     if not hasattr(item.config, "workerinput") or item.config.option.durations is not None:
         return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in runtestprotocol(item, log=False, nextitem=nextitem):
         if report.when == "call" or not report.passed:
             item.ihook.pytest_runtest_logreport(report=report)
