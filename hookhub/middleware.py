@@ -17,7 +17,8 @@ from hookhub.http.access_log import name_trace
 from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
-from hookhub.http.errors import as_plain, invalid, loop_detected, rendered, throttled
+from hookhub.http.errors import as_plain, rendered, throttled
+from hookhub.http.refusals import invalid, loop_detected
 from hookhub.mcp import jsonrpc
 from hookhub.portal import refusals
 from hookhub.publishing import fast_path, parse

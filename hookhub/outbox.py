@@ -13,7 +13,7 @@ from deliveries import compact_json, pipeline, telemetry, timezone
 from deliveries.events import IdempotencyConflict, Receipt
 from deliveries.models import Organization
 from deliveries.policy import trace_context
-from hookhub.http.errors import Refusal
+from hookhub.http.refusals import Refusal
 from hookhub.publishing import parse
 from hookhub.publishing.publish import KEY_REUSED
 from hookhub.publishing.translate import translate, with_keys

@@ -26,9 +26,9 @@ from hookhub.api.serializers.alerts import (
 )
 from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize_webhooks
-from hookhub.http.errors import invalid
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_id, read_uuid, require_known_parameters
+from hookhub.http.refusals import invalid
 from hookhub.models import Alert, AlertChannel, AlertKind, Scope
 
 

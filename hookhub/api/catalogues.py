@@ -20,11 +20,11 @@ from hookhub.api.event_types import DIALECT, visited
 from hookhub.api.views import APIView
 from hookhub.descriptions import asyncapi, json_schemas
 from hookhub.event_types import registry
-from hookhub.http.errors import invalid
 from hookhub.http.links import path_of
 from hookhub.http.negotiation import OneFormat
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
+from hookhub.http.refusals import invalid
 
 TAGS = ["event-types"]
 FILE: dict[str, Any] = {"type": "object", "additionalProperties": True}

@@ -24,10 +24,11 @@ from hookhub.api.serializers.deliveries import (
 )
 from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize
-from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
+from hookhub.http.errors import MUST_NOT_BE_EMPTY
 from hookhub.http.links import path_of
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import TEXT, TIME_PARAMETERS, read_id, read_timestamp, read_uuid, require_known_parameters
+from hookhub.http.refusals import conflict, invalid
 from hookhub.models import Replay, Scope
 
 EMPTY: tuple[object, ...] = (None, "", [], {})

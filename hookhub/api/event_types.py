@@ -19,10 +19,10 @@ from hookhub.api.serializers.event_types import EventTypeListSerializer, EventTy
 from hookhub.api.views import GenericAPIView
 from hookhub.event_types import registry
 from hookhub.http.authorization import authorize
-from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
+from hookhub.http.refusals import conflict, invalid
 from hookhub.models import ApiKey, CustomEventType, Scope
 
 DIALECT = OpenApiParameter(

@@ -17,11 +17,11 @@ from hookhub.api.request_fields import fields_of, require_known_fields
 from hookhub.api.serializers.deliveries import ReplaySerializer
 from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
-from hookhub.http.errors import conflict, invalid
 from hookhub.http.fields import DateTimeField
 from hookhub.http.links import path_of
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_timestamp, require_known_parameters
+from hookhub.http.refusals import conflict, invalid
 from hookhub.models import Replay, Scope
 
 PERIOD = ("after", "before")

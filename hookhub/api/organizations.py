@@ -20,9 +20,9 @@ from hookhub.api.serializers.organizations import NewRepositorySerializer, Organ
 from hookhub.api.views import GenericAPIView
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
-from hookhub.http.errors import conflict, invalid
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
+from hookhub.http.refusals import conflict, invalid
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 

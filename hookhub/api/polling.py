@@ -28,10 +28,11 @@ from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http import long_polls
 from hookhub.http.authorization import may_manage_webhooks
-from hookhub.http.errors import RETRY_AFTER_SECONDS, Refusal, as_plain, conflict, invalid
+from hookhub.http.errors import RETRY_AFTER_SECONDS, as_plain
 from hookhub.http.long_polls import Found, Room, Wait
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters, whole_number
+from hookhub.http.refusals import Refusal, conflict, invalid
 from hookhub.models import Scope
 
 MAX_EVENTS, DEFAULT_EVENTS = 200, 50

@@ -20,11 +20,11 @@ from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.fields import StrictIntegerField
 from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize_webhooks
-from hookhub.http.errors import invalid
 from hookhub.http.fields import DateTimeField, ModelSerializer
 from hookhub.http.links import public_url
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_uuid, require_known_parameters
+from hookhub.http.refusals import invalid
 from hookhub.models import PortalSession, Scope
 from hookhub.portal_sessions import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH, Wanted
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Repository
-from hookhub.http.errors import invalid
+from hookhub.http.refusals import invalid
 
 # The longest time, in seconds, for which previous secrets may keep signing.
 MAX_OVERLAP = 30 * 24 * 3600

@@ -13,8 +13,8 @@ from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.event_types import examples
 from hookhub.http import test_events
-from hookhub.http.errors import conflict
 from hookhub.http.openapi import extend_schema
+from hookhub.http.refusals import conflict
 from hookhub.models import Scope
 
 

@@ -17,10 +17,10 @@ from hookhub.api.presenters.view import PresentedView
 from hookhub.api.views import GenericAPIView
 from hookhub.api.webhooks import find
 from hookhub.http.authorization import authorize
-from hookhub.http.errors import invalid
 from hookhub.http.fields import DateTimeField
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import between, require_known_parameters
+from hookhub.http.refusals import invalid
 from hookhub.models import Scope
 
 # The most points of one response.

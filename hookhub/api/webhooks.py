@@ -28,10 +28,10 @@ from hookhub.api.serializers.webhooks import (
     WebhookWithSecretSerializer,
 )
 from hookhub.api.views import GenericAPIView
-from hookhub.http.errors import invalid
 from hookhub.http.links import path_of
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_known_parameters
+from hookhub.http.refusals import invalid
 from hookhub.models import Scope
 
 STATUSES = [status.value for status in Webhook.Status if status is not Webhook.Status.DELETED]

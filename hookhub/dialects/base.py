@@ -18,13 +18,13 @@ from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.http.authorization import authorize, authorize_webhooks
-from hookhub.http.errors import bad_request
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than
 from hookhub.http.negotiation import OneFormat
 from hookhub.http.openapi import DescribedSchema
 from hookhub.http.parsers import StrictJSONParser
 from hookhub.http.problems import Problem, error_response, not_an_object
 from hookhub.http.query import whole_number
+from hookhub.http.refusals import bad_request
 from hookhub.http.views import APIView, Json
 from hookhub.models import ApiKey, Scope
 

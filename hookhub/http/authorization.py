@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from deliveries.db.lookups import find_one
 from deliveries.models import Organization
 from hookhub import people
-from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
+from hookhub.http.errors import MUST_NOT_BE_EMPTY
+from hookhub.http.refusals import invalid
 from hookhub.models import INCLUDED, MASTER_ONLY, ApiKey, Membership, Scope
 
 

@@ -15,14 +15,14 @@ from django.core.exceptions import (
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import csrf, defaults
-from rest_framework import exceptions, status
+from rest_framework import exceptions
 from rest_framework.response import Response
 
 from deliveries import vault
-from deliveries.policy import hops
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.http import rate_limits
+from hookhub.http.refusals import Refusal, conflict, invalid
 from hookhub.replays import TooManyRunning
 
 log = logging.getLogger("hookhub.api")
@@ -35,52 +35,6 @@ UNREADABLE = (
     "The stored secrets of this webhook cannot be decrypted; the server's log has the reason. To set the webhook up "
     "again, send its url, secret and headers."
 )
-
-
-class Refusal(exceptions.APIException):
-    """An error response; ``fields`` maps each invalid field to a message."""
-
-    def __init__(
-        self,
-        status_code: int,
-        code: str,
-        message: str,
-        *,
-        fields: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, code)
-        self.status_code = status_code
-        self.code = code
-        self.message = message
-        self.fields = dict(fields or {})
-        self.headers = dict(headers or {})
-
-
-def bad_request(message: str) -> Refusal:
-    """Return a 400: the request is malformed."""
-    return Refusal(status.HTTP_400_BAD_REQUEST, "malformed", message)
-
-
-def invalid(fields: Mapping[str, str]) -> Refusal:
-    """Return a 422 for invalid fields; ``fields`` maps each of them to a message."""
-    named = ", ".join(list(fields)[:5])
-    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f"Invalid fields: {named}.", fields=fields)
-
-
-def conflict(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
-    """Return a 409: the request conflicts with what is stored."""
-    return Refusal(status.HTTP_409_CONFLICT, "conflict", message, fields=fields)
-
-
-def too_large(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
-    """Return a 413: the request, or a part of it, is too long."""
-    return Refusal(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, "too_large", message, fields=fields)
-
-
-def loop_detected(message: str) -> Refusal:
-    """Return a 422: the event has come back to HookHub too often."""
-    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "loop_detected", message, fields={hops.HEADER: message})
 
 
 CODES = {

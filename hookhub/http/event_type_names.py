@@ -6,7 +6,7 @@ from deliveries.event_types import catalogue
 from deliveries.models import Organization
 from deliveries.systems import SYSTEMS
 from hookhub.event_types import registry
-from hookhub.http.errors import invalid
+from hookhub.http.refusals import invalid
 
 
 def validate_event_types(fields: Mapping[str, object], *, dialect: str, organization: Organization) -> None:

@@ -9,8 +9,8 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from hookhub.http.errors import invalid
 from hookhub.http.query import whole_number
+from hookhub.http.refusals import invalid
 
 # The alphabet of base64.
 ENCODED = re.compile(r"[A-Za-z0-9+/=]+")

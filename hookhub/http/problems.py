@@ -8,7 +8,7 @@ from rest_framework import status
 from rest_framework.response import Response
 
 from hookhub.http import errors
-from hookhub.http.errors import Refusal
+from hookhub.http.refusals import Refusal
 
 NOT_AN_OBJECT = "not_an_object"
 

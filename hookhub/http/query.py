@@ -8,8 +8,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
+from hookhub.http.errors import MUST_NOT_BE_EMPTY
 from hookhub.http.json_values import parse_timestamp
+from hookhub.http.refusals import invalid
 
 MAX_WINDOW = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

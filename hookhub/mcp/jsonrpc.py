@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from hookhub.http.json_texts import refuse_constant, without_bom
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than
-from hookhub.http.parsers import refuse_constant, without_bom
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600

@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from hookhub.http.errors import bad_request
-from hookhub.http.parsers import refuse_constant
+from hookhub.http.json_texts import refuse_constant
+from hookhub.http.refusals import bad_request
 
 FIELDS = ("type", "data", "repository", "organization", "id", "timestamp", "trace")
 # Each unknown member of an event gets a row in the error response, so their number is limited.

@@ -13,9 +13,9 @@ from django.conf import settings
 
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_reserved, is_type, topics_of
 from deliveries.policy import hops, trace_context
-from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
+from hookhub.http.json_texts import unreadable, without_bom
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, parse_timestamp
-from hookhub.http.parsers import unreadable, without_bom
+from hookhub.http.refusals import Refusal, bad_request, invalid, loop_detected, too_large
 from hookhub.publishing import event_objects
 from hookhub.publishing.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
 

@@ -11,7 +11,7 @@ from deliveries.models import Organization
 from deliveries.pipeline import accepting
 from deliveries.rates import Standing
 from hookhub.http import rate_limits
-from hookhub.http.errors import conflict
+from hookhub.http.refusals import conflict
 from hookhub.postgresql.asynchronous import AsyncConnection
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest

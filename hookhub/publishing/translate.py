@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from deliveries.events import NewEvent
 from deliveries.models import Organization, Repository
-from hookhub.http.errors import invalid
+from hookhub.http.refusals import invalid
 from hookhub.publishing import parse, repositories
 from hookhub.publishing.parse import ParsedRequest
 from hookhub.publishing.repositories import in_another_case

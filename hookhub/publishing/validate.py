@@ -6,7 +6,7 @@ from deliveries.event_types.catalogue import Catalogue
 from deliveries.models import Organization
 from hookhub.event_types import registry
 from hookhub.event_types.validation import Budget
-from hookhub.http.errors import invalid
+from hookhub.http.refusals import invalid
 from hookhub.publishing.parse import ParsedRequest
 from hookhub.publishing.translate import find_repositories, new_events, with_keys
 

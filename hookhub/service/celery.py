@@ -7,7 +7,7 @@ import sys
 from datetime import timedelta
 
 from billiard import pool
-from celery import Celery
+from celery import Celery, platforms
 from celery.apps import worker as worker_program
 from celery.signals import (
     setup_logging,
@@ -34,6 +34,10 @@ TRANSPORT_ALIASES["sentinel"] = "deliveries.worker.kombu_transport:SentinelTrans
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
 MAX_EXIT_WAIT = timedelta(seconds=2)
+
+# Celery would make the kernel kill each pool child together with its parent, which `deliver_in` undoes at once. For
+# this, billiard loads a parser of C in each child, if cffi is installed.
+platforms.set_pdeathsig = lambda _: None  # type: ignore[attr-defined]  # missing in its stubs
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

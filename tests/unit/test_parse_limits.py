@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hookhub.http.errors import Refusal
+from hookhub.http.refusals import Refusal
 from hookhub.publishing import event_objects, parse
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

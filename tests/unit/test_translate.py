@@ -7,7 +7,7 @@ import pytest
 
 from deliveries.events import NewEvent
 from deliveries.models import Organization
-from hookhub.http.errors import Refusal
+from hookhub.http.refusals import Refusal
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest
 from hookhub.publishing.translate import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hookhub.http.errors import Refusal
+from hookhub.http.refusals import Refusal
 from hookhub.publishing import parse
 
 JSON, NDJSON = "application/json", "application/x-ndjson"

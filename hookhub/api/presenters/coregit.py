@@ -12,10 +12,10 @@ from deliveries.formats.base import stamp
 from deliveries.models import Organization, Webhook
 from hookhub.api.presenters.native import Native, sentence_of
 from hookhub.api.views import APIView
-from hookhub.http.errors import invalid
 from hookhub.http.event_type_names import validate_event_types
 from hookhub.http.pagination import Whole
 from hookhub.http.problems import Problem
+from hookhub.http.refusals import invalid
 
 # Coregit's API overview gives every error a message and one of these codes; errors without one keep HookHub's code.
 CODES = {

@@ -12,8 +12,8 @@ from hookhub.api.presenters.coregit import Coregit
 from hookhub.api.presenters.native import Native
 from hookhub.api.views import APIView
 from hookhub.http.authorization import authorize, authorize_webhooks
-from hookhub.http.errors import invalid
 from hookhub.http.problems import error_response
+from hookhub.http.refusals import invalid
 from hookhub.models import ApiKey, Scope
 
 NATIVE = Native()

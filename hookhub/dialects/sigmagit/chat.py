@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from hookhub.http.errors import invalid
+from hookhub.http.refusals import invalid
 
 OWN, SLACK, DISCORD = "sigmagit", "slack", "discord"
 

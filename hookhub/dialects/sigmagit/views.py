@@ -27,13 +27,13 @@ from hookhub.dialects.sigmagit.showing import (
     shown_as_new,
 )
 from hookhub.http.authorization import authorize_webhooks
-from hookhub.http.errors import invalid
 from hookhub.http.event_type_names import validate_event_types
 from hookhub.http.openapi import extend_schema
 from hookhub.http.pagination import Whole
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 from hookhub.http.problems import Problem
 from hookhub.http.query import read_uuid
+from hookhub.http.refusals import invalid
 from hookhub.models import Scope
 
 SLUG = "sigmagit"

@@ -6,8 +6,8 @@ from rest_framework import status
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.response import Response
 
-from hookhub.http.errors import Refusal
 from hookhub.http.problems import NOT_AN_OBJECT, Problem
+from hookhub.http.refusals import Refusal
 
 RESOURCE = "Hook"
 MISSING = "missing_field"

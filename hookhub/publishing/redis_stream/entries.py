@@ -8,8 +8,8 @@ from hashlib import sha256
 from django.conf import settings
 
 from deliveries.policy import trace_context
-from hookhub.http.errors import Refusal
-from hookhub.http.parsers import without_bom
+from hookhub.http.json_texts import without_bom
+from hookhub.http.refusals import Refusal
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest
 

@@ -15,7 +15,7 @@ from deliveries.models import Organization
 from deliveries.telemetry import AcceptSpan
 from hookhub.event_types import registry
 from hookhub.event_types.validation import MAX_STEPS, Budget
-from hookhub.http.errors import Refusal, invalid
+from hookhub.http.refusals import Refusal, invalid
 from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
 from hookhub.publishing.publish import KEY_REUSED
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, moment_of
