@@ -15,6 +15,7 @@ from django.db import transaction
 
 from deliveries import vault
 from deliveries.db import sql
+from deliveries.db.lookups import find_one
 from deliveries.models import PollConsumer, PollQueue, Webhook
 from deliveries.pipeline import attempting
 from deliveries.pipeline.claims import Claim, Destination
@@ -103,7 +104,7 @@ def number(webhook: Webhook, *, waits: bool = False) -> int:
 
 def last_position(webhook: Webhook) -> int:
     """Return the last position that was given; 0 if none was."""
-    found = PollQueue.objects.filter(pk=webhook.pk).values_list("last_position", flat=True).first()
+    found = find_one(PollQueue.objects.filter(pk=webhook.pk).values_list("last_position", flat=True))
     return found or 0
 
 
@@ -143,7 +144,7 @@ def commit(webhook: Webhook, consumer: str, *, position: int, now: datetime) -> 
     """
     with transaction.atomic():
         # Locked, so that two new consumers cannot both be the last.
-        PollQueue.objects.select_for_update(no_key=True).filter(pk=webhook.pk).first()
+        find_one(PollQueue.objects.select_for_update(no_key=True).filter(pk=webhook.pk))
         found = PollConsumer.objects.filter(webhook=webhook, name=consumer).first()
         if found is None:
             if PollConsumer.objects.filter(webhook=webhook).count() >= MAX_CONSUMERS:

@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from deliveries import audit, missing
 from deliveries.db.ids import first_id_at
+from deliveries.db.lookups import find_one
 from deliveries.failpoints import hit
 from deliveries.missing import Span
 from deliveries.models import Event, Organization, Webhook
@@ -183,7 +184,7 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int | None:
 
 def _deliver_missing(replay: Replay, *, now: datetime) -> int | None:
     """Do one batch of a locked replay; cancel it if its webhook no longer gets events, which it may get later."""
-    webhook = Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]).first()
+    webhook = find_one(Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]))
     if webhook is None or webhook.status(now=now) != Webhook.Status.ACTIVE:
         replay.state, replay.finished_at = Replay.State.CANCELLED, now
         replay.save()

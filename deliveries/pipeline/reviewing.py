@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import system_events
+from deliveries.db.lookups import find_one
 from deliveries.models import Webhook
 from deliveries.pipeline import health
 from deliveries.pipeline.accepting import accept
@@ -21,7 +22,7 @@ def review(*, now: datetime) -> list[Webhook]:
     disabled = []
     for webhook_id in lifecycle.to_review():
         with transaction.atomic():
-            webhook = Webhook.objects.locked().filter(pk=webhook_id).first()
+            webhook = find_one(Webhook.objects.locked().filter(pk=webhook_id))
             if webhook is None:
                 continue
             reason = disabling.should_disable(

@@ -11,6 +11,7 @@ from django.db.models import Q
 from deliveries import audit, vault, wakeup
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.db import sql
+from deliveries.db.lookups import find_one
 from deliveries.formats.masking import mask_path
 from deliveries.models import Delivery, DeliveryQuerySet, Webhook
 from deliveries.policy.incidents import DISABLED
@@ -88,7 +89,7 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
 def continue_release(webhook_id: int, *, now: datetime) -> int:
     """Release the next held deliveries of a webhook that was enabled, unless it is inactive again; return how many."""
     with transaction.atomic():
-        webhook = Webhook.objects.locked().filter(pk=webhook_id, releasing_since__isnull=False).first()
+        webhook = find_one(Webhook.objects.locked().filter(pk=webhook_id, releasing_since__isnull=False))
         if webhook is None:
             return 0
         released = _release(webhook, now=now) if webhook.active else 0

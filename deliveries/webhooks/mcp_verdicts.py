@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from deliveries.db import sql
+from deliveries.db.lookups import find_one
 from deliveries.models import Verification, Webhook
 from deliveries.webhooks import lifecycle, verifying
 from deliveries.webhooks.mcp_subscribing import Asked
@@ -42,7 +43,7 @@ def verdict_on(asked: Asked) -> Verdict | None:
     """
     if asked.verification is None:
         return _in_force(_kept(asked))
-    verification = Verification.objects.filter(pk=asked.verification).first()
+    verification = find_one(Verification.objects.filter(pk=asked.verification))
     if verification is None:
         return Verdict(reason=ENDED)
     match verification.state:
@@ -62,7 +63,7 @@ def verdict_on(asked: Asked) -> Verdict | None:
 
 def _kept(asked: Asked) -> Webhook | None:
     """Return the webhook of a subscription, unless it is deleted."""
-    return Webhook.objects.kept().filter(pk=asked.webhook_id).first()
+    return find_one(Webhook.objects.kept().filter(pk=asked.webhook_id))
 
 
 def _in_force(webhook: Webhook | None) -> Verdict:
@@ -78,8 +79,8 @@ def give_up(asked: Asked, *, now: datetime) -> Verdict:
     A subscription that was never proved, or has ended, is deleted; another that was to be renewed stays as it is.
     """
     with transaction.atomic():
-        webhook = Webhook.objects.kept().locked().filter(pk=asked.webhook_id).first()
-        verification = Verification.objects.select_for_update().filter(pk__in=[asked.verification]).first()
+        webhook = find_one(Webhook.objects.kept().locked().filter(pk=asked.webhook_id))
+        verification = find_one(Verification.objects.select_for_update().filter(pk__in=[asked.verification]))
         if webhook is not None and verification is not None and verification.state in Verification.OPEN:
             # One that has ended meanwhile was kept for the verdict.
             if webhook.unverified or webhook.ended_at is not None:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import audit, vault
+from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS, Format
 from deliveries.models import Verification, Webhook
 from deliveries.vault import Secret
@@ -116,7 +117,7 @@ def reencrypt_all() -> Iterator[bool]:
     """
     for webhook_id in Webhook.objects.kept().order_by("id").values_list("id", flat=True).iterator():
         with transaction.atomic():
-            webhook = Webhook.objects.locked().filter(pk=webhook_id).first()
+            webhook = find_one(Webhook.objects.locked().filter(pk=webhook_id))
             was_stale = webhook is not None and _reencrypt(webhook)
         yield was_stale
 

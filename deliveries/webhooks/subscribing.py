@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.formats.websub import WebSub as WebSubFormat
 from deliveries.models import Repository, Verification, Webhook
@@ -56,7 +57,7 @@ def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta,
     proof = Wanted(WebSub.slug, wanted.details, lasts, KEPT_FOR)
     with transaction.atomic():
         # Of two subscribers at once, the second finds what the first has created.
-        locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first()
+        locked = find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk))
         if locked is None or (locked.private and wanted.is_public):
             return None
         webhook = find(wanted, repository=repository)
@@ -97,7 +98,7 @@ def unsubscribe(wanted: Subscription, *, repository: Repository, now: datetime) 
 def find(wanted: Subscription, *, repository: Repository) -> Webhook | None:
     """Return the subscription of a callback to a topic, locked; None if there is none."""
     found = _find(wanted.callback, topic=wanted.topic, repository=repository)
-    return None if found is None else Webhook.objects.kept().locked().filter(pk=found.pk).first()
+    return None if found is None else find_one(Webhook.objects.kept().locked().filter(pk=found.pk))
 
 
 def exists(callback: str, *, topic: str, repository: Repository) -> bool:
@@ -126,7 +127,7 @@ def revoke_unseen(repository_id: int, *, now: datetime) -> int:
     """
     with transaction.atomic():
         # A subscriber that still finds it public waits for this lock, or has been found here.
-        repository = Repository.objects.select_for_update(no_key=True).filter(pk=repository_id, private=True).first()
+        repository = find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository_id, private=True))
         if repository is None:
             return 0
         found = subscriptions_of(repository).filter(subscription__is_public=True).order_by("pk")

@@ -14,6 +14,7 @@ from django.db.models import Prefetch, QuerySet
 from deliveries import audit, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.db.ids import uuid7
+from deliveries.db.lookups import find_one
 from deliveries.failpoints import hit
 from deliveries.formats import Format, format_of
 from deliveries.models import Organization, Verification, Webhook
@@ -204,7 +205,7 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
         return _conclude_denial(claim, exchange, now=now)
     with transaction.atomic():
         # Locked in the same order as by ``ask``.
-        webhook = Webhook.objects.kept().locked().filter(pk=claim.webhook_id).first()
+        webhook = find_one(Webhook.objects.kept().locked().filter(pk=claim.webhook_id))
         held = Verification.objects.select_for_update().filter(pk=claim.id, lease=claim.lease)
         verification = held.first()
         if verification is None:
@@ -237,7 +238,7 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
 def _conclude_denial(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:
     """Do what follows from the answer to a denial, of which no record is kept; return as ``conclude``."""
     with transaction.atomic():
-        denial = Verification.objects.select_for_update().filter(pk=claim.id, lease=claim.lease).first()
+        denial = find_one(Verification.objects.select_for_update().filter(pk=claim.id, lease=claim.lease))
         if denial is None:
             return None
         response = exchange.result
@@ -329,7 +330,7 @@ def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> b
         Verification.objects.filter(pk=verification_id, forget_at__lte=now).delete()
         return False
     with transaction.atomic():
-        webhook = Webhook.objects.kept().locked().filter(pk=webhook_id).first()
+        webhook = find_one(Webhook.objects.kept().locked().filter(pk=webhook_id))
         is_due = Verification.objects.filter(pk=verification_id, forget_at__lte=now).update(forget_at=None)
         if not is_due or webhook is None:
             return False

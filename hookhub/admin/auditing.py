@@ -7,6 +7,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from deliveries import audit, timezone
+from deliveries.db.lookups import find_one
 from hookhub.admin.base import OrganizationScoped
 from hookhub.audited import audited
 
@@ -17,7 +18,7 @@ class Audited(OrganizationScoped):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Remember the state of the row before it is saved."""
         if change:
-            found = self.model.objects.select_for_update(of=("self",), no_key=True).filter(pk=obj.pk).first()
+            found = find_one(self.model.objects.select_for_update(of=("self",), no_key=True).filter(pk=obj.pk))
             form.state_before = None if found is None else audited(found)[1]
         super().save_model(request, obj, form, change)
 

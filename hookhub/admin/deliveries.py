@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries import redelivery, timezone
+from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, count_reasons, page_of
@@ -154,7 +155,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         """Show everything about one delivery."""
         delivery: Delivery = self.find(request, object_id)
         now = timezone.now()
-        event = Event.objects.filter(pk=delivery.event_id).first()
+        event = find_one(Event.objects.filter(pk=delivery.event_id))
         webhook = Webhook.objects.select_related("organization", "repository").get(pk=delivery.webhook_id)
         latest = Attempt.objects.filter(delivery=delivery).order_by("-number")[:ATTEMPTS_SHOWN]
         attempts = [attempt_context(attempt, wire_format=webhook.format) for attempt in reversed(latest)]

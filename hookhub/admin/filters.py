@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 
 from deliveries import formats, timezone
 from deliveries.db.ids import first_id_at
+from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Delivery, LogQuerySet, Webhook
 from hookhub.admin.tenancy import organizations_of
 
@@ -177,7 +178,7 @@ class WebhookFilter(TextFilter):
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         own = Webhook.objects.filter(organization__in=organizations_of(self.request))
-        found = own.filter(uid=read_id(value)).values_list("pk", flat=True).first()
+        found = find_one(own.filter(uid=read_id(value)).values_list("pk", flat=True))
         if found is None:
             raise ValueError(f"{value[:100]} does not exist")
         return cast("LogQuerySet[Any]", rows).of_webhook(found)

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from deliveries import audit, plain_text, rates, vault
 from deliveries.db.ids import uuid7
+from deliveries.db.lookups import find_one
 from deliveries.formats.masking import mask_path, mask_query
 from deliveries.formats.standard_webhooks import make_secret
 from deliveries.models import Organization, Repository
@@ -187,7 +188,7 @@ def reencrypt_all() -> int:
     done = 0
     for channel_id in AlertChannel.objects.order_by("pk").values_list("pk", flat=True):
         with transaction.atomic():
-            channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=channel_id).first()
+            channel = find_one(AlertChannel.objects.select_for_update(no_key=True).filter(pk=channel_id))
             if channel is None:
                 continue
             before = channel.sealed_url, channel.sealed_secret

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 
 from deliveries.db.ids import first_id_at
+from deliveries.db.lookups import find_one
 from hookhub.models import Alert, AlertChannel, AlertKind
 
 # How many e-mails of each kind, and how many requests, are sent in one batch.
@@ -174,7 +175,7 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
         channel = None
         if claimed.channel is not None:
             # First the channel, as wherever both are locked.
-            channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
+            channel = find_one(AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk))
         if delay is not None:
             due_at = now + delay if claimed.channel is None else None
             waiting = Alert.objects.filter(pk__in=list(kept), state=Alert.State.PENDING)
@@ -196,7 +197,7 @@ def drop(claimed: Claim, *, now: datetime) -> int:
     with transaction.atomic():
         channel = None
         if claimed.channel is not None:
-            channel = AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk).first()
+            channel = find_one(AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk))
         supersede(Alert.objects.filter(pk__in=[alert.pk for alert in claimed.alerts]), now=now)
         if channel is not None:
             channel.due_at = now if pending_of(channel).order_by().exists() else None

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from deliveries import timezone
+from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Webhook
 from hookhub.alerts import channels
 from hookhub.api.organizations import refuse_unknown_fields
@@ -150,7 +151,7 @@ class AlertsView(GenericAPIView[Alert]):
         organization = authorize_webhooks(request, scope=Scope.READ)
         found = Alert.objects.filter(organization=organization).select_related("webhook")
         if (uid := read_id(request.query_params.get("webhook"), "webhook")) is not None:
-            webhook = Webhook.objects.filter(organization=organization, uid=uid).first()
+            webhook = find_one(Webhook.objects.filter(organization=organization, uid=uid))
             found = found.none() if webhook is None else found.filter(webhook=webhook)
         if (uid := read_id(request.query_params.get("channel"), "channel")) is not None:
             found = found.filter(channel=uid)

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import redelivery, timezone
+from deliveries.db.lookups import find_one
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import BlockedReason, Selection, blocked_reason
 from hookhub import replays
@@ -229,7 +230,7 @@ def _webhook_id(value: object, organization: Organization) -> int | None:
     if uid is None:
         return None
     # The deliveries of a deleted webhook may still be read.
-    webhook = Webhook.objects.filter(organization=organization, uid=uid).only("id").first()
+    webhook = find_one(Webhook.objects.filter(organization=organization, uid=uid).only("id"))
     if webhook is None:
         raise invalid({"webhook": "does not exist"})
     return webhook.pk

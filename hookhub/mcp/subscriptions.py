@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from rest_framework.exceptions import AuthenticationFailed
 
+from deliveries.db.lookups import find_one
 from deliveries.formats.mcp_event import EVENTS_PATH
 from deliveries.models import Repository
 from deliveries.sending import url as urls
@@ -52,7 +53,7 @@ def subscribe(params: Mapping[str, Any], context: Context) -> Asked:
         with transaction.atomic():
             # A key that is revoked at the same time is revoked first, or ends this subscription, too.
             keys = ApiKey.objects.select_for_update(of=("self",), no_key=True)
-            key = keys.filter(pk=context.key.pk, revoked_at=None).first()
+            key = find_one(keys.filter(pk=context.key.pk, revoked_at=None))
             if key is None or key.has_expired(now=context.now):
                 raise AuthenticationFailed(UNKNOWN)
             if key.expires_at is not None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from deliveries import compact_json
 from deliveries.db import arrays, sql
+from deliveries.db.lookups import find_one
 from deliveries.formats.base import stamp
 from deliveries.formats.mcp_event import EVENTS_PATH, MAX_BODY, summary_of
 from deliveries.models import Attempt, Delivery, Event, Webhook
@@ -104,7 +105,7 @@ def get_recent_events(arguments: Mapping[str, Any], context: Context) -> dict[st
     for delivery in _latest_of(webhooks):
         if delivery.event_id in rows:
             continue
-        event = Event.objects.select_related("repository").filter(pk=delivery.event_id).first()
+        event = find_one(Event.objects.select_related("repository").filter(pk=delivery.event_id))
         if event is None or not _passes(event, wanted):
             continue
         row = _shown(delivery, webhooks[delivery.webhook_id], event, address=address)
@@ -170,9 +171,9 @@ def get_delivery(arguments: Mapping[str, Any], context: Context) -> dict[str, An
         wanted = UUID(arguments["id"])
     except ValueError:
         raise ToolError("arguments.id must be the deliveryId of an event.") from None
-    found = Delivery.objects.filter(pk=wanted, organization=context.organization).first()
+    found = find_one(Delivery.objects.filter(pk=wanted, organization=context.organization))
     own = mcp_subscribing.of_caller(context.organization.pk, context.caller)
-    webhook = None if found is None else own.filter(pk=found.webhook_id).first()
+    webhook = None if found is None else find_one(own.filter(pk=found.webhook_id))
     if found is None or webhook is None:
         raise ToolError("None of your subscriptions has this delivery.")
     attempts = Attempt.objects.filter(delivery=found).order_by("-number")[:MAX_ATTEMPTS]

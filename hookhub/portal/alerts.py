@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from deliveries import timezone, vault
+from deliveries.db.lookups import find_one
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.secrets import RotatedMeanwhile
@@ -188,7 +189,7 @@ def delete(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
 def channel_of(session: PortalSession, uid: UUID) -> AlertChannel:
     """Return a channel of the session's organization; raise Http404 for any other."""
     found = AlertChannel.objects.select_related("organization", "repository")
-    channel = found.filter(organization=session.organization_id, pk=uid).first()
+    channel = find_one(found.filter(organization=session.organization_id, pk=uid))
     if channel is None:
         raise Http404
     return channel

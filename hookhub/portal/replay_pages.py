@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from deliveries import missing, timezone
 from deliveries.db.ids import time_of
+from deliveries.db.lookups import find_one
 from deliveries.models import Webhook
 from deliveries.redelivery import Selection
 from hookhub import portal_sessions, replays
@@ -95,12 +96,12 @@ def cancel(_request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
 
 def _replay_of(session: PortalSession, uid: UUID) -> tuple[Replay, Webhook]:
     """Return a replay and its webhook, which the session sees; raise Http404 for any other."""
-    started = Replay.objects.filter(pk=uid, organization=session.organization_id).first()
+    started = find_one(Replay.objects.filter(pk=uid, organization=session.organization_id))
     if started is None:
         raise Http404
     of_session = portal_sessions.webhooks_of(session).select_related("repository")
     # A replay of more than one webhook was not started here.
-    found = of_session.filter(pk__in=[replays.selection_of(started).webhook_id or 0]).first()
+    found = find_one(of_session.filter(pk__in=[replays.selection_of(started).webhook_id or 0]))
     if found is None:
         raise Http404
     return started, found

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import redirect
 
 from deliveries import vault
+from deliveries.db.lookups import find_one
 
 # Where people without a second factor may go: to get one, and to leave.
 OPEN = ("account_", "mfa_", "socialaccount_")
@@ -41,7 +42,7 @@ def reencrypt_all() -> int:
     done = 0
     for pk in Authenticator.objects.order_by("pk").values_list("pk", flat=True):
         with transaction.atomic():
-            found = Authenticator.objects.select_for_update(no_key=True).filter(pk=pk).first()
+            found = find_one(Authenticator.objects.select_for_update(no_key=True).filter(pk=pk))
             stale = {name: found.data[name] for name in SEALED if is_stale(found.data.get(name))} if found else {}
             if found is None or not stale:
                 continue

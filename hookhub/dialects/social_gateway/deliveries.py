@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import redelivery, timezone
+from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.base import read_number
 from hookhub.dialects.social_gateway import pagination, representation
@@ -60,7 +61,7 @@ class DeliveryView(SocialGatewayView):
     def get(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
         _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         attempt = numbered(found, delivery)[0]
-        event = Event.objects.filter(pk=attempt.delivery.event_id).first()
+        event = find_one(Event.objects.filter(pk=attempt.delivery.event_id))
         answer = response_of(attempt) or {"headers": "", "body": ""}
         row = representation.delivery(attempt, topics=event.topics if event else ())
         return Response(

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.models import Repository, Webhook
 from deliveries.webhooks import changing, lifecycle
@@ -145,7 +146,7 @@ def _config(wanted: HubRequest) -> dict[str, object]:
 
 def _lock(webhook: Webhook, callback: Callback) -> Webhook | None:
     """Return a webhook as it is now, locked until the transaction ends; None if it is not the callback's any more."""
-    locked = Webhook.objects.kept().locked().filter(pk=webhook.pk).first()
+    locked = find_one(Webhook.objects.kept().locked().filter(pk=webhook.pk))
     return locked if locked is not None and leads_to(callback, locked) else None
 
 
