@@ -75,7 +75,7 @@ def test_no_step_of_the_pipeline_violates_an_invariant(forge: Forge, sender: Sen
     claims = pipeline.claim(10, now=moment)
     assert len(claims) == 2
     assert verdicts(now=moment) == {}
-    sql.run(claiming.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
+    claiming.release(claims[:1])
     assert verdicts(now=moment) == {}
 
     # The worker of the other one dies, and both are sent in the end.
