@@ -7,7 +7,6 @@ import pytest
 from django.db import connection
 
 from deliveries import pipeline, redelivery
-from deliveries.db import sql
 from deliveries.maintenance import invariants, tasks
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.pipeline import claiming
