@@ -5,9 +5,19 @@ A Django project that has HookHub among its apps uses nothing of this.
 
 import atexit
 import gc
+import sys
+from importlib import import_module
 
 # What a process loads is needed until its end. The garbage collector would search it again and again meanwhile, and
 # once more at the end, which takes a third of the time of a short command. Later, too, it runs rarely, because hardly
 # anything of a request is in a reference cycle: with the defaults, it takes 2.5 % of the web server's processor time.
 gc.set_threshold(20_000, 10, 10)
 atexit.register(gc.freeze)
+
+# Wherever OpenTelemetry is installed, redis-py loads the SDK of its metrics, for metrics that the service never asks it
+# for. That takes a twentieth of the time in which a process starts.
+OF_METRICS = "opentelemetry.sdk.metrics"
+if OF_METRICS not in sys.modules:
+    sys.modules[OF_METRICS] = None  # type: ignore[assignment]  # The import then fails.
+    import_module("redis")
+    del sys.modules[OF_METRICS]
