@@ -97,8 +97,8 @@ def up_finds_its_data_again_and_a_crash_blocks_nothing(home: Path) -> None:
     process, url = start_up(home)
     check_ledger(servers.database_url(home))
     log = home / "up.log"
-    assert re.search(r"login +admin / \S+", log.read_text())
     header = {"Authorization": f"Bearer {first_key(log)}"}
+    assert re.search(r"login +admin / \S+", log.read_text())
     assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"] == []
     wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
     created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=60).json()
