@@ -78,8 +78,9 @@ class ListedTests(list[pytest.Item]):
         expected = cast("Expected", super().__getitem__(index))
         if expected.nodeid not in self._items:
             found = {item.nodeid: item for item in self._session.genitems(self._module(expected.path))}
-            if list(found) != self._ids[expected.path]:
-                raise RuntimeError(f"{expected.path} has other tests than listed in {list_of_tests()}; delete it")
+            if differing := found.keys() ^ set(self._ids[expected.path]):
+                where = f"{expected.path} has other tests than listed in {list_of_tests()}"
+                raise RuntimeError(f"{where}; delete it: {sorted(differing)[:5]}")
             self._items.update(found)
         return self._items[expected.nodeid]
 

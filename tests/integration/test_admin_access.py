@@ -29,6 +29,8 @@ from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
 
+# As the URLs of the service do, whichever modules were imported before.
+admin.autodiscover()
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label_lower)
 LOOKUPS = (
