@@ -37,7 +37,7 @@ class About:
     @classmethod
     def stored(cls, uid: UUID, name: str, *, url: str, format: str) -> "About":
         """Return the same of the columns of a webhook."""
-        return cls(uid, name, format_of(format).show_url(url) if url else "")
+        return cls(uid, name, format_of(format).show_url(url))
 
 
 def event(

@@ -7,7 +7,9 @@ MASK = "********"
 
 
 def mask_path(url: str) -> str:
-    """Return a URL with everything after the host masked."""
+    """Return a URL with everything after the host masked; "" for the missing one of a polling webhook."""
+    if not url:
+        return ""
     scheme, host, *_ = urlsplit(url)
     return f"{scheme}://{host}/{MASK}"
 

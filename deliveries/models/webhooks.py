@@ -166,10 +166,7 @@ class Webhook(models.Model):
 
     @property
     def shown_url(self) -> str:
-        """Return the URL with its secret parts masked, safe to show to anyone."""
-        # Of a polling webhook, which has none.
-        if not self.stored_url:
-            return ""
+        """Return the URL with its secret parts masked, safe to show to anyone; "" of a polling webhook."""
         # ``stored_url`` may be unmasked if it was stored before its format masked URLs.
         return formats.format_of(self.format).show_url(self.stored_url)
 

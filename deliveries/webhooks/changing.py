@@ -229,7 +229,8 @@ def _require_allowed(webhook: Webhook, cleaned: Fields, *, wire_format: Format) 
         raise InvalidFields({"filter": "cannot be set: its subscriber has said which events it wants"})
     if cleaned.keys() & DEPEND_ON_FORMAT and "format" not in cleaned:
         require_known_format(webhook.format)
-    if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in cleaned:
+    reveals = format_of(webhook.format).url_is_secret and not wire_format.url_is_secret
+    if reveals and not webhook.is_polled and "url" not in cleaned:
         raise InvalidFields(
             {"url": f"is required: the format {wire_format.slug} would reveal the URL, which is masked now"}
         )
@@ -240,7 +241,7 @@ def _set_fields(webhook: Webhook, cleaned: Fields, *, now: datetime) -> None:
     if "expires_at" in cleaned:
         leases.set_lease(webhook, leases.require_future(cleaned["expires_at"], now=now), now=now)
     # Assign the current URL again if the format changes: the new format may mask more of it, or less.
-    url = cleaned.get("url", webhook.url if "format" in cleaned and not webhook.is_polled else None)
+    url = cleaned.get("url", webhook.url if "format" in cleaned else None)
     for name in cleaned.keys() - {"url", "expires_at"}:
         setattr(webhook, name, cleaned[name])
     if "rate_requests" in cleaned:

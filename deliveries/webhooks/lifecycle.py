@@ -161,8 +161,7 @@ def delete_locked(webhook: Webhook, *, now: datetime) -> int:
     webhook.expiry_warning_at = webhook.expiry_mail_at = None
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
     # The path may contain a token. The host is enough for the log to show where deliveries went.
-    if not webhook.is_polled:
-        webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
+    webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
     webhook.save(update_fields=["deleted_at", "changed_at", "expiry_warning_at", "expiry_mail_at", *SEALED_COLUMNS])
     webhook.verifications.supersede(now=now)
     unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)

@@ -11,17 +11,20 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from deliveries import pipeline, polling, redelivery
+from deliveries.formats import FORMATS
 from deliveries.maintenance import invariants, leases
 from deliveries.models import AuditEntry, Delivery, Event, PollConsumer, PollEntry, PollQueue, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import kinds
+from deliveries.webhooks import kinds, secrets
 from hookhub import replays
 from hookhub.api import polling as doors
 from hookhub.forwarding.one_file import one_file
@@ -399,6 +402,20 @@ def test_a_client_may_send_back_what_it_read(caller: Caller) -> None:
     assert set(faults(caller.patch(address, {"rate_limit": {"requests": 1, "per": 1}}))) == {"rate_limit"}
     assert caller.patch(address, {"format": "github"}).status_code == 200
     assert caller.post(f"{address}/verify").status_code == 422
+
+
+def test_it_has_no_url_in_any_format(caller: Caller, settings: Settings) -> None:
+    made = [caller.post("/v1/webhooks", {"kind": "poll", "events": ["push"], "format": slug}) for slug in FORMATS]
+    settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(), *settings.HOOKHUB_ENCRYPTION_KEYS)
+
+    assert sum(secrets.reencrypt_all()) == len(FORMATS)
+
+    assert sum(secrets.reencrypt_all()) == 0
+    for address in [f"/v1/webhooks/{each.json()['id']}" for each in made]:
+        changed = [caller.patch(address, {"format": slug}) for slug in FORMATS]
+        assert [(each.status_code, each.json()["url"]) for each in changed] == [(200, None)] * len(FORMATS)
+        assert caller.delete(address).status_code == 204
+    assert set(Webhook.objects.values_list("stored_url", "sealed_url")) == {("", None)}
 
 
 def test_an_organization_that_has_urls_verified_may_have_it(caller: Caller, forge: Forge) -> None:
