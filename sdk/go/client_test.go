@@ -301,6 +301,21 @@ func TestFieldsAreLeftOutSetOrNull(t *testing.T) {
 	}
 }
 
+func TestAPartOfAPathThatWouldLeadElsewhereIsRefusedAndNothingIsAsked(t *testing.T) {
+	hub, client := start(t)
+	for _, part := range []string{"..", ".", ""} {
+		if err := client.Repositories.Delete(t.Context(), part); err == nil {
+			t.Errorf("%q was sent", part)
+		}
+		if _, err := client.Deliveries.Redeliver(t.Context(), part); err == nil {
+			t.Errorf("%q was sent", part)
+		}
+	}
+	if len(hub.asked) != 0 {
+		t.Fatal(hub.asked)
+	}
+}
+
 func TestARepeatedDeletionThatFindsNothingWasCarriedOutBefore(t *testing.T) {
 	hub, client := start(t)
 	hub.replies = []reply{{}, refusal(404, "not_found")}

@@ -45,6 +45,9 @@ type answer struct {
 
 // do sends a request, repeats it where that is safe, and returns the successful response.
 func (c *Client) do(ctx context.Context, asked call) (*answer, error) {
+	if err := checkPath(asked.path); err != nil {
+		return nil, err
+	}
 	content, contentType, err := asked.content()
 	if err != nil {
 		return nil, err
@@ -149,15 +152,23 @@ func (asked call) content() (content []byte, contentType string, err error) {
 	return content, "application/json", err
 }
 
-// path returns the path of a resource; a part cannot leave its place.
+// path returns the path of a resource, whose parts stay in their places: do refuses a path that has others.
 func path(parts ...string) string {
 	for at, part := range parts {
 		parts[at] = url.PathEscape(part)
-		if part == "." || part == ".." {
-			parts[at] = strings.ReplaceAll(part, ".", "%2E")
-		}
 	}
 	return strings.Join(parts, "/")
+}
+
+// checkPath returns an error for a path with a part that would leave its place. Even if encoded, proxies resolve dots:
+// "repositories/.." would be "/v1/". They may merge the slashes around an empty part, too.
+func checkPath(path string) error {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." {
+			return fmt.Errorf("%q is not an id or a name", part)
+		}
+	}
+	return nil
 }
 
 // backoff returns the pause after the failed attempt number attempt (from 1); jitter is from 0 to 1.

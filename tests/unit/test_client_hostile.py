@@ -163,6 +163,16 @@ def test_a_list_that_leads_to_itself_ends() -> None:
         list(client.webhooks.list())
 
 
+@pytest.mark.parametrize("part", ["..", ".", ""])
+def test_a_part_of_a_path_that_would_lead_elsewhere_is_refused_and_nothing_is_asked(part: str) -> None:
+    with answering(http(204, b""), http(204, b"")) as url, Client(url, KEY, retries=0) as client:
+        for call in (client.repositories.delete, client.webhooks.delete, client.deliveries.redeliver):
+            with pytest.raises(ValueError, match="is not an id or a name"):
+                call(part)
+        with pytest.raises(ValueError, match="is not an id or a name"):
+            client.webhooks.delete_consumer("w", part)
+
+
 @pytest.mark.parametrize("space", ["\n", "\r\n", " ", "\t"])
 def test_white_space_around_a_key_is_none_of_it(space: str) -> None:
     with answering(http(200, b'{"id": "x"}')) as url, Client(url, f" {KEY}{space}") as client:

@@ -93,6 +93,7 @@ export class Transport {
 
     /** Send a request, repeat it where that is safe, and return the successful response. */
     async call(method: string, path: string, call: Call = {}): Promise<Answer> {
+        checkPath(path);
         const { waits = 0 } = call;
         const until = Date.now() + this.#deadline + waits;
         // A POST that is not idempotent is repeated only if it certainly had no effect: the connection was not
@@ -183,12 +184,19 @@ export class Transport {
     }
 }
 
-/** Return the path of a resource; a part cannot leave its place. */
+/** Return the path of a resource, whose parts stay in their places: `call` refuses a path that has others. */
 export function pathOf(...parts: string[]): string {
-    // Dots alone would be resolved by `fetch`.
-    return parts
-        .map((part) => encodeURIComponent(part).replace(/^\.{1,2}$/, (dots) => dots.replace(/\./g, "%2E")))
-        .join("/");
+    return parts.map((part) => encodeURIComponent(part)).join("/");
+}
+
+/**
+ * Throw a TypeError for a path with a part that would leave its place. Even if encoded, `fetch` and proxies resolve dots:
+ * "repositories/.." would be "/v1/". They may merge the slashes around an empty part, too.
+ */
+function checkPath(path: string): void {
+    for (const part of path.split("?")[0]!.split("/")) {
+        if (["", ".", ".."].includes(part)) throw new TypeError(`"${part}" is not an id or a name`);
+    }
 }
 
 /** Return the milliseconds between a failed attempt (from 1) and the next; `jitter` is from 0 to 1. */

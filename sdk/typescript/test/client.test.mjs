@@ -224,6 +224,18 @@ describe("the client", { concurrency: true }, () => {
         assert.equal(hub.asked.length, 2);
     });
 
+    test("a part of a path that would lead elsewhere is refused, and nothing is asked", async () => {
+        const hub = await fake();
+        const hookhub = hub.connect();
+
+        for (const part of ["..", ".", ""]) {
+            await assert.rejects(hookhub.repositories.delete(part), TypeError);
+            await assert.rejects(hookhub.deliveries.redeliver(part), TypeError);
+        }
+
+        assert.deepEqual(hub.asked, []);
+    });
+
     test("a repeated deletion or cancellation that was carried out before is success", async () => {
         const cancelled = { id: "d", state: "cancelled" };
         const hub = await fake([
@@ -238,7 +250,7 @@ describe("the client", { concurrency: true }, () => {
 
         await hookhub.webhooks.delete("../w");
         assert.deepEqual(await hookhub.deliveries.cancel("d"), cancelled);
-        await assert.rejects(hookhub.webhooks.delete(".."), { status: 404 });
+        await assert.rejects(hookhub.webhooks.delete("w"), { status: 404 });
         assert.equal(hub.asked[0].url, "/v1/webhooks/..%2Fw");
     });
 

@@ -28,6 +28,8 @@ class Response(Protocol):
 # RFC 3339, as the API writes times. ``fromisoformat`` of Python 3.9 rejects the "Z".
 RFC3339 = re.compile(r"([0-9-]{10}[Tt][0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 
+NO_PARTS = frozenset({"", ".", ".."})
+
 
 def encode(value: Mapping[str, Any]) -> bytes:
     """Return compact JSON; raise ValueError or TypeError for a value that JSON does not have."""
@@ -61,7 +63,12 @@ def text(value: object) -> str:
 
 
 def path_of(*parts: str) -> str:
-    """Return the path of a resource below ``/v1/``; a part cannot leave its place."""
+    """Return the path of a resource below ``/v1/``; raise ValueError for a part that would leave its place."""
+    for part in parts:
+        # Even if encoded, the libraries below and proxies resolve dots: "repositories/.." would be "/v1/". They may merge
+        # the slashes around an empty part, too.
+        if part in NO_PARTS:
+            raise ValueError(f"{part!r} is not an id or a name")
     return "/".join(quote(part, safe="") for part in parts)
 
 
