@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -112,7 +113,8 @@ def percent_done(replay: Replay) -> int:
     if replay.state == Replay.State.FINISHED:
         return 100
     if replay.kind == Replay.Kind.MISSING and replay.total >= replays.MAX_COUNTED:
-        begin = datetime.fromisoformat(replay.asked["after"])
+        asked = datetime.fromisoformat(replay.asked["after"])
+        begin = max(asked, replay.created_at - settings.HOOKHUB_RETENTION)
         here, end = time_of(replay.done_upto or replay.upto), time_of(replay.upto)
         return max(0, min(99, round(100 * (here - begin) / max(end - begin, timedelta(milliseconds=1)))))
     return min(99, 100 * replay.examined // max(replay.total, 1))

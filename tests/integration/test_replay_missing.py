@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from deliveries.models import AuditEntry, Delivery, Webhook
 from hookhub import replays
@@ -160,6 +161,18 @@ def test_the_progress_of_a_long_period_is_told_by_time(webhook: Webhook, monkeyp
     replays.run_replays(now=now)
     replay.refresh_from_db()
     assert percent_done(replay) == 100
+
+
+def test_progress_does_not_count_a_time_of_which_nothing_is_kept(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(replays, "MAX_COUNTED", 0)
+    settings.HOOKHUB_RETENTION = 4 * HOUR
+    now = timezone.now()
+
+    replay = replays.start_missing(webhook, after=now - 40 * HOUR, before=now, now=now)
+
+    assert percent_done(replay) == 0
 
 
 def test_one_replay_too_many_is_refused_and_the_reason_said(
