@@ -1,5 +1,6 @@
 """Text for logs, headers, e-mails, pages and terminals: names on one line, and untrusted bytes made printable."""
 
+import json
 import unicodedata
 
 from django.core.exceptions import ValidationError
@@ -50,6 +51,15 @@ def printable(raw: bytes | str) -> str:
         mark if mark.isprintable() or mark in "\n\t" else mark.encode("unicode_escape").decode()
         for mark in text.replace("\r\n", "\n")
     )
+
+
+def printable_json(value: object) -> str:
+    r"""Return a value as indented JSON with nothing hidden in it: what ``printable`` escapes is escaped as JSON does.
+
+    So it can be sent back as it is shown: a page cannot hold an unpaired surrogate, and JSON has no ``\x85``.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(mark if mark.isprintable() or mark == "\n" else json.dumps(mark)[1:-1] for mark in text)
 
 
 def _is_refused(letter: str) -> bool:

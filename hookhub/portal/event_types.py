@@ -1,6 +1,5 @@
 """The portal's catalogue of event types: what each means and looks like, and which webhooks of a session get it."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.event_types.topics import EVERYTHING, families_of, is_reserved, system_topics
 from deliveries.models import Organization, Webhook
-from deliveries.plain_text import printable
+from deliveries.plain_text import printable_json
 from hookhub import portal_sessions
 from hookhub.event_types import registry
 from hookhub.http.query import whole_number
@@ -104,4 +103,4 @@ def _webhooks(session: PortalSession) -> tuple[list[Webhook], bool]:
 
 
 def _pretty(value: Any) -> str:
-    return "" if value is None else printable(json.dumps(value, indent=2, ensure_ascii=False))
+    return "" if value is None else printable_json(value)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from deliveries import previews, redelivery, timezone
 from deliveries.models import Webhook
-from deliveries.plain_text import printable
+from deliveries.plain_text import printable, printable_json
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.event_types import examples
@@ -42,7 +42,7 @@ def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespons
     chosen = offered.get(request.POST.get("type") or request.GET.get("type", ""))
     blocked, status, error = blocked_reason(webhook, now=now), 200, ""
     sample = _first(webhook, offered) if chosen is None else chosen
-    text = json.dumps(sample.data, indent=2, ensure_ascii=False)
+    text = printable_json(sample.data)
     if request.method == "POST":
         text = request.POST.get("payload", "").replace("\r\n", "\n")
         try:

@@ -124,6 +124,25 @@ def test_types_without_an_example_and_pings_can_be_tried(forge: Forge, owner: Cl
     assert Event.objects.latest("id").type == "bare"
 
 
+@pytest.mark.parametrize("text", ["\ud800", "\udc00\ud83d", "a\u202eb", "\x85\x00\u2028", "\U000e0041", "ü🎉"])
+def test_an_example_of_any_text_is_shown_and_sent_as_it_is(
+    forge: Forge, owner: Client, sender: Sender, text: str
+) -> None:
+    now, example = timezone.now(), {"title": text, text: 1}
+    webhook = forge.webhook(now=now, events=["deploy"])
+    registry.register({"type": "deploy", "example": example}, organization=forge.organization, now=now)
+
+    payload = payload_of(shown(owner, f"/portal/webhooks/{webhook.uid}/test"))
+    shown(owner, "/portal/event-types/deploy")
+
+    assert json.loads(payload) == {**example, "test": True}
+    assert all(mark.isprintable() for mark in payload.replace("\n", ""))
+    answered = post(owner, webhook, "test", type="deploy", payload=payload, send="1")
+    assert answered.status_code == 302, answered.content
+    deliver_due(sender, now=timezone.now())
+    assert json.loads(forge.receiver.received[0].body)["data"] == {**example, "test": True}
+
+
 def test_test_events_of_a_webhook_are_limited_at_every_door(
     forge: Forge, caller: Caller, owner: Client, now: datetime, settings: Any
 ) -> None:
