@@ -65,8 +65,8 @@ def text(value: object) -> str:
 def path_of(*parts: str) -> str:
     """Return the path of a resource below ``/v1/``; raise ValueError for a part that would leave its place."""
     for part in parts:
-        # Even if encoded, the libraries below and proxies resolve dots: "repositories/.." would be "/v1/". They may merge
-        # the slashes around an empty part, too.
+        # Even if encoded, the libraries below and proxies resolve dots: "repositories/.." would be "/v1/". They may
+        # merge the slashes around an empty part, too.
         if part in NO_PARTS:
             raise ValueError(f"{part!r} is not an id or a name")
     return "/".join(quote(part, safe="") for part in parts)
