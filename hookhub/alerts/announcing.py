@@ -100,8 +100,8 @@ def announce(webhook: Webhook, news: News, *, now: datetime) -> None:
 
 
 def channels_for(webhook: Webhook, news: News) -> list[AlertChannel]:
-    """Return the channels that are told of a webhook."""
-    found = AlertChannel.objects.filter(
+    """Return the channels that are told of a webhook, locked: one that is deleted or paused meanwhile tells nobody."""
+    found = AlertChannel.objects.select_for_update(no_key=True).filter(
         Q(repository=None) | Q(repository=webhook.repository_id),
         organization=webhook.organization_id,
         paused_at=None,

@@ -80,6 +80,13 @@ def outage(forge: Forge, sender: Sender, *, now: datetime, **fields: Any) -> Web
     return webhook
 
 
+def is_waited_for() -> bool:
+    """Return whether any statement waits for a lock of another transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
 def watch(*, now: datetime) -> int:
     """Look at the failing webhooks, and send."""
     announced = announcing.watch_webhooks(now=now)
@@ -427,11 +434,6 @@ def test_an_alert_that_is_queued_while_the_last_one_is_recorded_is_found(forge: 
     fail(forge.webhook(now=now), now=now)
     queued, recorded = threading.Event(), threading.Event()
 
-    def is_waited_for() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(cursor.fetchone()[0])
-
     def announce() -> None:
         with transaction.atomic():
             announcing.announce_disabled(now=now)
@@ -673,6 +675,41 @@ def test_alerts_of_a_channel_deleted_with_its_repository_are_not_pending_for_eve
 
     assert history.prune(now=now) == 0
     assert states() == [("disabled", "superseded")]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda told, now: channels.delete(told, now=now), id="deleted"),
+        pytest.param(lambda told, now: channels.change(told, {"enabled": False}, now=now), id="paused"),
+    ],
+)
+def test_the_owners_are_told_if_the_only_channel_ends_at_the_same_time(
+    forge: Forge, now: datetime, end: Callable[[AlertChannel, datetime], None]
+) -> None:
+    owner(forge)
+    told = channel(forge, now=now)
+    fail(forge.webhook(now=now), now=now)
+    ended = threading.Event()
+
+    def end_channel() -> None:
+        with transaction.atomic():
+            end(told, now)
+            ended.set()
+            until = time.monotonic() + 60
+            while not is_waited_for():
+                assert time.monotonic() < until
+
+    def announce() -> None:
+        assert ended.wait(60)
+        announcing.announce_disabled(now=now)
+
+    together(end_channel, announce)
+    notify(now=now)
+
+    assert [letter.subject for letter in mail.outbox] == ["[HookHub] acme: webhook disabled"]
+    assert states() == [("disabled", "sent")]
 
 
 # What is kept ---------------------------------------------------------------------------------------------------------
