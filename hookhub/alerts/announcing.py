@@ -16,8 +16,6 @@ from hookhub.models import Alert, AlertChannel, AlertKind
 
 # How many webhooks of each kind are announced in one tick: as many as a message may tell of.
 WEBHOOKS_PER_TICK = 500
-# What the owners are told by e-mail if no channel is.
-OF_OWNERS = frozenset({AlertKind.DISABLED, AlertKind.LEASE_ENDING})
 OF_INCIDENTS = (AlertKind.FAILING, AlertKind.DISABLED, AlertKind.RECOVERED)
 
 
@@ -94,7 +92,7 @@ def announce(webhook: Webhook, news: News, *, now: datetime) -> None:
         queue.supersede(older, now=now)
     told: list[AlertChannel | None] = [*channels]
     # A channel that does not work tells none.
-    if news.kind in OF_OWNERS and all(channel.failing_since is not None for channel in channels):
+    if news.kind in queue.OF_OWNERS and all(channel.failing_since is not None for channel in channels):
         told.append(None)
     _create(webhook, news, told, now=now)
 

@@ -4,7 +4,7 @@ People are told of all that waits of one kind in one message, so that an outage 
 Alerts are leased before they are sent, and recorded after. A process that dies in between lets them be sent again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 
-from deliveries.db.ids import first_id_at
+from deliveries.db.ids import first_id_at, uuid7s
 from deliveries.db.lookups import find_one
 from hookhub.models import Alert, AlertChannel, AlertKind
 
@@ -29,6 +29,8 @@ GIVE_UP_AFTER = timedelta(days=1)
 MAX_ERROR = 500
 # How many alerts one message tells of.
 MAX_BUNDLED = 500
+# What the owners are told by e-mail if no channel is.
+OF_OWNERS = frozenset({AlertKind.DISABLED, AlertKind.LEASE_ENDING})
 
 
 class Claim(NamedTuple):
@@ -184,12 +186,38 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
         # Also those that were superseded while they were sent.
         over = Alert.objects.filter(pk__in=delays.keys() - kept.keys())
         over.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
+        if state == Alert.State.FAILED and claimed.channel is not None:
+            _tell_owners([alert for alert in claimed.alerts if alert.pk not in kept], now=now)
         if channel is not None:
             # A mail server that is away says nothing about the channel.
             is_at_fault = bool(error) and not (isinstance(result, Postponed) and result.is_kept)
             channel.failing_since = (channel.failing_since or now) if is_at_fault else None
             _record_of_channel(channel, error, delay=delay, now=now)
     return len(delays) - len(kept)
+
+
+def _tell_owners(failed: Sequence[Alert], *, now: datetime) -> None:
+    """Queue e-mails to the owners in place of a channel's failed alerts that no other is told of; of one kind."""
+    kind = failed[0].kind if failed else None
+    if kind not in OF_OWNERS:
+        return
+    told = Alert.objects.filter(
+        webhook__in=[alert.webhook_id for alert in failed], kind=kind, state__in=(Alert.State.PENDING, Alert.State.SENT)
+    )
+    known = set(told.values_list("webhook_id", "about"))
+    untold = [alert for alert in failed if (alert.webhook_id, alert.about) not in known]
+    ids = uuid7s(now, len(untold)) if untold else []
+    Alert.objects.bulk_create(
+        [
+            Alert(
+                id=alert_id, organization_id=alert.organization_id, webhook_id=alert.webhook_id,
+                channel_type=Alert.OWNERS, kind=kind, about=alert.about, details=alert.details, due_at=now,
+                created_at=now,
+            )
+            for alert_id, alert in zip(ids, untold, strict=True)
+        ],
+        ignore_conflicts=True,
+    )  # fmt: skip
 
 
 def drop(claimed: Claim, *, now: datetime) -> int:

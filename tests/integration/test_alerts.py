@@ -545,9 +545,47 @@ def test_what_cannot_be_sent_for_a_day_is_given_up(forge: Forge, now: datetime) 
     assert notify(now=now + DAY - SECOND) == 0
     assert notify(now=now + DAY + queue.MAX_DELAY) == 1
 
-    assert states() == [("disabled", "failed")]
+    # The owners are told instead.
+    assert states() == [("disabled", "failed"), ("disabled", "pending")]
     told.refresh_from_db()
     assert (told.last_error, told.due_at) == ("The receiver answered 500.", None)
+
+
+@pytest.mark.parametrize("kind", ["disabled", "lease_ending"])
+def test_a_chat_that_was_removed_does_not_swallow_what_the_owners_are_told(
+    forge: Forge, now: datetime, kind: str
+) -> None:
+    owner(forge)
+    for path in ("/one", "/two"):
+        channel(forge, now=now, type="slack", url=forge.receiver.url(path))
+        forge.receiver.answers[path] = Answer(404, body=b"no_service")
+    for number in range(3):
+        webhook = forge.webhook(now=now, name=f"hook {number}")
+        if kind == "disabled":
+            fail(webhook, now=now)
+        else:
+            Webhook.objects.filter(pk=webhook.pk).update(expires_at=now + DAY, expiry_mail_at=now)
+
+    for seconds in range(3):
+        notify(now=now + seconds * SECOND)
+
+    [letter] = mail.outbox
+    assert letter.subject == f"[HookHub] acme: 3 webhooks {'disabled' if kind == 'disabled' else 'end soon'}"
+    assert sorted(states()) == [(kind, "failed")] * 6 + [(kind, "sent")] * 3
+
+
+def test_what_another_channel_was_told_is_not_told_to_the_owners(forge: Forge, now: datetime) -> None:
+    owner(forge)
+    channel(forge, now=now, type="slack", url=forge.receiver.url("/gone"))
+    forge.receiver.answers["/gone"] = Answer(404, body=b"no_service")
+    channel(forge, now=now)
+    fail(forge.webhook(now=now), now=now)
+
+    for seconds in range(2):
+        notify(now=now + seconds * SECOND)
+
+    assert mail.outbox == []
+    assert sorted(states()) == [("disabled", "failed"), ("disabled", "sent")]
 
 
 def test_a_chat_that_asks_for_time_gets_it(forge: Forge, now: datetime) -> None:
