@@ -198,6 +198,13 @@ def together(*actions: Callable[[], Answered]) -> list[Answered]:
         return list(threads.map(act, actions))
 
 
+def is_waited_for() -> bool:
+    """Return whether any statement waits for a lock of another transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
 @contextmanager
 def counted_statements() -> Iterator[list[str]]:
     """Collect all SQL statements executed during the block, the pipeline's own and the ORM's."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
+from deliveries import vault
 from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.formats.websub import WebSub as WebSubFormat
@@ -13,7 +14,7 @@ from deliveries.models import Repository, Verification, Webhook
 from deliveries.models.webhooks import WebhookQuerySet
 from deliveries.proofs.websub import WebSub
 from deliveries.vault import Secret
-from deliveries.webhooks import creating, lifecycle, quotas, verifying
+from deliveries.webhooks import creating, lifecycle, pending_changes, quotas, verifying
 from deliveries.webhooks.fields import InvalidFields, check_url, validate
 from deliveries.webhooks.pending_changes import PendingChange
 from deliveries.webhooks.verifying import Wanted
@@ -123,15 +124,30 @@ def subscriptions_of(repository: Repository) -> WebhookQuerySet:
 def revoke_unseen(repository_id: int, *, now: datetime) -> int:
     """End the subscriptions that were made without a key if the repository is private now; return how many.
 
-    Their subscribers are told.
+    Their subscribers are told. What was asked for without a key of any other subscription does not take effect.
     """
     with transaction.atomic():
         # A subscriber that still finds it public waits for this lock, or has been found here.
         repository = find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository_id, private=True))
         if repository is None:
             return 0
-        found = subscriptions_of(repository).filter(subscription__is_public=True).order_by("pk")
-        webhooks = list(found.values_list("pk", flat=True))
-        for webhook_id in webhooks:
-            lifecycle.delete(webhook_id, now=now)
-    return len(webhooks)
+        # Locked, so that none is proved, or ends, meanwhile.
+        found = list(subscriptions_of(repository).filter(subscription__has_key="topic").locked().order_by("pk"))
+        unseen = [webhook for webhook in found if (webhook.subscription or {}).get("is_public")]
+        for webhook in unseen:
+            lifecycle.delete(webhook.pk, now=now)
+        waiting = Verification.objects.open().filter(webhook__in=[webhook.pk for webhook in found])
+        for verification in waiting.filter(mode=Verification.Mode.SUBSCRIBE):
+            if _makes_public(verification):
+                Verification.objects.filter(pk=verification.pk).supersede(now=now)
+    return len(unseen)
+
+
+def _makes_public(verification: Verification) -> bool:
+    """Return whether what waits for a proof was asked for without a key that may read the topic."""
+    try:
+        change = pending_changes.unseal(verification.sealed_change, of=verification.id)
+    except vault.Unreadable:
+        # It cannot take effect.
+        return False
+    return change.subscription is not None and bool(change.subscription.get("is_public"))

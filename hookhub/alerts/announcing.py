@@ -99,12 +99,16 @@ def announce(webhook: Webhook, news: News, *, now: datetime) -> None:
 
 def channels_for(webhook: Webhook, news: News) -> list[AlertChannel]:
     """Return the channels that are told of a webhook, locked: one that is deleted or paused meanwhile tells nobody."""
-    found = AlertChannel.objects.select_for_update(no_key=True).filter(
-        Q(repository=None) | Q(repository=webhook.repository_id),
-        organization=webhook.organization_id,
-        paused_at=None,
-        kinds__contains=[news.kind],
-    ).order_by("pk")
+    found = (
+        AlertChannel.objects.select_for_update(no_key=True)
+        .filter(
+            Q(repository=None) | Q(repository=webhook.repository_id),
+            organization=webhook.organization_id,
+            paused_at=None,
+            kinds__contains=[news.kind],
+        )
+        .order_by("pk")
+    )
     if news.percent is not None:
         found = found.filter(from_percent__lte=news.percent)
     channels = list(found)

@@ -5,6 +5,8 @@ import hmac
 import json
 import random
 import socket
+import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -30,7 +33,7 @@ from hookhub.models import Scope
 from tests.admin_pages import page_of
 from tests.api import Caller
 from tests.receiver import Answer, Received
-from tests.story import Forge, challenge_in, deliver_due, echo, together, verify_due
+from tests.story import Forge, challenge_in, deliver_due, echo, is_waited_for, together, verify_due
 
 pytestmark = pytest.mark.django_db
 
@@ -685,6 +688,49 @@ def test_a_repository_made_private_loses_the_subscribers_who_must_not_see_it(for
 
     assert denied(forge)["hub.mode"] == "denied"
     assert [request.path for request in publish(forge, sender)] == ["/reader"]
+
+
+def test_a_renewal_without_a_key_does_not_outlast_that_the_repository_is_public(forge: Forge, sender: Sender) -> None:
+    reader = Caller.of(forge.organization, Scope.READ)
+    form = {"hub.mode": "subscribe", "hub.topic": TOPIC, "hub.callback": forge.receiver.url("/reader")}
+    send(form, Authorization=f"Bearer {reader.key}")
+    echo(forge.receiver)
+    assert verify_due(now=timezone.now()) == ["verified"]
+    before = Webhook.objects.get()
+    assert send({**form, "hub.secret": "anybody's"}).status_code == 202
+
+    owner = Caller.of(forge.organization)
+    assert owner.patch("/v1/repositories/widgets", {"private": True}).status_code == 200
+
+    assert verify_due(now=timezone.now()) == []
+    after = Webhook.objects.get()
+    assert (after.subscription, after.expires_at) == (before.subscription, before.expires_at)
+    assert (after.subscription or {})["is_public"] is False
+    # Its own, with the key, goes on.
+    send(form, Authorization=f"Bearer {reader.key}")
+    assert verify_due(now=timezone.now()) == ["verified"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscription_that_ends_while_its_repository_is_made_private_is_no_error(forge: Forge) -> None:
+    webhook = subscribed(forge, "/public")
+    ending = threading.Event()
+
+    def end() -> None:
+        with transaction.atomic():
+            lifecycle.delete(webhook.pk, now=timezone.now())
+            ending.set()
+            until = time.monotonic() + 60
+            while not is_waited_for():
+                assert time.monotonic() < until
+
+    def make_private() -> int:
+        assert ending.wait(60)
+        answer: int = Caller.of(forge.organization).patch("/v1/repositories/widgets", {"private": True}).status_code
+        return answer
+
+    assert together(end, make_private)[1] == 200
+    assert Repository.objects.get(name="widgets").private
 
 
 # Abuse ----------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.locmem import EmailBackend
-from django.db import connection, transaction
+from django.db import transaction
 from standardwebhooks import Webhook as Verifier
 
 from deliveries import pipeline, vault
@@ -32,7 +32,7 @@ from hookhub.alerts import announcing, channels, history, queue, sending
 from hookhub.models import Alert, AlertChannel, Membership
 from tests.alerts import notify
 from tests.receiver import Answer, Received
-from tests.story import Forge, counted_statements, deliver_due, together
+from tests.story import Forge, counted_statements, deliver_due, is_waited_for, together
 
 pytestmark = pytest.mark.django_db
 
@@ -78,13 +78,6 @@ def outage(forge: Forge, sender: Sender, *, now: datetime, **fields: Any) -> Web
     forge.accept(now=now)
     deliver_due(sender, now=now)
     return webhook
-
-
-def is_waited_for() -> bool:
-    """Return whether any statement waits for a lock of another transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def watch(*, now: datetime) -> int:
