@@ -73,8 +73,11 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
     if webhook.announced_percent is not None:
         # It may be announced again that it fails. That it has recovered, once it has.
         webhook.announced_percent, webhook.announced_at = 0, now
-    released = _release(webhook, now=now) if release_held else 0
-    webhook.releasing_since = now if released == sql.BATCH else None
+    released = 0
+    # A release that is under way continues if an enabled webhook is enabled again without one.
+    if release_held:
+        released = _release(webhook, now=now)
+        webhook.releasing_since = now if released == sql.BATCH else None
     webhook.save(
         update_fields=[
             "enabled_at", "releasing_since",

@@ -505,6 +505,23 @@ def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
     assert states() == {"held": 3}
 
 
+def test_a_release_goes_on_when_the_webhook_is_enabled_once_more(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "BATCH", 3)
+    webhook = forge.webhook(now=now, max_in_flight=100)
+    forge.accept(5, now=now)
+    lifecycle.disable(webhook.pk, now=now)
+    assert claim_due(100, now=now) == []
+    assert states() == {"held": 5}
+    lifecycle.enable(webhook.pk, release_held=True, now=now)
+
+    assert lifecycle.enable(webhook.pk, release_held=False, now=now)[1] == 0
+
+    assert tasks.continue_releases(now=now) == 2
+    assert states() == {"pending": 5}
+
+
 def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sender: Sender, now: datetime) -> None:
     webhook = forge.webhook(now=now, headers={"X-Token": "s3cret"})
     forge.accept(2, now=now)
