@@ -98,7 +98,7 @@ def announce(webhook: Webhook, news: News, *, now: datetime) -> None:
 
 
 def channels_for(webhook: Webhook, news: News) -> list[AlertChannel]:
-    """Return the channels that are told of a webhook, locked: one that is deleted or paused meanwhile tells nobody."""
+    """Return the channels that are told of a webhook, locked: one may be deleted or paused meanwhile."""
     found = (
         AlertChannel.objects.select_for_update(no_key=True)
         .filter(
