@@ -130,6 +130,20 @@ def test_a_secret_that_the_format_cannot_have_is_the_receivers_mistake_for_every
             verify(b"{}", headers, secrets=[b"x"])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("slug", ["standard-webhooks", "code-storage", "coregit"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"tolerance": None}, {"tolerance": 300}, {"tolerance": False}, {"tolerance": timedelta(seconds=-1)},
+        {"max_event_age": 0}, {"max_event_age": timedelta(seconds=-1)}, {"now": datetime(2026, 3, 4)},  # noqa: DTZ001
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_span_that_is_none_is_the_receivers_mistake_and_turns_no_check_off(slug: str, mistake: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(mistake))} must"):
+        verify(b"{}", {}, secrets=NEWEST, format=slug, **mistake)
+
+
 def test_a_secret_in_another_alphabet_of_base64_is_none() -> None:
     strange = "whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode()
 

@@ -137,6 +137,11 @@ export async function verify<Data = unknown>(
     if (WITH_CODED_SECRETS.has(format) && !listed.every(keyOf)) {
         throw new TypeError(`a ${format} secret is 'whsec_' followed by base64; copy it exactly as HookHub showed it`);
     }
+    // As a tolerance, null or NaN would turn the check off unnoticed.
+    for (const [name, span] of Object.entries({ tolerance, ...(maxEventAge !== undefined && { maxEventAge }) })) {
+        if (typeof span !== "number" || !(span >= 0)) throw new TypeError(`${name} must be a number of seconds`);
+    }
+    if (!(now instanceof Date) || Number.isNaN(now.getTime())) throw new TypeError("now must be a valid Date");
     const request = { body: bytesOf(body), headers: read(headers), secrets: listed, tolerance, maxEventAge, now };
     return (await VERIFIERS[format](request)) as Received<Data>;
 }

@@ -53,6 +53,8 @@ test("the body may be a string or an ArrayBuffer, and the format is standard-web
     }
 });
 
+const asGithub = (options) => ({ secrets: "x", format: "github", ...options });
+
 test("a mistake of the caller is a TypeError for every request", async () => {
     const mistakes = [
         { secrets: [] },
@@ -61,6 +63,8 @@ test("a mistake of the caller is a TypeError for every request", async () => {
         { secrets: "plain text" },
         { secrets: "x", format: "slack" },
         { secrets: "x", format: "toString" },
+        ...[null, Number.NaN, -1, "300"].flatMap((span) => [{ tolerance: span }, { maxEventAge: span }]).map(asGithub),
+        ...[new Date(Number.NaN), 1772625600].map((now) => asGithub({ now })),
     ];
     for (const options of mistakes) await assert.rejects(verify("{}", {}, options), TypeError);
     await assert.rejects(verify({ type: "push" }, {}, { secrets: "x", format: "github" }), TypeError);

@@ -84,7 +84,7 @@ def verify(
     ``now`` (with a time zone) replaces the clock in tests.
 
     Raise ValueError or TypeError for a mistake of the caller, whatever the request holds: no secret, an unknown format,
-    a secret that ``format`` cannot have, a body that is not bytes.
+    a secret that ``format`` cannot have, a body that is not bytes, a tolerance that is no timedelta.
 
         received = verify(request.body, request.headers, secrets="whsec_…", format="standard-webhooks")
     """
@@ -95,6 +95,9 @@ def verify(
     listed = _listed(secrets)
     if format is not None and FORMATS[format].has_coded_secret and not all(map(read_key, listed)):
         raise ValueError(f"a {format} secret is 'whsec_' followed by base64; copy it exactly as HookHub showed it")
+    _require_spans(tolerance, max_event_age)
+    if now is not None and now.utcoffset() is None:
+        raise ValueError("now must have a time zone")
     request = Request(
         body=body,
         headers=read_headers(headers),
@@ -105,6 +108,16 @@ def verify(
     )
     found = _find(request.headers) if format is None else FORMATS[format]
     return found.verify(request)
+
+
+def _require_spans(tolerance: object, max_event_age: object) -> None:
+    """Raise TypeError or ValueError for a span that is none: None as a tolerance would turn the check off unnoticed."""
+    spans = {"tolerance": tolerance, **({} if max_event_age is None else {"max_event_age": max_event_age})}
+    for name, span in spans.items():
+        if not isinstance(span, timedelta):
+            raise TypeError(f"{name} must be a timedelta, such as timedelta(minutes=5), not {type(span).__name__}")
+        if span < timedelta(0):
+            raise ValueError(f"{name} must not be negative")
 
 
 def _listed(secrets: str | Sequence[str]) -> Sequence[str]:
