@@ -54,6 +54,12 @@ def login_of_an_owner(forge: Forge) -> str:
     return browser.cookies["sessionid"].value
 
 
+def press(page: Page, name: str) -> None:
+    """Press a button, and wait until the server has done what it is for."""
+    with page.expect_navigation():
+        page.get_by_role("button", name=name).click()
+
+
 def test_an_owner_sees_why_it_failed_and_sends_it_again(
     forge: Forge, chrome: Browser, live_server: LiveServer, sender: Sender
 ) -> None:
@@ -74,7 +80,7 @@ def test_an_owner_sees_why_it_failed_and_sends_it_again(
     page.locator("tbody a").first.click()
     expect(page.locator(".note")).to_contain_text("The receiver demands authentication (401).")
     expect(page.locator("details pre").nth(1)).to_contain_text("<script>document.title = 'stolen'</script>")
-    page.get_by_role("button", name="Redeliver").click()
+    press(page, "Redeliver")
     forge.receiver.answers["/"] = Answer(200)
     deliver_due(sender, now=timezone.now())
     page.reload()
@@ -82,7 +88,7 @@ def test_an_owner_sees_why_it_failed_and_sends_it_again(
 
     page.get_by_role("link", name="CI <b>runner</b>").click()
     page.select_option("select", "24h")
-    page.get_by_role("button", name="Redeliver").click()
+    press(page, "Redeliver")
     replays.run_replays(now=timezone.now())
     # The page reloads by itself until the redelivery is done.
     expect(page.get_by_role("status")).to_contain_text("1 sent again. Done.")
@@ -115,7 +121,7 @@ def test_an_owner_makes_the_first_webhook_tries_it_and_mends_it(
     forge.receiver.answers["/wrong"] = Answer(404)
     page.get_by_role("link", name="Send a test event").click()
     expect(page.locator("pre")).to_contain_text("webhook-signature: v1,<signature>")
-    page.get_by_role("button", name="Send test event").click()
+    press(page, "Send test event")
     deliver_due(sender, now=timezone.now())
     page.reload()
     expect(page.locator(".note")).to_contain_text("The receiver knows nothing at this address (404).")
@@ -125,7 +131,7 @@ def test_an_owner_makes_the_first_webhook_tries_it_and_mends_it(
     page.get_by_role("button", name="Save").click()
     assert page.locator("pre").inner_text() not in {secret, ""}
     page.get_by_role("link", name="Send a test event").click()
-    page.get_by_role("button", name="Send test event").click()
+    press(page, "Send test event")
     deliver_due(sender, now=timezone.now())
     page.reload()
     expect(page.locator("main")).to_contain_text("Delivered on attempt 1.")
