@@ -44,6 +44,26 @@ def test_headers_read_and_sent_back_keep_their_values(api: Caller, webhook: dict
     assert headers_now() == {"X-Api-Key": "k1", "X-Old": "o1"}
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/hook?" + "&".join(["a=1"] * 200), "/hook?********"),
+        ("/" + "x" * 2018 + "?a=1", "/********"),
+    ],
+    ids=["many parameters", "a long path"],
+)
+def test_a_url_whose_mask_is_longer_than_itself_is_stored_shown_and_sent_back(
+    api: Caller, path: str, shown: str
+) -> None:
+    made = api.post("/v1/webhooks", {"url": f"https://receiver.example{path}", "events": ["push"]})
+    found = api.get(f"/v1/webhooks/{made.json()['id']}").json()
+    kept = api.patch(f"/v1/webhooks/{found['id']}", {"url": found["url"]})
+
+    assert (made.status_code, found["url"]) == (201, f"https://receiver.example{shown}")
+    assert kept.status_code == 200
+    assert Webhook.objects.get(uid=found["id"]).url == f"https://receiver.example{path}"
+
+
 def test_a_masked_header_keeps_its_value_beside_a_new_one_and_in_another_case(
     api: Caller, webhook: dict[str, Any]
 ) -> None:
