@@ -133,10 +133,10 @@ def _told_lately(*, now: datetime) -> list[int]:
 
 
 def pending_of(channel: AlertChannel) -> QuerySet[Alert]:
-    """Return what waits to be sent to a channel, the oldest first; nothing while it is paused."""
-    if channel.paused_at is not None:
-        return Alert.objects.none()
+    """Return what waits to be sent to a channel, the oldest first; while it is paused, only tests."""
     pending = Alert.objects.filter(channel=channel, state=Alert.State.PENDING)
+    if channel.paused_at is not None:
+        pending = pending.filter(kind=AlertKind.TEST)
     return pending.select_related("organization", "webhook").order_by("id")
 
 

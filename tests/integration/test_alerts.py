@@ -697,6 +697,19 @@ def test_a_channel_that_was_deleted_or_paused_gets_no_more(forge: Forge, now: da
     assert states() == [("disabled", "superseded"), ("disabled", "superseded")]
 
 
+def test_a_paused_channel_gets_the_test_that_is_asked_for_and_nothing_else(forge: Forge, now: datetime) -> None:
+    paused = channels.change(channel(forge, now=now), {"enabled": False}, now=now)
+    fail(forge.webhook(now=now), now=now)
+    announcing.announce_disabled(now=now)
+
+    test = channels.send_test(paused, now=now)
+    notify(now=now)
+
+    assert len(arrived(forge)) == 1
+    test.refresh_from_db()
+    assert test.state == Alert.State.SENT
+
+
 def test_alerts_of_a_channel_deleted_with_its_repository_are_not_pending_for_ever(forge: Forge, now: datetime) -> None:
     channel(forge, now=now, repository=forge.repository)
     fail(forge.webhook(now=now, repository=forge.repository), now=now)
