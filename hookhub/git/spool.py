@@ -151,7 +151,9 @@ class Spool:
     def reject(self, path: Path, *, reason: str) -> None:
         """Move a file to ``rejected/`` with a ``.reason`` file; delete the oldest ones beyond the limit."""
         self._make(self.rejected)
-        self._write(self.rejected / f"{path.name}.reason", f"{reason}\n".encode())
+        # On a full disk without its reason: what is behind it must be sent, which frees space.
+        with contextlib.suppress(OSError):
+            self._write(self.rejected / f"{path.name}.reason", f"{reason}\n".encode())
         path.rename(self.rejected / path.name)
         files.sync(self.directory)
         kept = sorted(each for each in self.rejected.iterdir() if each.suffix != ".reason")
@@ -176,12 +178,14 @@ class Spool:
         files.sync(self.directory)
 
     def record_problem(self, problem: str | None) -> None:
-        """Write the reason why the spool is not empty to ``last-problem``; None deletes the file."""
+        """Write the reason why the spool is not empty to ``last-problem``, if the disk lets it; None deletes that."""
         path = self.directory / "last-problem"
-        if problem is None:
-            path.unlink(missing_ok=True)
-        else:
-            self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
+        # A note for people: that it cannot be written must not end the sender, nor hide the problem itself.
+        with contextlib.suppress(OSError):
+            if problem is None:
+                path.unlink(missing_ok=True)
+            else:
+                self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
 
     def has_published(self, namespace: str = "") -> bool:
         """Return whether events of this repository were published before.

@@ -179,6 +179,27 @@ def test_a_damaged_file_holds_up_nothing(host: Host, fake: FakeHookHub) -> None:
     assert "not every line is a JSON object" in (host.spool.rejected / "0-broken.000000.events.reason").read_text()
 
 
+def test_on_a_full_disk_what_is_rejected_or_refused_for_now_hides_no_problem_and_holds_up_nothing(
+    host: Host, fake: FakeHookHub
+) -> None:
+    host.spool.directory.mkdir()
+    (host.spool.directory / "0-broken.000000.events").write_bytes(b'{"type": "pu\n')
+    (host.spool.directory / "1-good.000000.events").write_bytes(b'{"type":"push","data":1,"id":"1"}\n')
+    hook = host.bare / "hooks" / "post-receive"
+    # No file may have a byte.
+    command = ["sh", "-c", 'ulimit -f 0; exec "$0" --flush "$1"', str(hook), str(host.bare)]
+    fake.otherwise = lambda _: refusal(503, "unavailable", "Too many requests are waiting.")
+
+    refused = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    fake.otherwise = None
+    sent = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+
+    assert "1 file rejected" in refused.stderr
+    assert "1 file queued: HookHub answered 503: Too many requests are waiting." in refused.stderr
+    assert (sent.returncode, sent.stderr) == (0, "hookhub: 1 event sent\n")
+    assert [path.name for path in host.spool.rejected.iterdir()] == ["0-broken.000000.events"]
+
+
 # Settings ------------------------------------------------------------------------------------------------------------
 
 
