@@ -5,17 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from deliveries import audit, pipeline, wakeup
+from deliveries import audit, log_search, pipeline, wakeup
 from deliveries.audit import Target
 from deliveries.audited import webhook_target
 from deliveries.db import arrays, sql
 from deliveries.db.ids import first_id_at, uuid7
 from deliveries.events import targeted_event
+from deliveries.log_search import Log, LogFilter
 from deliveries.models import Delivery, Organization, PollEntry, Webhook
 from deliveries.pipeline import poll_queues
 from deliveries.pipeline.filtering import Pairs
@@ -88,6 +90,38 @@ class Selection:
             Q(organization_id=self.organization_id),
             **{name: value for name, value in narrowed.items() if value is not None},
         )
+
+
+class Selected(NamedTuple):
+    """Some of the deliveries that a selection has, and up to which id the log was read for them; None: to its end."""
+
+    ids: list[UUID]
+    upto: UUID | None
+
+
+def selected_after(after: UUID | None, selection: Selection, *, most: int) -> Selected:
+    """Return up to ``most`` selected deliveries with ids after ``after``, in their order, or fewer.
+
+    A selection may have few of millions: of the log, no more is read than one search reads. Ids and those of an event
+    are found by an index.
+    """
+    if selection.ids is not None or selection.event_id is not None:
+        rows = selection.deliveries() if after is None else selection.deliveries().filter(id__gt=after)
+        ids = list(rows.order_by("id").values_list("id", flat=True)[:most])
+        return Selected(ids, ids[-1] if len(ids) == most else None)
+    wanted = LogFilter(
+        state=selection.states[0] if len(selection.states) == 1 else "",
+        event_type=selection.event_type or "",
+        after=selection.after,
+        before=selection.before,
+    )
+    log = Log(selection.organization_id, None if selection.webhook_id is None else [selection.webhook_id])
+    # The search knows neither several states nor repositories.
+    is_exact = len(selection.states) <= 1 and selection.repository_id is None
+    found = log_search.search(wanted, log, most=most if is_exact else log_search.MAX_READ, start=after, to_newer=True)
+    chosen = selection.deliveries().filter(id__in=found.ids).order_by("id").values_list("id", flat=True)
+    ids = list(chosen[: most + 1])
+    return Selected(ids, found.onward) if len(ids) <= most else Selected(ids[:most], ids[most - 1])
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:

@@ -3,10 +3,12 @@
 Each batch and its progress are one transaction.
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -19,7 +21,7 @@ from deliveries.db.lookups import find_one
 from deliveries.failpoints import hit
 from deliveries.missing import Span
 from deliveries.models import Event, Organization, Webhook
-from deliveries.redelivery import Selection, make_due
+from deliveries.redelivery import Selected, Selection, make_due, selected_after
 from hookhub.audited import replay_target
 from hookhub.models import Replay
 
@@ -35,6 +37,16 @@ TICK_BUDGET = timedelta(seconds=2)
 MAX_COUNTED = 100_000
 # Of one organization at a time. They take turns with all others, so that more would only delay everybody's.
 MAX_RUNNING = 20
+
+
+class Done(NamedTuple):
+    """What a batch has done: how many deliveries it ``found``, and how many of them became due.
+
+    One that found none has read a part of the log in a few milliseconds, and does not count as a batch of the tick.
+    """
+
+    found: int
+    made_due: int = 0
 
 
 class TooManyRunning(Exception):
@@ -140,55 +152,63 @@ def run_replays(*, now: datetime) -> int:
         except DatabaseError:
             log.exception("A batch of replay %s failed; will retry", replay.pk)
             connection.ensure_connection()
-            done = 0
+            done = Done(found=1)
         if done is None:
             waiting.add(replay.pk)
-        else:
-            made_due, batches = made_due + done, batches + 1
+        elif done.found:
+            made_due, batches = made_due + done.made_due, batches + 1
         if time.monotonic() >= over_at:
             break
     Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
     return made_due
 
 
-@transaction.atomic
-def _run_batch(replay_id: UUID, *, now: datetime) -> int | None:
-    """Process one batch of a replay and save its progress; return how many deliveries became due.
+def _run_batch(replay_id: UUID, *, now: datetime) -> Done | None:
+    """Process one batch of a replay and save its progress.
 
     Return None if it has to wait, or if another worker has locked it.
     """
-    running = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=replay_id, state="running")
-    replay = running.first()
-    if replay is None:
-        return None
-    if replay.kind == Replay.Kind.MISSING:
-        return _deliver_missing(replay, now=now)
-    left = selection_of(replay).deliveries().filter(id__lte=replay.upto).order_by("id")
-    if replay.done_upto is not None:
-        left = left.filter(id__gt=replay.done_upto)
-    batch = list(left.values_list("id", flat=True)[:BATCH])
-    count = len(make_due(batch, now=now)) if batch else 0
-    replay.examined += len(batch)
+    seen = find_one(Replay.objects.filter(pk=replay_id))
+    # Before the transaction, whose other statements are to be planned as usual.
+    selected = None if seen is None or seen.kind == Replay.Kind.MISSING else _next_of(seen)
+    with transaction.atomic():
+        running = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=replay_id, state="running")
+        replay = find_one(running)
+        if replay is None or seen is None or replay.done_upto != seen.done_upto:
+            return None
+        return _deliver_missing(replay, now=now) if selected is None else _redeliver(replay, selected, now=now)
+
+
+def _next_of(replay: Replay) -> Selected:
+    """Return what a replay selects next."""
+    selection, end = selection_of(replay), replay.created_at + timedelta(milliseconds=1)
+    bounded = dataclasses.replace(selection, before=min(selection.before or end, end))
+    return selected_after(replay.done_upto, bounded, most=BATCH)
+
+
+def _redeliver(replay: Replay, selected: Selected, *, now: datetime) -> Done:
+    """Do one batch of a locked replay."""
+    count = len(make_due(selected.ids, now=now)) if selected.ids else 0
+    replay.examined += len(selected.ids)
     replay.redelivered += count
-    if batch:
-        replay.done_upto = batch[-1]
-    if len(batch) < BATCH:
+    replay.done_upto = selected.upto or replay.done_upto
+    if selected.upto is None:
         replay.state, replay.finished_at = Replay.State.FINISHED, now
         # Deliveries that were deleted or changed state meanwhile are no longer selected, but the progress must still
         # reach the total.
         replay.total = replay.examined
     replay.save()
     hit("replay-half-done")
-    return count
+    return Done(found=len(selected.ids), made_due=count)
 
 
-def _deliver_missing(replay: Replay, *, now: datetime) -> int | None:
+def _deliver_missing(replay: Replay, *, now: datetime) -> Done | None:
     """Do one batch of a locked replay; cancel it if its webhook no longer gets events, which it may get later."""
     webhook = find_one(Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]))
     if webhook is None or webhook.status(now=now) != Webhook.Status.ACTIVE:
         replay.state, replay.finished_at = Replay.State.CANCELLED, now
         replay.save()
-        return 0
+        return Done(found=1)
     batch = missing.deliver(webhook, Span(replay.done_upto or replay.upto, replay.upto), now=now)
     if batch is None:
         return None
@@ -200,7 +220,8 @@ def _deliver_missing(replay: Replay, *, now: datetime) -> int | None:
         replay.state, replay.finished_at, replay.total = Replay.State.FINISHED, now, replay.examined
     replay.save()
     hit("replay-half-done")
-    return batch.delivered
+    # It may examine many events that the webhook has got, which takes as long.
+    return Done(found=1, made_due=batch.delivered)
 
 
 def as_json(selection: Selection) -> dict[str, object]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import Settings
 
+from deliveries import log_search
 from deliveries.models import Delivery, Repository
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
@@ -160,6 +161,54 @@ def test_a_filter_narrows_it_down_and_survives_its_storage(forge: Forge, sender:
         assert replays.as_json(restored) == replays.as_json(selection), label
         if selection.organization_id == forge.organization.pk:
             assert restored == selection, label
+
+
+@pytest.mark.parametrize("kind", ["event type", "state", "states", "repository"])
+def test_few_among_many_are_found_part_by_part_of_the_log(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 5)
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(12, now=now)
+    deliver_due(sender, now=now)
+    rare = forge.accept(1, now=now + timedelta(seconds=1))[0]
+    deliver_due(sender, now=now + timedelta(seconds=1))
+    other = Repository.objects.create(organization=forge.organization, name="other")
+    Delivery.objects.filter(event_id=rare).update(state="failed", event_type="rare", repository=other)
+    narrowed: dict[str, dict[str, object]] = {
+        "event type": {"event_type": "rare"},
+        "state": {"states": ("failed",)},
+        "states": {"states": ("failed", "held")},
+        "repository": {"repository_id": other.pk},
+    }
+    replay = begin(forge, all_of(forge, **narrowed[kind]), now=now + HOUR)
+
+    monkeypatch.setattr(replays, "TICK_BUDGET", timedelta(0))
+    progress = []
+    while replay.state == "running":
+        made_due = replays.run_replays(now=now + HOUR)
+        replay.refresh_from_db()
+        progress.append((made_due, replay.examined))
+
+    assert progress == [(0, 0), (0, 0), (1, 1)]
+    assert list(Delivery.objects.filter(redeliveries=1).values_list("event_id", flat=True)) == [rare]
+
+
+def test_parts_of_the_log_without_any_do_not_wait_for_the_next_tick(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 2)
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(20, now=now)
+    deliver_due(sender, now=now)
+    last = Delivery.objects.order_by("-id")[:1]
+    Delivery.objects.filter(pk__in=last.values("pk")).update(event_type="rare")
+    replay = begin(forge, all_of(forge, event_type="rare"), now=now + HOUR)
+
+    assert replays.run_replays(now=now + HOUR) == 1
+
+    replay.refresh_from_db()
+    assert replay.state == "finished"
 
 
 def test_a_cancelled_replay_stops_where_it_is(forge: Forge, sender: Sender, now: datetime) -> None:
