@@ -5,19 +5,8 @@ from playwright.sync_api import Page
 from tests.partners import node
 
 SCRIPT = node.MODULES / "axe-core" / "axe.min.js"
-# Of what passes, one example is enough, and nothing is needed to find it again. No rule needs files of the page.
-RUN = """
-(kinds) => {
-  const options = {resultTypes: ["violations"], selectors: false, preload: false};
-  const seldom = new Set(["wcag2aaa", "wcag22aa", "experimental", "deprecated"]);
-  // By their kinds, also rules are found that do not run unless they are asked for.
-  const rules = axe.getRules(kinds).filter(({tags}) => !tags.some((tag) => seldom.has(tag)));
-  return axe.run(kinds.length ? {...options, runOnly: rules.map(({ruleId}) => ruleId)} : options);
-}
-"""
-# The kinds of rules whose outcome depends on a page's colors, and on its language too, in which a text may be missing.
-OF_COLORS = ("cat.color",)
-OF_TEXTS = (*OF_COLORS, "cat.language", "cat.text-alternatives", "cat.forms", "cat.name-role-value")
+# Of what passes, one example is enough, and nothing is needed to find it again.
+RUN = "axe.run({resultTypes: ['violations'], selectors: false})"
 # A rule, and the elements that break it.
 Finding = tuple[str, list[str]]
 
@@ -35,9 +24,9 @@ def examine_in(page: Page) -> None:
     page.add_init_script(path=SCRIPT)
 
 
-def serious_findings(page: Page, *, kinds: tuple[str, ...] = ()) -> list[Finding]:
-    """Return what a page's visitors could stumble over, by all rules or by those of some kinds."""
-    report = page.evaluate(RUN, list(kinds))
+def serious_findings(page: Page) -> list[Finding]:
+    """Return what a page's visitors could stumble over."""
+    report = page.evaluate(RUN)
     assert report["passes"], page.url
     return [
         (each["id"], [spot["html"] for spot in each["nodes"]])

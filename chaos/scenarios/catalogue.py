@@ -328,8 +328,7 @@ SHORT = (
         ),
         every=1.2,
         seconds=16,
-        # Enough that each fault meets something.
-        rates={"single": 4, "batch": 0.5, "stream": 2},
+        rates={"single": 6, "batch": 1, "stream": 4},
         needs_own_servers=True,
         min_leased=2,
         **ANY_PACE,

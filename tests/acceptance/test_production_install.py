@@ -87,12 +87,7 @@ def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: 
     ):
         port = free_port()
         settings = settings_of_a_deployment(
-            home,
-            port=port,
-            programs=programs,
-            REDIS_URL=valkey.url,
-            HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8",
-            WEB_WORKERS="1",
+            home, port=port, programs=programs, REDIS_URL=valkey.url, HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"
         )
         url, environment = f"http://127.0.0.1:{port}", started_with(settings)
         manage = [str(programs / "python"), str(ROOT / "manage.py")]

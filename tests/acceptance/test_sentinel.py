@@ -24,7 +24,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.acceptance
 
 # Between two events of each publisher: at once, they would only keep the processor from what is tested.
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -116,13 +116,13 @@ def test_a_change_of_the_master_loses_nothing_and_the_worker_goes_on(
     try:
         for change in [redis.fail_over, redis.kill_master] if redis.is_tls else [redis.kill_master]:
             before = len(publishing.published)
-            wait_for(lambda before=before: len(publishing.published) > before + 20, "events")
+            wait_for(lambda before=before: len(publishing.published) > before + 50, "events")
             # Afterwards there is no replica.
             publishing.is_replicated = change == redis.fail_over
             change()
             wait_for(lambda: is_consumed(redis), "the worker to wait for wake-ups of the new master")
         before = len(publishing.published)
-        wait_for(lambda: len(publishing.published) > before + 20, "events after it")
+        wait_for(lambda: len(publishing.published) > before + 50, "events after it")
     finally:
         publishing.stop()
     wait_for(

@@ -156,7 +156,7 @@ def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
     # tests/acceptance/test_production_install.py makes the tables and the key with such settings.
     with prepared_home("hookhub-test-", with_key=True) as home, servers.running(home):
         port, key = free_port(), (home / PREPARED).read_text()
-        environment = {**os.environ, **settings_of_a_deployment(home, port=port), "WEB_WORKERS": "1"}
+        environment = {**os.environ, **settings_of_a_deployment(home, port=port)}
         honcho = subprocess.Popen(["honcho", "start"], cwd=ROOT, env=environment, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}"

@@ -53,7 +53,7 @@ DATABASES = {
 }
 if os.environ.get("SHOP_ARCHIVE") == "1":
     DATABASES["archive"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    DATABASE_ROUTERS = ["shop.routers.Archive"]
+    DATABASE_ROUTERS = [os.environ.get("SHOP_ROUTER", "shop.routers.Archive")]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 USE_TZ = os.environ.get("SHOP_USE_TZ", "1") == "1"
