@@ -1,5 +1,6 @@
 """Reads the address of Redis: one server, or the Sentinels that know which server is the master."""
 
+import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -9,6 +10,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 SENTINEL_PORT = 26379
 # The schemes of Sentinels, and the one that their servers would have.
 SCHEMES = {"sentinel": "redis", "redis+sentinel": "redis", "rediss+sentinel": "rediss"}
+# The hosts, the path and the query after the scheme. Not read by urlsplit, which takes the hosts for one, and since the
+# fix of CVE-2025-0938 refuses brackets after a comma.
+PARTS = re.compile(r"^(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?", re.DOTALL)
 EXPECTED = "redis+sentinel://user:password@one:26379,two:26379,three:26379/service/0"
 
 
@@ -35,19 +39,20 @@ def sentinels_of(url: str) -> Sentinels | None:
     The user, the password and the TLS options are those of the servers. The Sentinels' own user and password are the
     options ``sentinel_username`` and ``sentinel_password``.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
+    scheme, _, rest = url.partition(":")
+    if (scheme := scheme.lower()) not in SCHEMES:
         return None
-    credentials, at, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
+    [(netloc, path, search)] = PARTS.findall(rest)
+    credentials, at, hosts = netloc.rpartition("@")
+    service, _, database = path.strip("/").partition("/")
     nodes = tuple(_node(host) for host in hosts.split(",") if host)
     if not nodes or not service or not (database or "0").isdecimal():
         # Without the URL, which may contain a password.
         raise ValueError(f"expected {EXPECTED}")
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    query = {name: values[-1] for name, values in parse_qs(search).items()}
     own = {name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     options, is_tls = options_of(
-        f"{SCHEMES[parts.scheme]}://{credentials}{at}{hosts.split(',')[0]}/{database or 0}?{urlencode(query)}"
+        f"{SCHEMES[scheme]}://{credentials}{at}{hosts.split(',')[0]}/{database or 0}?{urlencode(query)}"
     )
     options = {name: value for name, value in options.items() if name not in {"host", "port"}}
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
