@@ -23,6 +23,11 @@ WARM_UP_SECONDS = 2.0
 # HookHub and the yardstick by turns, so that a slow moment of the machine does not meet only one of them.
 TURNS = 2
 YARDSTICK_PATH = "/ok/yardstick"
+# Not HookHub's own web server: what is compared with must not become faster or slower with it.
+BARE = (
+    "exec granian --interface asgi --host 127.0.0.1 --port $PORT --workers ${WEB_WORKERS:-2} --http 1 --no-ws "
+    "--backlog 2048 --backpressure 8192 --log-level warning bench.yardstick:application"
+)
 
 
 def run(seconds: float, log: Log) -> dict[str, object]:
@@ -64,11 +69,11 @@ def measure(receiver: ReceiverProcess, path: str, target: tuple[str, ...], *, se
 
 @contextmanager
 def bare_endpoint(instance: Instance, receiver: ReceiverProcess) -> Iterator[str]:
-    """Run bench/yardstick.py with the web server's own options, and yield its URL."""
+    """Run bench/yardstick.py and yield its URL."""
     with psycopg.connect(instance.database_url, autocommit=True) as connection:
         connection.execute(yardstick.TABLE.encode())
     port = str(free_port())
-    instance.commands["yardstick"] = instance.commands["web"].replace("hookhub.service.asgi", "bench.yardstick")
+    instance.commands["yardstick"] = BARE
     with instance.started("yardstick", PORT=port, RECEIVER_URL=receiver.url(YARDSTICK_PATH)):
         url = f"http://127.0.0.1:{port}"
         wait_for(lambda: is_ready(url), "the bare endpoint")

@@ -1,4 +1,4 @@
-"""The web server with host names that no nameserver answers: `granian bench.silent_names:application`."""
+"""The web server with host names that no nameserver answers, for `python -m hookhub.server`."""
 
 import socket
 import time

@@ -27,13 +27,5 @@ def environment(**more: str) -> Mapping[str, str]:
         "DJANGO_SETTINGS_MODULE": "hookhub.service.settings",
         "PYTHONUNBUFFERED": "1",
         "PATH": programs,
-        **of_json_logs(),
         **more,
     }
-
-
-def of_json_logs() -> dict[str, str]:
-    """Return the environment in which granian writes its own log as JSON, if that is the format of the logs."""
-    if os.environ.get("HOOKHUB_LOG_FORMAT") != "json" or os.environ.get("GRANIAN_LOG_CONFIG"):
-        return {}
-    return {"GRANIAN_LOG_CONFIG": str(ROOT / "hookhub" / "telemetry" / "granian-logging.json")}

@@ -1,7 +1,8 @@
-"""The HTTP front with small limits before an application that reports its input, for granian to serve in tests."""
+"""The HTTP front with small limits before an application that reports its input, which tests serve."""
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -14,6 +15,7 @@ from hookhub.server.front import Front
 from hookhub.server.health import Readiness
 from hookhub.server.limits import Limits
 from hookhub.server.pool import Pool
+from hookhub.server.prefix import mounted_front
 
 LONG = 8 * 1024 * 1024
 
@@ -45,7 +47,12 @@ def _refusal_of_caller(environ: Mapping[str, Any]) -> EarlyRefusal | None:
     return None if is_known else EarlyRefusal(401, "unauthenticated", "This API key is unknown.")
 
 
-application = Front(
+def _prepare() -> None:
+    if "FAILS" in os.environ:
+        raise RuntimeError(os.environ["FAILS"])
+
+
+front = Front(
     tell,
     limits=Limits(
         publish=1_000_000, deadline=timedelta(seconds=float(os.environ.get("DEADLINE", "10"))), min_rate=1000
@@ -54,4 +61,8 @@ application = Front(
     budget=Budget(1_500_000),
     readiness=Readiness(lambda: (200, {"status": "ok"}), otherwise=(503, {"status": "unavailable"})),
     admit=_refusal_of_caller,
+    prepare=_prepare,
 )
+if "LOADED" in os.environ:
+    print("loaded", file=sys.stderr)
+application = mounted_front(front, prefix=os.environ.get("PREFIX", ""))

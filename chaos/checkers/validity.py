@@ -12,7 +12,7 @@ Span = tuple[float, float]
 
 # How a worker logs that one of its children ended, and how the web server does.
 CHILD_ENDED = re.compile(r"Process '.*' pid:(\d+) exited with '(.*)'")
-WEB_CHILD_ENDED = "Unexpected exit from worker-"
+WEB_CHILD_ENDED = re.compile(r"The web process (\d+) ((?:was killed by|ended with) .*);")
 
 
 def undisturbed_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> float:
@@ -85,15 +85,9 @@ def helper_failures(module: str, *, ended_early: bool, was_killed: bool, code: i
         yield f"{module} failed: {log.strip().splitlines()[-1]}"
 
 
-def worker_crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[str]:
-    """Yield the children of a worker that ended without having been killed, according to the worker's log."""
-    for pid, how in CHILD_ENDED.findall(log):
+def crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[str]:
+    """Yield the children of a worker or a web server that ended without having been killed, according to its log."""
+    ended = WEB_CHILD_ENDED if name == "web" else CHILD_ENDED
+    for pid, how in ended.findall(log):
         if int(pid) not in killed:
             yield f"a child of {name} exited unexpectedly: {how}"
-
-
-def web_crashes(log: str, *, expected: int) -> Iterator[str]:
-    """Yield a message if more web processes ended than were killed or stopped, according to the web server's log."""
-    ended = log.count(WEB_CHILD_ENDED)
-    if ended > expected:
-        yield f"{ended} web processes ended, but only {expected} were killed or stopped"

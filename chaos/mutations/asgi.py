@@ -1,4 +1,4 @@
-"""The web server's entry point with a mutation applied: `granian chaos.mutations.asgi:application`."""
+"""The web server's entry point with a mutation applied: `python -m hookhub.server chaos.mutations.asgi:application`."""
 
 from chaos.mutations import patches
 from hookhub.service.asgi import application

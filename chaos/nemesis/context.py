@@ -2,12 +2,10 @@
 
 import random
 import time
-from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import psutil
@@ -15,7 +13,7 @@ import psycopg
 
 from chaos.history import Interruption, Kind
 from testbed.instance import Instance
-from testbed.processes import Ended, Log, is_alive, kill_all
+from testbed.processes import Log, is_alive, kill_all
 from testbed.proxy import Proxy
 
 # Seconds after which a query that a halted process had sent is finished.
@@ -23,16 +21,6 @@ QUIET_AFTER_SECONDS = 0.15
 # Seconds beyond an outage within which an answered request is settled; retries are half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
 NOTHING_LEASED: frozenset[str] = frozenset()
-# Granian exits as soon as its only process has died twice within 5.5 s.
-WEB_FOLLOWS_WITHIN_SECONDS = 5.0
-
-
-class OrphanedParent(NamedTuple):
-    """A process that lost a child to a kill: its name, its process id, and when."""
-
-    name: str
-    pid: int
-    at: float
 
 
 @dataclass
@@ -60,10 +48,8 @@ class RunContext:
     absences: list[tuple[float, float]] = field(default_factory=list)
     # The number of faults that were applied.
     faults_applied: int = 0
-    # Processes whose end is expected: those killed, those that lost a child, and how often each name was stopped.
+    # Processes whose end is expected.
     killed: set[int] = field(default_factory=set)
-    orphaned_parents: list[OrphanedParent] = field(default_factory=list)
-    stops: Counter[str] = field(default_factory=Counter)
 
     # What is set up late and must be closed at the end.
     stack: ExitStack = field(default_factory=ExitStack)
@@ -93,7 +79,7 @@ class RunContext:
         """Restart ended processes, as a service manager does, and report those that had no reason to end."""
         for ended in self.instance.restart_ended():
             self.log(f"    {ended.name} ended; restarting it")
-            if not is_consequence(ended, killed=self.killed, orphaned_parents=self.orphaned_parents, now=time.time()):
+            if ended.pid not in self.killed:
                 self.complaints.append(f"{ended.name} exited unexpectedly with {ended.code}")
             if ended.name == "web":
                 self.web_is_down()
@@ -164,25 +150,22 @@ class RunContext:
         if not halted:
             self.complaints.append(f"{what}: none of the processes was running")
             return
-        dying, orphaned_parents = {process.pid for process in victims}, self._parents_of(victims)
-        self.killed |= dying
-        self.orphaned_parents += orphaned_parents
+        self.killed |= {process.pid for process in victims}
+        affected = self._with_parents(victims)
         leased = self.leased({process.pid for process in halted})
         kill_all(victims)
         web = self.instance.running.get("web")
-        if web is not None and web.pid in dying | {one.pid for one in orphaned_parents}:
+        if web is not None and web.pid in affected:
             self.web_is_down()
         self.note(what, since=since, leased=leased, is_kill=True)
 
-    def _parents_of(self, victims: Sequence[psutil.Process]) -> list[OrphanedParent]:
-        """Return the processes that lose a child and are not killed themselves."""
-        names = {process.pid: name for name, process in self.instance.running.items()}
-        dying = {process.pid for process in victims}
-        parents = []
+    def _with_parents(self, victims: Sequence[psutil.Process]) -> set[int]:
+        """Return the process ids of processes and of their parents."""
+        found = {process.pid for process in victims}
         for process in victims:
             with suppress(psutil.NoSuchProcess):
-                parents.append(process.ppid())
-        return [OrphanedParent(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
+                found.add(process.ppid())
+        return found
 
     def leased(self, pids: set[int]) -> frozenset[str] | None:
         """Return the deliveries leased to processes, or None when the database does not answer."""
@@ -193,19 +176,6 @@ class RunContext:
         except psycopg.Error:
             return None
         return frozenset(str(delivery) for delivery, lease in rows if lease_pid(lease) in pids)
-
-
-def is_consequence(
-    ended: Ended, *, killed: Container[int], orphaned_parents: Iterable[OrphanedParent], now: float
-) -> bool:
-    """Return whether the harness caused the end of a process: killed it, or killed a child of the web server.
-
-    A worker must survive the death of its children.
-    """
-    return ended.pid in killed or any(
-        one.name == "web" and one.pid == ended.pid and now - one.at < WEB_FOLLOWS_WITHIN_SECONDS
-        for one in orphaned_parents
-    )
 
 
 def lease_pid(lease: UUID) -> int:

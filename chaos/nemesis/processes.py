@@ -114,7 +114,6 @@ def terminate(names: Iterable[str], context: RunContext) -> list[Stopped]:
     for name in names:
         family = context.instance.family_of(name)
         stopped.append(Stopped(name, context.instance.terminate(name), family))
-        context.stops[name] += 1
     return stopped
 
 
@@ -237,5 +236,5 @@ def kind_of(process: psutil.Process) -> str:
     """Return the kind of a process according to its command line: web, drain, worker, or gone."""
     with suppress(psutil.NoSuchProcess):
         words = " ".join(process.cmdline())
-        return "web" if "granian" in words else "drain" if " drain" in words else "worker"
+        return "web" if "hookhub.server" in words else "drain" if " drain" in words else "worker"
     return "gone"

@@ -1,4 +1,4 @@
-"""The ASGI entry point of the web server: `granian --interface asgi hookhub.service.asgi:application`."""
+"""The ASGI entry point of the web server: `python -m hookhub.server hookhub.service.asgi:application`."""
 
 import gc
 from collections.abc import Mapping

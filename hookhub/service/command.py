@@ -12,7 +12,7 @@ NEED_NO_SERVERS = {
     "spectacular", "check", "findstatic", "collectstatic",
 }  # fmt: skip
 # What a plain `pip install hookhub` leaves out, because a project that has HookHub among its apps needs none of it.
-OF_THE_SERVICE = frozenset({"billiard", "celery", "granian", "kombu", "whitenoise"})
+OF_THE_SERVICE = frozenset({"billiard", "celery", "httptools", "kombu", "whitenoise"})
 
 
 def main() -> None:

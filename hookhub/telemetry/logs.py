@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +18,6 @@ from pythonjsonlogger.json import JsonFormatter
 
 from deliveries.log_lines import PIPE_ATOMIC, chunk
 
-# What `granian --log-config` reads.
-GRANIAN_CONFIG = Path(__file__).with_name("granian-logging.json")
 # The fields that are cut, in this order, until a line fits: the end of an exception tells most.
 CUT = ("exception", "stack", "message")
 MARK = "…"

@@ -27,7 +27,7 @@ class Valkey(NamedTuple):
 def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = None, **more: str) -> dict[str, str]:
     """Return the environment of a deployment that uses the running servers of ``home``.
 
-    ``programs`` is the folder whose python and granian are used; by default this interpreter's.
+    ``programs`` is the folder whose python and celery are used; by default this interpreter's.
     """
     return {
         "DATABASE_URL": pgbouncer.pooled(servers.database_url(home)),

@@ -78,7 +78,7 @@ def sentry() -> Iterator[Sentry]:
 @pytest.fixture
 def instance(sentry: Sentry) -> Iterator[Instance]:
     with idle_instance(HOOKHUB_LOG_FORMAT="json", HOOKHUB_ACCESS_LOG="1", SENTRY_DSN=sentry.dsn) as running:
-        # As a service manager starts them: `run` also makes granian's own lines JSON.
+        # As a service manager starts them.
         for name in ("web", "worker"):
             running.commands[name] = f"exec {sys.executable} manage.py run {name}"
             running.start(name)
@@ -144,7 +144,7 @@ def test_every_line_is_an_object_and_errors_are_reported(
     (broken, *_) = of_logger(web, "django.request")
     assert "does not exist" in broken["exception"]
     assert [line for line in worker if "shutdown" in line.get("message", "")]
-    assert [line for line in web if line["logger"] == "_granian"], "granian wrote nothing of the process that died"
+    assert [line for line in of_logger(web, "hookhub.http") if "another one starts" in line["message"]]
 
     for role in ("web", "scheduler"):
         report = sentry.of(role)[0]

@@ -1,4 +1,4 @@
-"""The web server with DNS disabled: `granian tests.fuzzing.asgi:application`.
+"""The web server with DNS disabled: `python -m hookhub.server tests.fuzzing.asgi:application`.
 
 Generated URLs have arbitrary hosts, none of which may be looked up.
 """

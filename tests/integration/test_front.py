@@ -1,57 +1,18 @@
-"""The HTTP front, served by granian as in the Procfile: what untrusted clients can do to it over real sockets."""
+"""The HTTP front, served as in the Procfile: what untrusted clients can do to it over real sockets."""
 
 import json
 import select
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hookhub import procfile
-from testbed.processes import free_port
 from tests.front_app import LONG
+from tests.raw_http import CLOSE, WAIT, answer_to, connect, parsed, post, rest_of, served, told
 
-WAIT = 20
-CLOSE = b"Host: h\r\nConnection: close\r\n"
 SHORT_DEADLINE = "0.2"
-
-
-@contextmanager
-def served(
-    deadline: str, *, release: Path = Path("/"), options: str = ""
-) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """Serve tests/front_app.py with the Procfile's own command in one process, with additional options."""
-    port = free_port()
-    command = procfile.commands()["web"].replace(
-        "hookhub.service.asgi:application", f"{options} tests.front_app:application"
-    )
-    environment = {
-        **procfile.environment(),
-        "DEADLINE": deadline,
-        "RELEASE": str(release),
-        "WEB_WORKERS": "1",
-        "PORT": str(port),
-    }
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + WAIT
-        while True:
-            with socket.socket() as probe:
-                if not probe.connect_ex(("127.0.0.1", port)):
-                    break
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        yield port, process
-    finally:
-        process.terminate()
-        process.wait(WAIT)
 
 
 @pytest.fixture(scope="module")
@@ -68,43 +29,8 @@ def impatient() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def prefixed() -> Iterator[int]:
-    with served("30", options="--url-path-prefix /hooks") as (port, _):
+    with served("30", PREFIX="/hooks") as (port, _):
         yield port
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), WAIT)
-
-
-def rest_of(connection: socket.socket) -> bytes:
-    """Read until the server closes the connection."""
-    parts = []
-    while part := connection.recv(1 << 16):
-        parts.append(part)
-    return b"".join(parts)
-
-
-def answer_to(port: int, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
-    with connect(port) as connection:
-        for part in parts:
-            connection.sendall(part)
-        return parsed(rest_of(connection))
-
-
-def parsed(raw: bytes) -> tuple[int, dict[str, str], bytes]:
-    head, _, content = raw.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), content
-
-
-def post(length: int, path: str = "/x", more: bytes = b"") -> bytes:
-    return f"POST {path} HTTP/1.1\r\nContent-Length: {length}\r\n".encode() + more + CLOSE + b"\r\n"
-
-
-def told(port: int, *parts: bytes) -> dict[str, Any]:
-    status, _, content = answer_to(port, *parts)
-    assert status == 200
-    return dict(json.loads(content))
 
 
 def test_the_application_is_handed_what_wsgi_promises(port: int) -> None:

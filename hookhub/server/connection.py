@@ -1,0 +1,338 @@
+"""HTTP/1.1 over one connection: reads requests, which httptools parses, and lets the application answer in order."""
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import MutableSet
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+
+from hookhub.http.early_refusals import EarlyRefusal
+from hookhub.server.exchange import Application, Exchange, Scope, refusal_of
+
+log = logging.getLogger("hookhub.http")
+
+# A request's head has at most so many bytes and lines; so has what a chunked body contains beside its content.
+MAX_HEAD = 64 * 1024
+MAX_LINES = 128
+# Requests that a client may send before it reads the first response. What is beyond them is not answered.
+MAX_PIPELINED = 64
+# Seconds that a client has to close its side after the last response, so that it gets to read it.
+LINGER_SECONDS = 2.0
+# Seconds after which a client that reads nothing of a response is cut off.
+STALLED_SECONDS = 60.0
+
+ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
+
+MALFORMED = EarlyRefusal(400, "malformed", "This is not a request of HTTP/1.1.")
+HEAD_TOO_LARGE = EarlyRefusal(
+    431, "too_large", f"The request's head exceeds {MAX_HEAD:,} bytes or {MAX_LINES} header lines."
+)
+HEAD_TOO_SLOW = EarlyRefusal(408, "request_timeout", "The request's head arrived too slowly.")
+UNKNOWN_VERSION = EarlyRefusal(505, "malformed", "Send the request as HTTP/1.1.")
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection; ``all_open`` has it for as long as it is open."""
+
+    def __init__(self, application: Application, *, all_open: MutableSet["Connection"], idle_seconds: float) -> None:
+        """``idle_seconds`` is how long a request's head may take, or the next request may be away."""
+        self.is_full = False
+        self._application = application
+        self._all_open = all_open
+        self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        # Tasks are kept alive by nothing else.
+        self._task: asyncio.Task[None] | None = None
+        # Those not yet completely answered; the application runs for the first one.
+        self._exchanges: deque[Exchange] = deque()
+        # The one whose body is arriving.
+        self._receiving: Exchange | None = None
+        self._head_begun = False
+        self._expects_continue = False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._head_size = 0
+        # Bytes received since something became of them: a head, or a part of a body.
+        self._fruitless = 0
+        # Set once nothing more is read as a request; the last response may follow.
+        self._is_deaf = False
+        self._refusal: EarlyRefusal | None = None
+        self._is_lingering = False
+        self._is_stopping = False
+        self._drain: asyncio.Future[None] | None = None
+        # What `sweep` looks at: since when there is no request, and how much of a response is not yet read.
+        self._waits_since = self._loop.time()
+        self._unread = 0
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._client = _address(transport.get_extra_info("peername"))
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._all_open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
+        if self._is_deaf:
+            return
+        self._fruitless += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserCallbackError:
+            log.exception("A request could not be taken in")
+            self._transport.abort()
+        except httptools.HttpParserError:
+            self._refuse(MALFORMED)
+        if self._fruitless > MAX_HEAD:
+            self._refuse(HEAD_TOO_LARGE)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # An upgrade is an offer, which a server may decline: it goes on in HTTP/1.1, also after the body.
+            rest = data[upgrade.args[0] :]
+            if self._receiving is not None:
+                rest = self._head_of_body() + rest
+            if rest and not self._is_deaf:
+                self._feed(rest)
+
+    def _head_of_body(self) -> bytes:
+        """Return the head after which a new parser reads the body that the parser has skipped."""
+        self._parser = httptools.HttpRequestParser(self)
+        lines = [
+            name + b": " + value for name, value in self._headers if name in {b"content-length", b"transfer-encoding"}
+        ]
+        return b"\r\n".join([b"POST / HTTP/1.1", *lines, b"", b""])
+
+    def eof_received(self) -> bool:
+        """Note that the client sends no more; it may still read responses."""
+        if self._receiving is not None:
+            self._receiving.cut()
+        self._is_deaf = True
+        # True keeps the connection open.
+        return bool(self._exchanges)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        del exc
+        self._all_open.discard(self)
+        self._is_deaf = True
+        for exchange in self._exchanges:
+            exchange.cut()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """Let responses wait, because the client does not read."""
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        """Let responses go on."""
+        self.is_full = False
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+
+    # The parser's side
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if self._receiving is None:
+            self._head_begun = True
+            self._waits_since = self._loop.time()
+            self._expects_continue = False
+            self._headers = []
+            self._url = b""
+            self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Add a part of the target."""
+        if self._receiving is None:
+            self._url += url
+            self._head_size += len(url)
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """Add a header; those behind a chunked body mean nothing here."""
+        if self._receiving is None:
+            name, value = name.lower(), value or b""
+            self._headers.append((name, value))
+            self._head_size += len(name) + len(value)
+            if name == b"expect" and value.lower() == b"100-continue":
+                self._expects_continue = True
+
+    def on_headers_complete(self) -> None:
+        """Let the application begin, unless a request before this one has no response yet."""
+        if self._receiving is not None or self._is_deaf:
+            return
+        self._head_begun = False
+        self._fruitless = 0
+        version = self._parser.get_http_version()
+        if self._head_size > MAX_HEAD or len(self._headers) > MAX_LINES:
+            self._refuse(HEAD_TOO_LARGE)
+        elif version not in {"1.1", "1.0"}:
+            self._refuse(UNKNOWN_VERSION)
+        elif len(self._exchanges) == MAX_PIPELINED:
+            self._is_deaf = True
+        else:
+            exchange = Exchange(
+                self,
+                self._scope(version),
+                keeps_alive=self._parser.should_keep_alive() and not self._is_stopping,
+                expects_continue=self._expects_continue and version == "1.1",
+            )
+            self._receiving = exchange
+            self._exchanges.append(exchange)
+            if len(self._exchanges) == 1:
+                self._run(exchange)
+            else:
+                self._transport.pause_reading()
+
+    def _scope(self, version: str) -> Scope:
+        url = self._url
+        if not url.startswith(b"/") and (found := ABSOLUTE.match(url)):
+            url = url[found.end() :]
+            url = url if url.startswith(b"/") else b"/" + url
+        raw_path, _, query = url.partition(b"#")[0].partition(b"?")
+        path = raw_path.decode("latin-1")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": self._parser.get_method().decode(),
+            "scheme": "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+        }
+
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the body."""
+        self._fruitless = 0
+        if self._receiving is not None and not self._receiving.add(body):
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is complete, unless the parser has skipped its body for an upgrade."""
+        self._fruitless = 0
+        exchange = self._receiving
+        if exchange is None or (self._parser.should_upgrade() and _has_body(self._headers)):
+            return
+        self._receiving = None
+        exchange.complete()
+        if not exchange.keeps_alive:
+            self._is_deaf = True
+
+    # The exchange's side
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, in the background."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Return once the client has read enough of what was written, or is gone."""
+        while self.is_full:
+            self._drain = self._loop.create_future()
+            await self._drain
+
+    def read_on(self) -> None:
+        """Read more of the request's body."""
+        self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def answered(self) -> None:
+        """Go on to the next request, or end after the last one."""
+        exchange = self._exchanges.popleft()
+        if not exchange.keeps_alive or not exchange.is_received or self._is_stopping:
+            self._end()
+        elif self._exchanges:
+            self._run(self._exchanges[0])
+        elif self._refusal is not None:
+            self.write(refusal_of(self._refusal))
+            self._end()
+        elif self._is_deaf:
+            self._end()
+        else:
+            self._waits_since = self._loop.time()
+            self._transport.resume_reading()
+
+    # This connection's own
+
+    def _run(self, exchange: Exchange) -> None:
+        self._task = self._loop.create_task(exchange.run(self._application))
+
+    def _refuse(self, refusal: EarlyRefusal) -> None:
+        """Read no more requests: refuse this one after all responses to those before it."""
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        if self._receiving is not None:
+            # The application says what is wrong.
+            self._receiving.cut()
+        elif self._exchanges:
+            self._refusal = refusal
+        else:
+            self.write(refusal_of(refusal))
+            self._end()
+
+    def _end(self) -> None:
+        """Send what is left, and close once the client has closed its side, which reads everything first."""
+        self._is_deaf = True
+        self._is_lingering = True
+        self._waits_since = self._loop.time()
+        if not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._transport.resume_reading()
+
+    def stop(self) -> None:
+        """Close the connection, after the responses to what has arrived."""
+        self._is_stopping = True
+        for exchange in self._exchanges:
+            exchange.keeps_alive = False
+        if not self._exchanges and not self._is_lingering:
+            self._transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Close the connection if its client has been silent for too long; called about once a second."""
+        unread = self._transport.get_write_buffer_size()
+        if unread != self._unread:
+            self._unread = unread
+            self._waits_since = now
+        silent_for = now - self._waits_since
+        if unread:
+            if silent_for > STALLED_SECONDS:
+                self._transport.abort()
+        elif self._is_lingering:
+            if silent_for > LINGER_SECONDS:
+                self._transport.abort()
+        elif not self._exchanges and silent_for > self._idle_seconds:
+            if self._head_begun:
+                self._refuse(HEAD_TOO_SLOW)
+            else:
+                self._transport.close()
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in headers
+    )
+
+
+def _address(name: Any) -> tuple[str, int] | None:
+    """Return the host and port of an end of a connection; None for a Unix socket's."""
+    return (name[0], name[1]) if isinstance(name, tuple) else None
