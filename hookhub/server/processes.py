@@ -99,7 +99,7 @@ class Children:
         return found
 
     def stop(self) -> None:
-        """Tell all to stop, and let nobody connect any more."""
+        """Make all stop, and accept no further connection."""
         self._listener.close()
         os.close(self._parent_end)
 

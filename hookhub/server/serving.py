@@ -39,7 +39,7 @@ class Lifespan:
         await application(scope, self._to_application.get, self._from_application.put)
 
     async def tell(self, event: str) -> None:
-        """Tell the application of an event and wait until it is ready; raise what it raises."""
+        """Send the application an event and wait until it is ready; raise what it raises."""
         await self._to_application.put({"type": f"lifespan.{event}"})
         reply = asyncio.ensure_future(self._from_application.get())
         await asyncio.wait([reply, self._task], return_when=asyncio.FIRST_COMPLETED)
