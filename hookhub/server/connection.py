@@ -63,6 +63,8 @@ class Connection(asyncio.Protocol):
         self._is_deaf = False
         self._refusal: EarlyRefusal | None = None
         self._is_lingering = False
+        # Whether the client has closed its side.
+        self._has_ended = False
         self._is_stopping = False
         self._drain: asyncio.Future[None] | None = None
         # What `sweep` looks at: since when there is no request, and how much of a response is not yet read.
@@ -116,13 +118,14 @@ class Connection(asyncio.Protocol):
         """Note that the client sends no more; it may still read responses."""
         if self._receiving is not None:
             self._receiving.cut()
-        self._is_deaf = True
+        self._is_deaf = self._has_ended = True
         # True keeps the connection open.
         return bool(self._exchanges)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
-        del exc
+        # It refers to this connection, and would keep it in memory until the next garbage collection.
+        del exc, self._parser
         self._all_open.discard(self)
         self._is_deaf = True
         for exchange in self._exchanges:
@@ -177,6 +180,9 @@ class Connection(asyncio.Protocol):
             self._refuse(HEAD_TOO_LARGE)
         elif version not in {"1.1", "1.0"}:
             self._refuse(UNKNOWN_VERSION)
+        elif version == "1.0" and any(name == b"transfer-encoding" for name, _ in self._headers):
+            # HTTP/1.0 has no chunks, and something in between may have left them for the next request.
+            self._refuse(MALFORMED)
         elif len(self._exchanges) == MAX_PIPELINED:
             self._is_deaf = True
         else:
@@ -260,6 +266,7 @@ class Connection(asyncio.Protocol):
             self._end()
         elif self._exchanges:
             self._run(self._exchanges[0])
+            self._transport.resume_reading()
         elif self._refusal is not None:
             self.write(refusal_of(self._refusal))
             self._end()
@@ -293,9 +300,14 @@ class Connection(asyncio.Protocol):
         self._is_deaf = True
         self._is_lingering = True
         self._waits_since = self._loop.time()
-        if not self._transport.is_closing():
-            if self._transport.can_write_eof():
+        if self._has_ended:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            try:
                 self._transport.write_eof()
+            except OSError:
+                # The client has reset the connection.
+                self._transport.abort()
             self._transport.resume_reading()
 
     def stop(self) -> None:

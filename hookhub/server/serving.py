@@ -1,7 +1,6 @@
 """One process of the web server: accepts connections on a socket and serves an ASGI application until it is stopped."""
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -14,12 +13,11 @@ log = logging.getLogger("hookhub.http")
 # Connections that a process holds; more wait in the kernel.
 MAX_CONNECTIONS = 8192
 SWEEP_SECONDS = 1.0
-# How long a full table of open files is left alone.
-NO_FILES_SECONDS = 1.0
+# Where the system accepts no connection, the next attempt is so much later.
+REFUSED_SECONDS = 1.0
 # Seconds that a process which is told to stop has for the requests under way.
 STOP_SECONDS = 5.0
 READ_SECONDS = 0.05
-OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class StartupFailed(Exception):
@@ -83,11 +81,10 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
-            if error.errno not in OUT_OF_FILES:
-                raise
-            log.warning("No connection can be accepted (%s); raise the limit of open files", error.strerror)
+            # Most often the limit of open files.
+            log.warning("No connection can be accepted for %g s: %s", REFUSED_SECONDS, error.strerror)
             self._pause()
-            self._loop.call_later(NO_FILES_SECONDS, self.start)
+            self._loop.call_later(REFUSED_SECONDS, self.start)
             return False
         accepted.settimeout(0)
         if not self._will_sweep:
@@ -115,8 +112,9 @@ class Acceptor:
 
     async def close(self) -> None:
         """Accept what has connected already, answer what has arrived, and close all connections."""
-        while self._accept():
-            await asyncio.sleep(0)
+        for _ in range(MAX_CONNECTIONS):
+            if not self._accept():
+                break
         self._is_closed = True
         self._pause()
         self._listener.close()

@@ -62,6 +62,7 @@ def refused(port: int, *parts: bytes) -> tuple[int, str]:
         pytest.param(b"GET / HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n", id="hexadecimal length"),
         pytest.param(b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", id="length without end"),
         pytest.param(b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", id="two lengths"),
+        pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="chunks in HTTP/1.0"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
     ],
 )
@@ -215,6 +216,14 @@ def test_http_1_0_is_kept_open_only_on_request(port: int) -> None:
         connection.sendall(b"GET /2 HTTP/1.0\r\n\r\n")
         status, headers, content = parsed(rest_of(connection))
         assert (status, headers["connection"], json.loads(content)["PATH_INFO"]) == (200, "close", "/2")
+
+
+def test_a_body_may_follow_the_response_to_the_request_before_it(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n" + post(3, "/2"))
+        assert json.loads(one_of(connection)[2])["PATH_INFO"] == "/1"
+        connection.sendall(b"abc")
+        assert json.loads(parsed(rest_of(connection))[2])["body"] == 3
 
 
 def test_a_client_that_sends_no_more_gets_all_responses(port: int) -> None:
