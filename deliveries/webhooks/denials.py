@@ -4,8 +4,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from django.db import transaction
+
 from deliveries import vault
 from deliveries.db.ids import uuid7
+from deliveries.db.lookups import find_one
 from deliveries.formats import format_of
 from deliveries.formats.websub import WebSub as WebSubFormat
 from deliveries.models import Verification, Webhook
@@ -49,3 +52,21 @@ def tell_of_revocation(webhook: Webhook, *, now: datetime) -> None:
     # A webhook can be deleted after its key is lost.
     with suppress(vault.Unreadable):
         deny(webhook.url, topic=str(webhook.subscription["topic"]), reason=REVOKED, now=now)
+
+
+def reencrypt_all() -> int:
+    """Seal the denials that wait with the first key; return how many were not.
+
+    One that no key opens is left to the worker, which gives it up.
+    """
+    done = 0
+    waiting = Verification.objects.open().filter(mode=Verification.Mode.DENIED)
+    for uid in waiting.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic(), suppress(vault.Unreadable):
+            denial = find_one(waiting.filter(pk=uid).select_for_update(no_key=True))
+            if denial is None or denial.sealed_change is None or vault.is_current(denial.sealed_change):
+                continue
+            denial.sealed_change = vault.reseal(denial.sealed_change, column=vault.CHANGE, of=denial.id)
+            denial.save(update_fields=["sealed_change"])
+            done += 1
+    return done

@@ -16,16 +16,16 @@ from pytest_django import Settings
 from deliveries import pipeline, vault
 from deliveries.maintenance import invariants, retention
 from deliveries.management.commands import redeliver
-from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
+from deliveries.models import Attempt, Delivery, Event, Organization, Verification, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.systems import SYSTEMS
 from deliveries.vault import Unreadable
-from deliveries.webhooks import changing, secrets
+from deliveries.webhooks import changing, denials, secrets
 from hookhub.models import ApiKey, Scope, digest
 from hookhub.service.management.commands import changepassword
 from hookhub.service.management.commands.up import first_steps
 from tests.receiver import Answer, Receiver
-from tests.story import Forge, deliver_due, outcomes_of, the_delivery
+from tests.story import Forge, deliver_due, outcomes_of, the_delivery, verify_due
 
 pytestmark = pytest.mark.django_db
 
@@ -426,6 +426,41 @@ def test_secrets_are_sealed_with_the_new_key_and_the_old_one_can_go(
     settings.HOOKHUB_ENCRYPTION_KEYS = old
     with pytest.raises(Unreadable):
         vault.secrets_of(webhook)
+
+
+def test_a_denial_that_waits_is_sealed_with_the_new_key_and_still_sent(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    denial = denials.deny(forge.receiver.url("/callback"), topic="topic", reason="unknown", now=now)
+    old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
+    settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
+    # One that no key opens ends by itself, and stops nothing.
+    lost = denials.deny(forge.receiver.url("/lost"), topic="topic", reason="unknown", now=now - HOUR)
+    Verification.objects.filter(pk=lost.pk).update(sealed_change=denial.sealed_change)
+
+    run("reencrypt_secrets")
+
+    settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
+    lost.delete()
+    assert verify_due(now=now) == ["verified"]
+    assert [request.path.split("?")[0] for request in forge.receiver.received] == ["/callback"]
+
+
+def test_a_change_that_waits_and_cannot_be_opened_is_reported_before_anything_is_changed(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    webhook, old = forge.webhook(now=now), settings.HOOKHUB_ENCRYPTION_KEYS
+    Webhook.objects.update(proof="challenge", verified_at=now)
+    settings.HOOKHUB_ENCRYPTION_KEYS = ("A" * 43 + "=", *old)
+    changing.change(webhook.pk, {"url": forge.receiver.url("/new")}, now=now)
+    settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(), *old)
+    before = Webhook.objects.get().sealed_secrets
+
+    told = complaint("reencrypt_secrets")
+
+    assert told.startswith("Nothing was changed: 1 of 1 webhooks cannot be decrypted")
+    assert str(webhook.uid) in told
+    assert Webhook.objects.get().sealed_secrets == before
 
 
 def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: datetime, settings: Settings) -> None:

@@ -5,17 +5,20 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import Prefetch
 from django.template.defaultfilters import pluralize
 from django.utils.module_loading import import_string
 
 from deliveries import audit, timezone, vault
 from deliveries.audit import Target
-from deliveries.models import Webhook
-from deliveries.webhooks import secrets
+from deliveries.models import Verification, Webhook
+from deliveries.webhooks import denials, pending_changes, secrets
 
 # The number of unreadable webhooks that the error message lists.
 MAX_SHOWN = 10
 REPORT_EVERY = 1000
+# Webhooks that are read at a time.
+CHUNK = 1000
 SET_AGAIN = "set the URL, the secret and the headers of each webhook again, or delete it"
 
 
@@ -42,6 +45,7 @@ class Command(BaseCommand):
                 target = Target("secrets", "", "secrets of webhooks", None)
                 audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
             done = self._reencrypt(total)
+            denials.reencrypt_all()
         except vault.Unreadable as error:
             raise CommandError(
                 f"A webhook's secrets changed during the run: {error}. Run this command again."
@@ -75,11 +79,14 @@ def find_unreadable(total: int) -> list[str]:
     without_key: list[str] = []
     altered: list[str] = []
     sealed = Webhook.objects.kept().only("uid", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
-    for webhook in sealed.order_by("pk").iterator():
+    changes = Verification.objects.open().filter(sealed_change__isnull=False)
+    for webhook in sealed.order_by("pk").prefetch_related(Prefetch("verifications", changes)).iterator(CHUNK):
         try:
             vault.secrets_of(webhook)
             vault.headers_of(webhook)
             _ = webhook.url
+            for waiting in webhook.verifications.all():
+                pending_changes.unseal(waiting.sealed_change, of=waiting.id)
         except vault.Tampered:
             altered.append(str(webhook.uid))
         except vault.Unreadable:
