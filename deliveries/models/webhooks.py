@@ -216,6 +216,11 @@ class Webhook(models.Model):
         return self.disabled_at is None and self.deleted_at is None
 
     @property
+    def is_disabled_by_owner(self) -> bool:
+        """Return whether its owner has disabled it: only the owner can enable it then."""
+        return self.disabled_at is not None and self.disabled_reason == self.DisabledReason.BY_OWNER
+
+    @property
     def unverified(self) -> bool:
         """Return whether its URL must prove itself and has not: nothing is sent to it."""
         return self.proof is not None and self.verified_at is None

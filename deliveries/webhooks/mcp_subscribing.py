@@ -32,7 +32,11 @@ KEPT_FOR = timedelta(0)
 
 
 class Disabled(Exception):
-    """The subscription has been disabled by the owner of the organization."""
+    """The subscription is disabled: by the owner of the organization, or because its callback kept failing."""
+
+    def __init__(self, *, by_owner: bool) -> None:
+        super().__init__()
+        self.by_owner = by_owner
 
 
 class Key(NamedTuple):
@@ -116,7 +120,7 @@ def subscribe(wanted: Subscription, *, organization: Organization, lasts: timede
         if webhook is None:
             return _create(wanted, organization=organization, lasts=lasts, proved_at=proved_at, now=now)
         if not webhook.active:
-            raise Disabled
+            raise Disabled(by_owner=webhook.is_disabled_by_owner)
         return _renew(webhook, wanted, lasts=lasts, proved_at=proved_at, now=now)
 
 
@@ -194,12 +198,19 @@ def _take_effect(
 
 
 def unsubscribe(key: Key, *, now: datetime) -> bool:
-    """End a subscription and cancel its pending deliveries; return whether there was one."""
+    """End a subscription and cancel its pending deliveries; return whether there was one.
+
+    One that the owner has disabled is kept as one that has ended, or asking again would enable it.
+    """
     with transaction.atomic():
         webhook = find(key)
         if webhook is None:
             return False
-        lifecycle.delete_locked(webhook, now=now)
+        if webhook.is_disabled_by_owner:
+            webhook.verifications.supersede(now=now)
+            _of_key(key.caller).filter(pk=webhook.pk, ended_at=None).update(expires_at=now)
+        else:
+            lifecycle.delete_locked(webhook, now=now)
     return True
 
 
@@ -240,8 +251,9 @@ def end_by(caller: str, *, until: datetime, now: datetime) -> int:
         if until <= now:
             waiting.supersede(now=now)
             for webhook in found:
-                # Its lease has ended before, and it was kept for a proof.
-                if webhook.ended_at is not None:
+                # Its lease has ended before, and it was kept for a proof; or it was kept, disabled, for this caller,
+                # who can ask no more.
+                if webhook.ended_at is not None or webhook.is_disabled_by_owner:
                     lifecycle.delete_locked(webhook, now=now)
         else:
             waiting.filter(lasts__gt=until - now).update(lasts=until - now)

@@ -24,6 +24,8 @@ from hookhub.models import ApiKey
 
 DEFAULT_TTL = timedelta(days=7)
 MIN_TTL = timedelta(hours=1)
+DISABLED_BY_OWNER = "The owner of the organization has disabled this subscription."
+DISABLED_FOR_FAILING = "This subscription is disabled, because its callback kept failing: end it, then subscribe again."
 
 
 class Target(NamedTuple):
@@ -66,7 +68,7 @@ def subscribe(params: Mapping[str, Any], context: Context) -> Asked:
         message = "There are too many subscriptions in this organization, or to this host; the operator can allow more."
         raise RpcError(EXHAUSTED, message, data={"limit": "subscriptions"}) from error
     except mcp_subscribing.Disabled as error:
-        raise RpcError(FORBIDDEN, "The owner of the organization has disabled this subscription.") from error
+        raise RpcError(FORBIDDEN, DISABLED_BY_OWNER if error.by_owner else DISABLED_FOR_FAILING) from error
 
 
 # The parameters that hold a webhook's fields.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -799,6 +799,55 @@ def test_a_subscription_that_the_owner_has_disabled_cannot_be_renewed(agent: Cal
     lifecycle.disable(Webhook.objects.get().pk, now=timezone.now())
 
     assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32012
+
+
+@pytest.mark.parametrize("way", ["ended by the agent", "ended by the agent twice", "lease ended", "callback gone"])
+def test_a_subscription_that_the_owner_has_disabled_stays_so_after_its_end(
+    agent: Caller, chatgpt: ChatGPT, forge: Forge, way: str
+) -> None:
+    made = subscribe(agent, chatgpt)
+    forge.accept(now=timezone.now(), event_type="app.deployed", data={"environment": "production"})
+    webhook = Webhook.objects.get()
+    lifecycle.disable(webhook.pk, now=timezone.now())
+
+    for _ in range(way.startswith("ended") + way.endswith("twice")):
+        assert result(agent, "events/unsubscribe", wanted(chatgpt)) == {}
+    if way == "lease ended":
+        Webhook.objects.update(expires_at=timezone.now() - MINUTE)
+    if way == "callback gone":
+        Webhook.objects.update(gone_at=timezone.now())
+        pipeline.review(now=timezone.now())
+        Webhook.objects.update(expires_at=timezone.now() - MINUTE)
+    assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32012
+    leases.end_expired(now=timezone.now())
+
+    assert error(agent, "events/subscribe", wanted(chatgpt))["code"] == -32012
+    assert list(Delivery.objects.values_list("state", flat=True)) == ["cancelled"]
+    lifecycle.enable(webhook.pk, release_held=False, now=timezone.now())
+    assert subscribe(agent, chatgpt)["id"] == made["id"]
+    assert Webhook.objects.get().status(now=timezone.now()) == "active"
+
+
+def test_one_disabled_by_its_owner_goes_with_the_key(agent: Caller, chatgpt: ChatGPT) -> None:
+    subscribe(agent, chatgpt)
+    lifecycle.disable(Webhook.objects.get().pk, now=timezone.now())
+
+    key_of(agent).revoke(now=timezone.now())
+
+    assert not Webhook.objects.kept().exists()
+
+
+def test_one_that_kept_failing_can_be_ended_and_asked_for_again(agent: Caller, chatgpt: ChatGPT) -> None:
+    subscribe(agent, chatgpt)
+    with transaction.atomic():
+        lifecycle.disable_locked(Webhook.objects.get(), reason=Webhook.DisabledReason.FAILING, now=timezone.now())
+
+    refused = error(agent, "events/subscribe", wanted(chatgpt))
+    assert (refused["code"], "kept failing" in refused["message"]) == (-32012, True)
+    result(agent, "events/unsubscribe", wanted(chatgpt))
+    subscribe(agent, chatgpt)
+
+    assert Webhook.objects.kept().get().active
 
 
 def test_a_url_that_the_owner_has_changed_is_the_agents_again_after_a_renewal(agent: Caller, chatgpt: ChatGPT) -> None:
