@@ -29,6 +29,8 @@ CANCELLABLE = ("pending", "held")
 BLOCKING = tuple(f"webhook__{name}" for name in ("disabled_at", "deleted_at", "ended_at", "proof", "verified_at"))
 # The number of delivery ids that an audit entry lists; its count covers all of them.
 MAX_DELIVERIES_LISTED = 20
+# Parts of the log, of ``log_search.MAX_READ`` rows each, that are read to count what a selection has.
+MAX_PARTS_COUNTED = 10
 
 
 class BlockedReason(StrEnum):
@@ -122,6 +124,24 @@ def selected_after(after: UUID | None, selection: Selection, *, most: int) -> Se
     chosen = selection.deliveries().filter(id__in=found.ids).order_by("id").values_list("id", flat=True)
     ids = list(chosen[: most + 1])
     return Selected(ids, found.onward) if len(ids) <= most else Selected(ids[:most], ids[most - 1])
+
+
+class Counted(NamedTuple):
+    """How many deliveries a selection has; ``is_at_least`` means that the log was not read to its end."""
+
+    deliveries: int
+    is_at_least: bool
+
+
+def count_selected(selection: Selection) -> Counted:
+    """Return how many deliveries a selection has in the first MAX_PARTS_COUNTED parts of the log."""
+    count, upto = 0, None
+    for _ in range(MAX_PARTS_COUNTED):
+        part = selected_after(upto, selection, most=log_search.MAX_READ)
+        count, upto = count + len(part.ids), part.upto
+        if upto is None:
+            return Counted(count, is_at_least=False)
+    return Counted(count, is_at_least=True)
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:

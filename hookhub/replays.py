@@ -21,7 +21,7 @@ from deliveries.db.lookups import find_one
 from deliveries.failpoints import hit
 from deliveries.missing import Span
 from deliveries.models import Event, Organization, Webhook
-from deliveries.redelivery import Selected, Selection, make_due, selected_after
+from deliveries.redelivery import Selected, Selection, count_selected, make_due, selected_after
 from hookhub.audited import replay_target
 from hookhub.models import Replay
 
@@ -65,16 +65,17 @@ def start(
 ) -> Replay:
     """Create a replay, which the workers' scheduler runs; ``asked`` is the filter as the caller wrote it.
 
-    Raise TooManyRunning.
+    Its ``total`` counts what a bounded part of the log has. Raise TooManyRunning.
     """
-    total = selection.deliveries().count()
+    counted = count_selected(selection)
     with transaction.atomic():
         _require_room(organization)
         replay = Replay.objects.create(
             organization=organization,
             asked=as_json(selection) if asked is None else dict(asked),
             selection=as_json(selection),
-            total=total,
+            total=counted.deliveries,
+            total_is_at_least=counted.is_at_least,
             upto=first_id_at(now + timedelta(milliseconds=1)),
             created_at=now,
             touched_at=now,
@@ -91,7 +92,7 @@ def start_missing(webhook: Webhook, *, after: datetime, before: datetime, now: d
     """
     span = span_of(after, before, now=now)
     within = Event.objects.filter(organization=webhook.organization_id, id__gt=span.after, id__lte=span.upto)
-    total = within.order_by()[:MAX_COUNTED].count()
+    counted = within.order_by()[: MAX_COUNTED + 1].count()
     with transaction.atomic():
         _require_room(webhook.organization)
         replay = Replay.objects.create(
@@ -99,7 +100,8 @@ def start_missing(webhook: Webhook, *, after: datetime, before: datetime, now: d
             kind=Replay.Kind.MISSING,
             asked={"webhook": str(webhook.uid), "after": after.isoformat(), "before": before.isoformat()},
             selection={"webhook_id": webhook.pk},
-            total=total,
+            total=min(counted, MAX_COUNTED),
+            total_is_at_least=counted > MAX_COUNTED,
             done_upto=span.after,
             upto=span.upto,
             created_at=now,
@@ -125,11 +127,19 @@ def span_of(after: datetime, before: datetime, *, now: datetime) -> Span:
 def cancel(replay: Replay, *, now: datetime) -> bool:
     """Cancel a running replay; return whether it was running."""
     with transaction.atomic():
-        running = Replay.objects.filter(pk=replay.pk, state="running")
-        if not running.update(state="cancelled", finished_at=now):
+        running = find_one(Replay.objects.select_for_update(no_key=True).filter(pk=replay.pk, state="running"))
+        if running is None:
             return False
-        audit.record("replay.cancelled", target=replay_target(replay), after={"state": "cancelled"}, now=now)
+        _cancel(running, Replay.CancelReason.REQUESTED, now=now)
     return True
+
+
+def _cancel(replay: Replay, reason: Replay.CancelReason, *, now: datetime) -> None:
+    """Cancel a locked replay, and record why."""
+    replay.state, replay.cancel_reason, replay.finished_at = Replay.State.CANCELLED, reason, now
+    replay.save(update_fields=["state", "cancel_reason", "finished_at"])
+    after = {"state": replay.state, "cancel_reason": reason}
+    audit.record("replay.cancelled", target=replay_target(replay), after=after, now=now)
 
 
 def run_replays(*, now: datetime) -> int:
@@ -192,11 +202,11 @@ def _redeliver(replay: Replay, selected: Selected, *, now: datetime) -> Done:
     replay.examined += len(selected.ids)
     replay.redelivered += count
     replay.done_upto = selected.upto or replay.done_upto
+    replay.total = max(replay.total, replay.examined)
     if selected.upto is None:
-        replay.state, replay.finished_at = Replay.State.FINISHED, now
         # Deliveries that were deleted or changed state meanwhile are no longer selected, but the progress must still
         # reach the total.
-        replay.total = replay.examined
+        _finish(replay, now=now)
     replay.save()
     hit("replay-half-done")
     return Done(found=len(selected.ids), made_due=count)
@@ -205,9 +215,9 @@ def _redeliver(replay: Replay, selected: Selected, *, now: datetime) -> Done:
 def _deliver_missing(replay: Replay, *, now: datetime) -> Done | None:
     """Do one batch of a locked replay; cancel it if its webhook no longer gets events, which it may get later."""
     webhook = find_one(Webhook.objects.filter(pk__in=[selection_of(replay).webhook_id or 0]))
-    if webhook is None or webhook.status(now=now) != Webhook.Status.ACTIVE:
-        replay.state, replay.finished_at = Replay.State.CANCELLED, now
-        replay.save()
+    status = Webhook.Status.DELETED if webhook is None else webhook.status(now=now)
+    if webhook is None or status != Webhook.Status.ACTIVE:
+        _cancel(replay, Replay.CancelReason(f"webhook_{status}"), now=now)
         return Done(found=1)
     batch = missing.deliver(webhook, Span(replay.done_upto or replay.upto, replay.upto), now=now)
     if batch is None:
@@ -217,11 +227,16 @@ def _deliver_missing(replay: Replay, *, now: datetime) -> Done | None:
     replay.done_upto = batch.upto or replay.done_upto
     replay.total = max(replay.total, replay.examined)
     if batch.is_last:
-        replay.state, replay.finished_at, replay.total = Replay.State.FINISHED, now, replay.examined
+        _finish(replay, now=now)
     replay.save()
     hit("replay-half-done")
     # It may examine many events that the webhook has got, which takes as long.
     return Done(found=1, made_due=batch.delivered)
+
+
+def _finish(replay: Replay, *, now: datetime) -> None:
+    replay.state, replay.finished_at = Replay.State.FINISHED, now
+    replay.total, replay.total_is_at_least = replay.examined, False
 
 
 def as_json(selection: Selection) -> dict[str, object]:

@@ -21,7 +21,9 @@ class ReplayAdmin(LogAdmin):
     organization_path = "organization"
     list_display = ("replay", "organization", "state_label", "progress", "redelivered", "created")
     list_filter = (filters.OrganizationFilter,)
-    columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
+    columns = (
+        "id", "organization_id", "state", "total", "total_is_at_least", "examined", "redelivered", "created_at",
+    )  # fmt: skip
     prefetches = (WITH_ORGANIZATION,)
 
     @admin.display(description="Replay")
@@ -35,10 +37,11 @@ class ReplayAdmin(LogAdmin):
     @admin.display(description="Progress")
     def progress(self, obj: Replay) -> SafeString:
         return format_html(
-            '<progress max="{}" value="{}"></progress> {} of {}',
+            '<progress max="{}" value="{}"></progress> {} of {}{}',
             max(obj.total, 1),
             obj.examined,
             obj.examined,
+            "at least " if obj.total_is_at_least else "",
             obj.total,
         )
 
@@ -55,6 +58,7 @@ class ReplayAdmin(LogAdmin):
         facts = [
             ("Kind", replay.get_kind_display()),
             ("State", state_badge(replay.state, replay.get_state_display())),
+            ("Cancelled because", replay.get_cancel_reason_display() if replay.cancel_reason else "–"),
             ("Organization", replay.organization.slug),
             ("Progress", self.progress(replay)),
             ("Redelivered", replay.redelivered),

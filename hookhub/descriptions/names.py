@@ -73,6 +73,7 @@ NAMES: Mapping[str, str] = {
     "ActorKindEnum": "AuditActorKind",
     "AlertKindEnum": "AlertKind",
     "AlertStateEnum": "AlertState",
+    "CancelReasonEnum": "ReplayCancelReason",
     "ChannelTypeEnum": "AlertReceiver",
     "ContentTypeEnum": "ContentType",
     "DefaultDialectEnum": "Dialect",

@@ -25,6 +25,15 @@ class Replay(models.Model):
         FINISHED = "finished"
         CANCELLED = "cancelled"
 
+    class CancelReason(models.TextChoices):
+        """Why it was cancelled: by a request, or because its webhook no longer gets events."""
+
+        REQUESTED = "requested", "on request"
+        WEBHOOK_DELETED = "webhook_deleted", "its webhook was deleted"
+        WEBHOOK_DISABLED = "webhook_disabled", "its webhook was disabled"
+        WEBHOOK_UNVERIFIED = "webhook_unverified", "its webhook is unverified"
+        WEBHOOK_ENDED = "webhook_ended", "the lease of its webhook has ended"
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.REDELIVERY)
@@ -32,7 +41,10 @@ class Replay(models.Model):
     asked = models.JSONField()
     selection = models.JSONField()
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    cancel_reason = models.CharField(max_length=20, choices=CancelReason, null=True)
     total = models.PositiveIntegerField()
+    # Whether counting beforehand stopped at its limit, so that there may be more than ``total``.
+    total_is_at_least = models.BooleanField(default=False)
     examined = models.PositiveIntegerField(default=0)
     redelivered = models.PositiveIntegerField(default=0)
     # Every delivery or event up to and including this id has been processed.
@@ -48,4 +60,4 @@ class Replay(models.Model):
         indexes: ClassVar = [models.Index(fields=["touched_at"], name="replay_running", condition=Q(state="running"))]
 
     def __str__(self) -> str:
-        return f"{self.state} {self.examined}/{self.total}"
+        return f"{self.state} {self.examined}/{self.total}{'+' if self.total_is_at_least else ''}"

@@ -1,11 +1,14 @@
 """The portal's bulk deliveries: all that failed, or all that a webhook never got, with their progress."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from deliveries import missing, timezone
@@ -25,6 +28,14 @@ SINCE = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+}
+
+CANCELLED: Mapping[str, Promise] = {
+    Replay.CancelReason.REQUESTED: gettext_lazy("Cancelled."),
+    Replay.CancelReason.WEBHOOK_DELETED: gettext_lazy("Cancelled, because the webhook was deleted."),
+    Replay.CancelReason.WEBHOOK_DISABLED: gettext_lazy("Cancelled, because the webhook was disabled."),
+    Replay.CancelReason.WEBHOOK_UNVERIFIED: gettext_lazy("Cancelled, because the webhook is not verified."),
+    Replay.CancelReason.WEBHOOK_ENDED: gettext_lazy("Cancelled, because the lease of the webhook ended."),
 }
 
 
@@ -79,7 +90,7 @@ def replay(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
         "replay": started,
         "webhook": webhook_row(found, now=timezone.now()),
         "is_running": is_running,
-        "is_cancelled": started.state == Replay.State.CANCELLED,
+        "cancelled": CANCELLED.get(started.cancel_reason or ""),
         "is_missing": started.kind == Replay.Kind.MISSING,
         "percent": percent_done(started),
     }
@@ -112,9 +123,11 @@ def percent_done(replay: Replay) -> int:
     """Return how far a replay has come: of what it goes through or, if there is too much to count, of its period."""
     if replay.state == Replay.State.FINISHED:
         return 100
-    if replay.kind == Replay.Kind.MISSING and replay.total >= replays.MAX_COUNTED:
-        asked = datetime.fromisoformat(replay.asked["after"])
-        begin = max(asked, replay.created_at - settings.HOOKHUB_RETENTION)
-        here, end = time_of(replay.done_upto or replay.upto), time_of(replay.upto)
-        return max(0, min(99, round(100 * (here - begin) / max(end - begin, timedelta(milliseconds=1)))))
-    return min(99, 100 * replay.examined // max(replay.total, 1))
+    if not replay.total_is_at_least:
+        return min(99, 100 * replay.examined // max(replay.total, 1))
+    selection, upto = replays.selection_of(replay), time_of(replay.upto)
+    asked = datetime.fromisoformat(replay.asked["after"]) if replay.kind == Replay.Kind.MISSING else selection.after
+    kept_from = replay.created_at - settings.HOOKHUB_RETENTION
+    begin, end = max(asked or kept_from, kept_from), min(selection.before or upto, upto)
+    here = begin if replay.done_upto is None else time_of(replay.done_upto)
+    return max(0, min(99, round(100 * (here - begin) / max(end - begin, timedelta(milliseconds=1)))))

@@ -946,14 +946,30 @@ type Replay struct {
 	ID    string      `json:"id"`
 	Kind  ReplayKind  `json:"kind"`
 	State ReplayState `json:"state"`
+	// Why it was cancelled, or null.
+	CancelReason *ReplayCancelReason `json:"cancel_reason"`
 	// The filter as sent.
-	Asked       map[string]any `json:"asked"`
-	Total       int            `json:"total"`
-	Examined    int            `json:"examined"`
-	Redelivered int            `json:"redelivered"`
-	CreatedAt   time.Time      `json:"created_at"`
-	FinishedAt  *time.Time     `json:"finished_at"`
+	Asked map[string]any `json:"asked"`
+	// The deliveries that the filter selects or, of kind `missing`, all events of the period.
+	Total int `json:"total"`
+	// Whether there may be more than `total`: counting beforehand stops at a limit.
+	TotalIsAtLeast bool       `json:"total_is_at_least"`
+	Examined       int        `json:"examined"`
+	Redelivered    int        `json:"redelivered"`
+	CreatedAt      time.Time  `json:"created_at"`
+	FinishedAt     *time.Time `json:"finished_at"`
 }
+
+// ReplayCancelReason is a string of the API; a newer HookHub may have more of them.
+type ReplayCancelReason string
+
+const (
+	ReplayCancelReasonRequested         ReplayCancelReason = "requested"
+	ReplayCancelReasonWebhookDeleted    ReplayCancelReason = "webhook_deleted"
+	ReplayCancelReasonWebhookDisabled   ReplayCancelReason = "webhook_disabled"
+	ReplayCancelReasonWebhookUnverified ReplayCancelReason = "webhook_unverified"
+	ReplayCancelReasonWebhookEnded      ReplayCancelReason = "webhook_ended"
+)
 
 // ReplayKind is a string of the API; a newer HookHub may have more of them.
 type ReplayKind string

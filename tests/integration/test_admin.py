@@ -13,7 +13,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization, Repository
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from hookhub import replays
-from hookhub.models import ApiKey, Membership, Scope, digest
+from hookhub.models import ApiKey, Membership, Replay, Scope, digest
 from tests.admin_pages import (
     ATTEMPTS,
     EVENTS,
@@ -256,5 +256,7 @@ def test_a_replay_shows_its_progress(forge: Forge, operator: Client, now: dateti
     replays.run_replays(now=now + timedelta(hours=1))
 
     assert "3 of 3" in page(operator, "/admin/hookhub/replay/")
+    Replay.objects.update(total_is_at_least=True)
+    assert "3 of at least 3" in page(operator, "/admin/hookhub/replay/")
     assert "&quot;event_type&quot;: &quot;push&quot;" in page(operator, page_of(job))
     assert operator.get("/admin/hookhub/replay/add/").status_code == 403

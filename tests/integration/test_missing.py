@@ -234,9 +234,14 @@ def test_a_webhook_that_gets_no_events_gets_none_of_these(forge: Forge, now: dat
     )
 
     run(replay, now=now + HOUR)
+    webhook.refresh_from_db()
 
     assert (replay.state, replay.redelivered) == ("cancelled", 0)
     assert events_of(webhook) == []
+    assert replay.cancel_reason == f"webhook_{webhook.status(now=now)}"
+    entry = AuditEntry.objects.get(action="replay.cancelled")
+    assert (entry.actor_kind, entry.target_id) == ("system", str(replay.pk))
+    assert f'"cancel_reason": "{replay.cancel_reason}"' in (entry.after or "")
 
 
 def test_after_a_cancellation_nothing_more_is_made(

@@ -8,7 +8,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from deliveries import log_search, redelivery
 from deliveries.models import AuditEntry, Delivery, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub import replays
 from hookhub.models import ApiKey, Replay, Scope
 from hookhub.portal import access
@@ -137,6 +139,39 @@ def test_the_portal_cancels_a_replay(forge: Forge, caller: Caller, webhook: Webh
     assert "Cancelled." in progress_shown(browser, answer["Location"])
     replays.run_replays(now=timezone.now())
     assert not Delivery.objects.filter(webhook=webhook).exists()
+
+
+def test_a_replay_that_ended_with_its_webhook_says_why(caller: Caller, webhook: Webhook) -> None:
+    replay = replays.start_missing(webhook, after=timezone.now() - HOUR, before=timezone.now(), now=timezone.now())
+    assert caller.get(f"/v1/replays/{replay.pk}").json()["cancel_reason"] is None
+    lifecycle.disable(webhook.pk, now=timezone.now())
+
+    replays.run_replays(now=timezone.now())
+
+    shown_by_api = caller.get(f"/v1/replays/{replay.pk}").json()
+    assert (shown_by_api["state"], shown_by_api["cancel_reason"]) == ("cancelled", "webhook_disabled")
+    page = progress_shown(visitor(caller, role="manage"), f"/portal/replays/{replay.pk}")
+    assert "Cancelled, because the webhook was disabled." in page
+
+
+def test_a_redelivery_too_long_to_count_shows_at_least_how_many_and_its_progress_by_time(
+    caller: Caller, forge: Forge, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 2)
+    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 1)
+    forge.accept(3, now=timezone.now())
+    now = timezone.now()
+    answer = caller.post(
+        "/v1/replays", {"webhook": str(webhook.uid), "after": (now - 4 * HOUR).isoformat(), "state": ["pending"]}
+    ).json()
+
+    assert (answer["total"], answer["total_is_at_least"]) == (2, True)
+    replay = Replay.objects.get(pk=answer["id"])
+    assert percent_done(replay) == 0
+    replay.done_upto = replays.span_of(now - 2 * HOUR, now, now=now).after
+    assert percent_done(replay) == 50
+    page = progress_shown(visitor(caller, role="manage"), f"/portal/replays/{replay.pk}")
+    assert "0 of at least 2 failed deliveries examined" in page
 
 
 def test_a_session_that_may_only_look_sends_nothing(caller: Caller, webhook: Webhook) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from deliveries import log_search
+from deliveries import log_search, redelivery
 from deliveries.models import Delivery, Repository
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
@@ -209,6 +209,57 @@ def test_parts_of_the_log_without_any_do_not_wait_for_the_next_tick(
 
     replay.refresh_from_db()
     assert replay.state == "finished"
+
+
+@pytest.mark.parametrize("kind", ["everything", "an event type", "states", "an event"])
+def test_the_total_is_counted_in_a_bounded_part_of_the_log(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 2)
+    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 2)
+    for _ in range(5):
+        forge.webhook(now=now, max_in_flight=100)
+    event = forge.accept(1, now=now)[0]
+    narrowed: dict[str, dict[str, object]] = {
+        "everything": {},
+        "an event type": {"event_type": "push"},
+        "states": {"states": ("pending", "failed")},
+        "an event": {"event_id": event},
+    }
+
+    replay = begin(forge, all_of(forge, **narrowed[kind]), now=now + HOUR)
+    assert (replay.total, replay.total_is_at_least) == (4, True)
+    replays.run_replays(now=now + HOUR)
+    replays.run_replays(now=now + HOUR)
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.total, replay.total_is_at_least) == ("finished", 5, False)
+
+
+def test_the_total_is_exact_where_the_count_reaches_the_end(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 2)
+    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 3)
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(5, now=now)
+
+    replay = begin(forge, all_of(forge), now=now + HOUR)
+
+    assert (replay.total, replay.total_is_at_least) == (5, False)
+
+
+def test_more_than_were_counted_raise_the_total(forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_search, "MAX_READ", 4)
+    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 1)
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(14, now=now)
+    replay = begin(forge, all_of(forge), now=now + HOUR)
+
+    replays.run_replays(now=now + HOUR)
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.examined, replay.total, replay.total_is_at_least) == ("running", 8, 8, True)
 
 
 def test_a_cancelled_replay_stops_where_it_is(forge: Forge, sender: Sender, now: datetime) -> None:

@@ -140,7 +140,20 @@ class NewReplaySerializer(serializers.Serializer[Any]):
 
 class ReplaySerializer(ModelSerializer[Replay]):
     asked = serializers.DictField(read_only=True, help_text="The filter as sent.")
+    cancel_reason = serializers.ChoiceField(
+        Replay.CancelReason.choices, read_only=True, allow_null=True, help_text="Why it was cancelled, or null."
+    )
+    total = serializers.IntegerField(
+        read_only=True,
+        help_text="The deliveries that the filter selects or, of kind `missing`, all events of the period.",
+    )
+    total_is_at_least = serializers.BooleanField(
+        read_only=True, help_text="Whether there may be more than `total`: counting beforehand stops at a limit."
+    )
 
     class Meta:
         model = Replay
-        fields = ("id", "kind", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")
+        fields = (
+            "id", "kind", "state", "cancel_reason", "asked", "total", "total_is_at_least", "examined", "redelivered",
+            "created_at", "finished_at",
+        )  # fmt: skip

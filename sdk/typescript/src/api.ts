@@ -2776,11 +2776,24 @@ export interface components {
             readonly id: string;
             kind: components["schemas"]["ReplayKind"];
             state: components["schemas"]["ReplayState"];
+            /**
+             * @description Why it was cancelled, or null.
+             *
+             *     * `requested` - on request
+             *     * `webhook_deleted` - its webhook was deleted
+             *     * `webhook_disabled` - its webhook was disabled
+             *     * `webhook_unverified` - its webhook is unverified
+             *     * `webhook_ended` - the lease of its webhook has ended
+             */
+            readonly cancel_reason: components["schemas"]["ReplayCancelReason"] | null;
             /** @description The filter as sent. */
             readonly asked: {
                 [key: string]: unknown;
             };
-            total: number;
+            /** @description The deliveries that the filter selects or, of kind `missing`, all events of the period. */
+            readonly total: number;
+            /** @description Whether there may be more than `total`: counting beforehand stops at a limit. */
+            readonly total_is_at_least: boolean;
             examined: number;
             redelivered: number;
             /** Format: date-time */
@@ -2788,6 +2801,15 @@ export interface components {
             /** Format: date-time */
             finished_at: string | null;
         };
+        /**
+         * @description * `requested` - on request
+         *     * `webhook_deleted` - its webhook was deleted
+         *     * `webhook_disabled` - its webhook was disabled
+         *     * `webhook_unverified` - its webhook is unverified
+         *     * `webhook_ended` - the lease of its webhook has ended
+         * @enum {string}
+         */
+        ReplayCancelReason: "requested" | "webhook_deleted" | "webhook_disabled" | "webhook_unverified" | "webhook_ended";
         /**
          * @description * `redelivery` - Redelivery
          *     * `missing` - Missing

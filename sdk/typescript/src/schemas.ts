@@ -78,6 +78,7 @@ export type PortalTheme = Schemas["PortalTheme"];
 export type Proof = Schemas["Proof"];
 export type RateLimit = Schemas["RateLimit"];
 export type Replay = Schemas["Replay"];
+export type ReplayCancelReason = Schemas["ReplayCancelReason"];
 export type ReplayKind = Schemas["ReplayKind"];
 export type ReplayState = Schemas["ReplayState"];
 export type Repository = Schemas["Repository"];
