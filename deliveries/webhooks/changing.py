@@ -13,7 +13,18 @@ from deliveries.models import Webhook
 from deliveries.proofs import Grant
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.vault import Secret
-from deliveries.webhooks import kinds, leases, lifecycle, masks, pacing, quotas, recording, secrets, verifying
+from deliveries.webhooks import (
+    kinds,
+    leases,
+    lifecycle,
+    masks,
+    pacing,
+    pending_changes,
+    quotas,
+    recording,
+    secrets,
+    verifying,
+)
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
@@ -41,9 +52,9 @@ def change(
     and obtain messages signed with the old receiver's secret, or the token in its headers. For the same reason, a
     format that masks the URL can be replaced by one that shows it only if ``changes`` contains the URL. A masked value
     stands for the stored one, so that a client can send back what it read. If URLs must be verified, a move takes
-    effect, with its secret, headers and format, once the new one is; until then the webhook sends to the old one. Raise
-    InvalidFields for invalid fields, rates.TooMany, and ChangedMeanwhile if the webhook's ``changed_at`` is no longer
-    ``unchanged_since``.
+    effect, with its secret, headers and format, once the new one is; until then the webhook sends to the old one, and
+    calls the move off if it is given that one again. Raise InvalidFields for invalid fields, rates.TooMany, and
+    ChangedMeanwhile if the webhook's ``changed_at`` is no longer ``unchanged_since``.
     """
     return _change(webhook_id, lambda _before: changes, active=active, unchanged_since=unchanged_since, now=now)
 
@@ -77,7 +88,8 @@ def _change(
     while True:
         # Validate before locking, because validating a URL may resolve its host name.
         before = Webhook.objects.kept().get(pk=webhook_id)
-        fields = _unmask(kinds.without_kind(changes_for(before), before), before)
+        changes = kinds.without_kind(changes_for(before), before)
+        fields = _unmask(changes, before)
         if fields or active:
             _require_https(before, new_url=fields.get("url"))
         if "url" in fields and not before.has_url(fields["url"]):
@@ -89,6 +101,9 @@ def _change(
                 raise ChangedMeanwhile
             # The validation and the unmasking used the row as it was read. Start over if it has changed since.
             if _validated_against(webhook) == _validated_against(before):
+                if "url" in changes:
+                    # Also by the URL that the webhook has. Another one is asked for below.
+                    pending_changes.call_off_move(webhook, now=now)
                 new_secret = _apply(webhook, cleaned, now=now)
                 _switch(webhook, active=active, now=now)
                 return webhook, new_secret

@@ -65,6 +65,18 @@ def apply(change: PendingChange, webhook: Webhook) -> None:
         webhook.sealed_headers = vault.seal_headers(change.headers, of=webhook.uid)
 
 
+def call_off_move(webhook: Webhook, *, now: datetime) -> None:
+    """Let a locked webhook keep its URL, if a move to another one waits for its proof."""
+    waiting = webhook.verifications.open().select_for_update()
+    for verification in waiting.filter(sealed_change__isnull=False):
+        try:
+            moves = unseal(verification.sealed_change, of=verification.id).url is not None
+        except vault.Unreadable:
+            moves = True
+        if moves:
+            waiting.filter(pk=verification.pk).supersede(now=now)
+
+
 def shown_url(change: PendingChange, webhook: Webhook) -> str:
     """Return the URL that the change leads to, with its secret parts masked."""
     wire_format = format_of(change.format or webhook.format)

@@ -294,6 +294,44 @@ def test_a_later_move_replaces_an_earlier_one(forge: Forge, now: datetime) -> No
     assert webhook.url == forge.receiver.url("/third")
 
 
+@pytest.mark.parametrize("query", ["", "?part=2"])
+def test_a_move_is_called_off_by_the_old_url(forge: Forge, now: datetime, query: str) -> None:
+    webhook = verified(forge, now=now)
+    before = vault.secrets_of(webhook)
+    changing.change(webhook.pk, {"url": forge.receiver.url("/new")}, now=now)
+    echo(forge.receiver)
+
+    _, secret = changing.change(webhook.pk, {"url": forge.receiver.url("/") + query, "name": "same"}, now=now)
+    assert (secret, verify_due(now=now)) == (None, [])
+
+    webhook.refresh_from_db()
+    assert (webhook.url, webhook.name) == (forge.receiver.url("/") + query, "same")
+    assert vault.secrets_of(webhook) == before
+    assert the_verification().state == "superseded"
+    assert [request.path for request in forge.receiver.received] == []
+
+
+def test_a_move_waits_on_whatever_else_is_changed(forge: Forge, now: datetime) -> None:
+    webhook = verified(forge, now=now)
+    changing.change(webhook.pk, {"url": forge.receiver.url("/new")}, now=now)
+    echo(forge.receiver)
+
+    changing.change(webhook.pk, {"name": "other"}, active=False, now=now)
+
+    assert verify_due(now=now) == ["verified"]
+    webhook.refresh_from_db()
+    assert webhook.url == forge.receiver.url("/new")
+
+
+def test_the_url_of_an_unverified_webhook_set_again_is_still_asked(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, verify="challenge")
+    echo(forge.receiver)
+
+    changing.change(webhook.pk, {"url": forge.receiver.url("/")}, now=now)
+
+    assert verify_due(now=now) == ["verified"]
+
+
 def test_the_format_moves_with_the_url(forge: Forge, now: datetime) -> None:
     webhook = verified(forge, now=now)
 
