@@ -16,19 +16,29 @@ from deliveries.db import arrays, sql
 # request in flight and, after a crash, as an attempt; and it keeps its time when the limit changes.
 AHEAD = timedelta(milliseconds=250)
 
-IS_WITHIN_RATE = "(w.next_request_at IS NULL OR w.next_request_at <= %(ahead)s)"
+# The latest that a next turn can be: an interval after one that is taken now or, after a change of the limits, as long
+# after it as the longest of their windows, which is a minute for what a receiver allows. A later one is from before the
+# clock was set back, and counts no more: the webhook would be silent until then.
+LATEST_TURN = """
+%(ahead)s + w.pace_interval + greatest(w.rate_per * interval '1 second', interval '1 minute')
+"""
+NEXT_TURN = f"CASE WHEN w.next_request_at <= {LATEST_TURN} THEN w.next_request_at END"
+
+IS_WITHIN_RATE = f"""
+(w.next_request_at IS NULL OR w.next_request_at <= %(ahead)s OR w.next_request_at > {LATEST_TURN})
+"""
 
 # How many turns of a webhook may be taken now; null without a limit. Zero or less if the next one is too far away.
-TURNS = """
+TURNS = f"""
 CASE WHEN w.pace_interval IS NOT NULL
-     THEN 1 + floor(extract(epoch FROM %(ahead)s - greatest(w.next_request_at, %(now)s))
+     THEN 1 + floor(extract(epoch FROM %(ahead)s - greatest({NEXT_TURN}, %(now)s))
                     / extract(epoch FROM w.pace_interval))::bigint END
 """
 
 # For webhooks that this transaction has locked.
-TAKE_TURNS = """
+TAKE_TURNS = f"""
 UPDATE hookhub_webhook w
-SET next_request_at = greatest(w.next_request_at, %(now)s) + claimed.requests * w.pace_interval
+SET next_request_at = greatest({NEXT_TURN}, %(now)s) + claimed.requests * w.pace_interval
 FROM unnest(%(webhooks)s::bigint[], %(requests)s::bigint[]) AS claimed (webhook_id, requests)
 WHERE w.id = claimed.webhook_id AND w.pace_interval IS NOT NULL
 RETURNING w.id, w.next_request_at - claimed.requests * w.pace_interval, w.pace_interval
@@ -42,7 +52,7 @@ def take_turns(webhook_ids: Sequence[int], *, now: datetime, commits: bool) -> l
     """
     counts = Counter(webhook_ids)
     requests = {"webhooks": arrays.bigints(counts), "requests": arrays.bigints(counts.values())}
-    rows = sql.run(TAKE_TURNS, {**requests, "now": now}, commits=commits)
+    rows = sql.run(TAKE_TURNS, {**requests, "now": now, "ahead": now + AHEAD}, commits=commits)
     upcoming: dict[int, datetime] = {webhook_id: first for webhook_id, first, _ in rows}
     intervals: dict[int, timedelta] = {webhook_id: interval for webhook_id, _, interval in rows}
     turns = []

@@ -367,6 +367,27 @@ def change(webhook: Webhook, limit: Limit, *, now: datetime) -> None:
     webhook.refresh_from_db()
 
 
+@pytest.mark.parametrize("step", [2 * MINUTE, 60 * MINUTE, timedelta(days=400)])
+def test_a_clock_that_was_set_back_does_not_silence_it(forge: Forge, step: timedelta) -> None:
+    limited(forge, 10, per=1)
+    forge.accept(10, now=NOON - timedelta(days=500))
+    assert len(pipeline.claim(10, now=NOON)) == 3
+
+    assert len(pipeline.claim(10, now=NOON - step)) == 3
+    # The pace holds from there on.
+    assert pipeline.claim(10, now=NOON - step) == []
+    assert len(pipeline.claim(10, now=NOON - step + SECOND / 10)) == 1
+
+
+def test_what_is_published_after_the_clock_was_set_back_is_sent(forge: Forge) -> None:
+    webhook = limited(forge, 10, per=1)
+    allow(webhook, 600, now=NOON)
+    Webhook.objects.update(next_request_at=NOON + timedelta(hours=1))
+    pipeline.accept([forge.event(now=NOON)], now=NOON)
+
+    assert len(pipeline.fan_out(capacity=Capacity(10), now=NOON).claims) == 1
+
+
 def test_a_lower_limit_holds_at_once_and_counts_what_was_claimed(forge: Forge) -> None:
     webhook = limited(forge, 100, per=1)
     forge.accept(40, now=NOON)
