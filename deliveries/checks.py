@@ -26,7 +26,7 @@ def check_apps(app_configs: Sequence[AppConfig] | None, **_: object) -> list[Che
 
 @register(Tags.models)
 def check_database(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
-    """Report a default database that is none of PostgreSQL, and a router that puts HookHub's tables anywhere else."""
+    """Report a default database that is none of PostgreSQL or commits nothing, and a router to any other database."""
     del app_configs
     vendor = connections[DEFAULT_DB_ALIAS].vendor
     if vendor != "postgresql":
@@ -37,7 +37,16 @@ def check_database(app_configs: Sequence[AppConfig] | None, **_: object) -> list
                 id="hookhub.E002",
             )
         ]
-    return list(_elsewhere())
+    return [*_without_commits(), *_elsewhere()]
+
+
+def _without_commits() -> Iterator[CheckMessage]:
+    if not connections[DEFAULT_DB_ALIAS].settings_dict.get("AUTOCOMMIT", True):
+        yield Error(
+            f"DATABASES[{DEFAULT_DB_ALIAS!r}]['AUTOCOMMIT'] is False: nothing that HookHub stores would be committed.",
+            hint="Leave it out, and switch autocommit off where the project needs that: transaction.set_autocommit().",
+            id="hookhub.E005",
+        )
 
 
 def _elsewhere() -> Iterator[CheckMessage]:

@@ -7,9 +7,9 @@ from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
 
 from deliveries import compact_json, pipeline, telemetry, timezone
+from deliveries.db import sql
 from deliveries.events import IdempotencyConflict, Receipt
 from deliveries.models import Organization
 from deliveries.policy import trace_context
@@ -124,7 +124,7 @@ def _publish(
         fields = {parsed.field_path(position, "id"): KEY_REUSED for position in error.positions}
         raise IdempotencyKeyReused("An idempotency key was already used.", fields) from error
     # A rollback takes the events with it.
-    transaction.on_commit(partial(telemetry.end_accept, span, events=len(new)))
+    sql.after_commit(partial(telemetry.end_accept, span, events=len(new)))
     return receipts
 
 
@@ -142,11 +142,14 @@ def _current_trace() -> str | None:
 
 
 def _organization(given: str | Organization) -> Organization:
-    """Return an organization; raise UnknownOrganization for a slug that none has, and a row that is not stored."""
-    if isinstance(given, Organization) and given.pk is not None:
-        return given
+    """Return an organization as it is now; raise UnknownOrganization for a slug or a row that is not stored."""
+    found = None
+    if isinstance(given, Organization):
+        # It may have been deleted since it was read, and an event without an organization is delivered to no webhook.
+        found = Organization.objects.filter(pk=given.pk).first()
     # PostgreSQL refuses NUL, and psycopg half a surrogate pair.
-    found = Organization.objects.filter(slug=given).first() if parse.is_name(given) else None
+    elif parse.is_name(given):
+        found = Organization.objects.filter(slug=given).first()
     if found is None:
         raise UnknownOrganization("Unknown organization.", {"organization": f"there is none with the slug {given!r}"})
     return found

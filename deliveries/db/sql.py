@@ -7,7 +7,7 @@ locked row would block every worker. Each statement touches a bounded number of 
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -55,6 +55,16 @@ def transaction() -> "Transaction":
     ``commits`` has no effect. The ORM must not be used in it.
     """
     return Transaction()
+
+
+def after_commit(call: Callable[[], object]) -> None:
+    """Call this once Django's transaction is committed, or at once if there is none.
+
+    With autocommit off it is never called, because Django does not see the commit. Workers look for work every second.
+    """
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    if wrapper.in_atomic_block or wrapper.get_autocommit():
+        wrapper.on_commit(call)
 
 
 class Transaction:

@@ -35,7 +35,7 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
         hit("event-stored")
         if stored:
-            transaction.on_commit(partial(_committed, stored))
+            sql.after_commit(partial(_committed, stored))
         telemetry.repeated(len(events) - stored)
     return receipts
 

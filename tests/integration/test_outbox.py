@@ -80,6 +80,36 @@ def test_without_a_transaction_an_event_is_stored_at_once(rung: list[wakeup.Work
     assert (types(), rung) == (["order.paid"], [wakeup.Work.EVENTS])
 
 
+@pytest.mark.parametrize("ids", [[None], [None, None], ["a", "b"]])
+def test_with_autocommit_off_the_projects_own_commit_publishes(rung: list[wakeup.Work], ids: list[str | None]) -> None:
+    events = [{"type": "order.paid", "data": {}, "id": id_} for id_ in ids]
+    stored = []
+    transaction.set_autocommit(False)
+    try:
+        for end in (transaction.rollback, transaction.commit):
+            publish_batch(events, organization="acme")
+            end()
+            stored.append(types())
+            transaction.rollback()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+    assert stored == [[], ["order.paid"] * len(ids)]
+
+
+def test_an_organization_that_was_deleted_is_refused_and_the_transaction_goes_on(rung: list[wakeup.Work]) -> None:
+    organization = Organization.objects.create(slug="gone", create_repositories=True)
+    Organization.objects.filter(slug="gone").delete()
+
+    with transaction.atomic():
+        with pytest.raises(UnknownOrganization) as refused:
+            publish("order.paid", {}, organization=organization, repository="new")
+        publish("order.sent", {}, organization="acme")
+
+    assert (list(refused.value.fields), types()) == (["organization"], ["order.sent"])
+
+
 def test_asynchronous_code_publishes_too(rung: list[wakeup.Work]) -> None:
     async def act() -> UUID:
         receipt = await apublish("order.paid", {}, organization="acme")

@@ -35,6 +35,14 @@ def test_another_database_than_postgresql_is_an_error(monkeypatch: pytest.Monkey
     assert checks.check_server(["default"]) == []
 
 
+def test_a_database_without_autocommit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(checks.connections["default"].settings_dict, "AUTOCOMMIT", False)
+
+    [error] = checks.check_database(None)
+
+    assert (error.id, "'AUTOCOMMIT'" in error.msg) == ("hookhub.E005", True)
+
+
 @pytest.mark.parametrize("method", ["db_for_read", "db_for_write"])
 def test_a_router_that_moves_or_reads_the_tables_elsewhere_is_one_error(
     monkeypatch: pytest.MonkeyPatch, method: str
