@@ -9,5 +9,5 @@ urlpatterns = [
     path("", answer, {"path": ""}, name="home"),
     path("v1/", answer, {"path": "v1/"}, name="api"),
     path("portal/members", answer, {"path": "portal/members"}, name="portal"),
-    re_path(r"^(?P<path>.*)$", answer),
+    re_path(r"^(?P<path>[\s\S]*)$", answer),
 ]

@@ -13,9 +13,19 @@ from hookhub.http.json_texts import refuse_constant, unreadable, without_bom
 from hookhub.http.refusals import bad_request, too_large
 
 
+def max_body() -> int:
+    """Return how many bytes a request may have: HookHub's own limit, or that of the project, which may be lower."""
+    of_the_project = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return (
+        settings.HOOKHUB_REQUEST_LIMIT
+        if of_the_project is None
+        else min(settings.HOOKHUB_REQUEST_LIMIT, of_the_project)
+    )
+
+
 def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
     """Return the whole body; raise a 413 if it is longer than allowed, a 400 if it is incomplete."""
-    limit = settings.HOOKHUB_REQUEST_LIMIT
+    limit = max_body()
     request = context["request"]
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         raise too_large(f"The request body exceeds {limit:,} bytes; split it into several requests.")

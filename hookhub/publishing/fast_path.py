@@ -25,7 +25,7 @@ from hookhub.event_types import registry
 from hookhub.http import authentication, errors, rate_limits
 from hookhub.http.access_log import name_caller, name_trace
 from hookhub.http.authorization import organization_of, require
-from hookhub.http.parsers import whole
+from hookhub.http.parsers import max_body, whole
 from hookhub.models import ApiKey, Scope
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest
@@ -105,7 +105,7 @@ def is_plain(environ: Mapping[str, Any]) -> bool:
 
 def _is_within_limit(environ: Mapping[str, Any]) -> bool:
     length = environ.get("CONTENT_LENGTH", "")
-    return bool(length.isdecimal()) and int(length) <= settings.HOOKHUB_REQUEST_LIMIT
+    return bool(length.isdecimal()) and int(length) <= max_body()
 
 
 def prepare(environ: MutableMapping[str, Any], content: bytes, *, may_query: bool, now: datetime) -> Publication:

@@ -192,6 +192,9 @@ def test_under_its_prefix_hookhub_is_a_site_of_its_own(shop: Shop) -> None:
         "no path": "not_found",
         "no slash": "/webhooks/",
         "no json": 400,
+        "no line": "not_found",
+        # Beyond DATA_UPLOAD_MAX_MEMORY_SIZE.
+        "large": [[413, "too_large"]] * 2,
         "GitHub": "Requires authentication",
         "hub": 422,
         "health": 200,
@@ -219,6 +222,12 @@ def test_the_pages_are_in_the_shops_own_admin(shop: Shop) -> None:
     assert {status for page in shown["opened"].values() for status in page[2:]} <= {200, 302}
     assert shown["found"] > 0
     assert shown["index"] == [True, False]
+
+
+def test_the_shops_own_tests_pass_also_those_after_which_all_tables_are_emptied(shop: Shop) -> None:
+    said = shop.manage("test", "orders")
+
+    assert "Ran 3 tests" in said
 
 
 def test_a_worker_that_is_told_to_stop_waits_for_what_is_in_flight(shop: Shop, tmp_path: Path) -> None:

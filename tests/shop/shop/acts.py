@@ -93,6 +93,7 @@ def visit(key):
     root = program.get("/webhooks/v1/").json()
     made = program.post("/webhooks/v1/webhooks", {"url": "https://example.org/", "events": ["x"]}, **at)
     event = program.post("/webhooks/v1/events", {"type": "order.visited", "data": 1}, **at)
+    large = [program.post(f"/webhooks/v1/{path}", b" " * 3_000_000, **at) for path in ("events", "webhooks")]
     session = program.post("/webhooks/v1/portal-sessions", {}, **at).json()
     entered = browser.get(session["url"].partition("testserver")[2], follow=True)
     member = Client(headers={"Accept-Language": "de"})
@@ -108,6 +109,8 @@ def visit(key):
         "no path": browser.get("/webhooks/v1/nothing").json()["error"]["code"],
         "no slash": browser.get("/webhooks").headers["Location"],
         "no json": program.post("/webhooks/v1/events", "{", **at).status_code,
+        "no line": browser.get("/webhooks/v1/noth%0Aing").json()["error"]["code"],
+        "large": [(answer.status_code, answer.json()["error"]["code"]) for answer in large],
         "GitHub": browser.get("/webhooks/repos/acme/x/hooks").json()["message"],
         "hub": program.post("/webhooks/hub", {}).status_code,
         "health": browser.get("/webhooks/healthz").status_code,
