@@ -65,10 +65,13 @@ class Spool:
         self._max_bytes = max_bytes
 
     def append(self, push: Push, *, at_ns: int) -> Path:
-        """Store a push durably and return its file; raise SpoolFull."""
+        """Store a push durably and return its file; raise SpoolFull.
+
+        Its name sorts after those of all pushes in the spool, also if the clock was set back since.
+        """
         self._make(self.directory)
         self._require_space()
-        path = self.directory / f"{at_ns:020d}-{push.nonce}.push"
+        path = self.directory / f"{max(at_ns, self._newest() + 1):020d}-{push.nonce}.push"
         self._write(path, json.dumps(push.as_json()).encode())
         return path
 
@@ -137,14 +140,23 @@ class Spool:
             self._announced(namespace).unlink(missing_ok=True)
 
     def split(self, path: Path) -> bool:
-        """Split a request in two, to isolate an invalid event; return False if it has only one event."""
+        """Split a request in two, to isolate an invalid event; return False if it has only one event.
+
+        Raise OSError, with the request as it was, if the disk takes no more.
+        """
         lines = path.read_bytes().splitlines(keepends=True)
         if len(lines) < 2:
             return False
         middle = len(lines) // 2
-        # Write the second half first: a crash in between repeats events, which is idempotent, and loses none.
-        self._write(path.with_suffix(".1.events"), b"".join(lines[middle:]))
-        self._write(path.with_suffix(".0.events"), b"".join(lines[:middle]))
+        # Write the first half first: a crash in between repeats its events, which is idempotent, and changes no order.
+        halves = {path.with_suffix(".0.events"): lines[:middle], path.with_suffix(".1.events"): lines[middle:]}
+        try:
+            for half, content in halves.items():
+                self._write(half, b"".join(content))
+        except OSError:
+            for half in halves:
+                half.unlink(missing_ok=True)
+            raise
         self.remove(path)
         return True
 
@@ -234,6 +246,11 @@ class Spool:
                 f"the spool {self.directory} is full ({files} files, {size >> 20} MiB); "
                 f"see last-problem there, fix the cause, then run the hook with --flush {self.directory.parent}"
             )
+
+    def _newest(self) -> int:
+        """Return the highest of the numbers with which the files of pushes and requests begin, or 0."""
+        names = [entry.name for entry in os.scandir(self.directory) if entry.name.endswith((".push", ".events"))]
+        return max((int(name[:20]) for name in names if name[:20].isdecimal()), default=0)
 
     def _named(self, pattern: str) -> list[Path]:
         return sorted(self.directory.glob(pattern))

@@ -103,7 +103,7 @@ class _Sender:
         while True:
             drained.problem = self._expand()
             batches = self._spool.batches()
-            if not batches or not self._send_all(batches):
+            if not batches or not self._send(batches):
                 break
         drained.waiting = len(self._spool.batches()) + len(self._spool.pushes())
         self._spool.record_problem(drained.problem or self._rejection())
@@ -115,6 +115,13 @@ class _Sender:
             f"{counted(self.drained.rejected, 'file')} rejected permanently; see {self._spool.rejected} for the "
             f"reasons, and run the hook with --retry-rejected {self._git_dir} to send again"
         )
+
+    def _send(self, batches: list[Path]) -> bool:
+        try:
+            return self._send_all(batches)
+        except OSError as failed:
+            self.drained.problem = str(failed)
+            return False
 
     def _send_all(self, batches: list[Path]) -> bool:
         """Send requests in order; return False if one of them blocks those behind it."""
@@ -132,7 +139,7 @@ class _Sender:
                     self._pause = FIRST_PAUSE_SECONDS
                     if not self._apply(path, answer, lines=lines):
                         return False
-                elif answer.may_be_too_slow and self._spool.split(path):
+                elif answer.may_be_too_slow and self._split(path, answer):
                     if not self._send_all(self._parts_of(path)):
                         return False
                 elif not self._wait(answer):
@@ -160,7 +167,7 @@ class _Sender:
             self.drained.sent += lines.count(b"\n")
             return True
         if isinstance(answer, (Rejected, TooLarge)):
-            if self._spool.split(path):
+            if self._split(path, answer):
                 return self._send_all(self._parts_of(path))
             if isinstance(answer, Rejected):
                 self._reject(path, reason=answer.problem)
@@ -168,6 +175,12 @@ class _Sender:
         if isinstance(answer, (TooLarge, Misconfigured)):
             self.drained.problem = answer.problem
         return False
+
+    def _split(self, path: Path, answer: Rejected | TooLarge | Unavailable) -> bool:
+        try:
+            return self._spool.split(path)
+        except OSError as failed:
+            raise OSError(f"{answer.problem}; the request cannot be split: {failed.strerror}") from failed
 
     def _parts_of(self, path: Path) -> list[Path]:
         """Return the parts of a request that was split; they sort before all later requests."""

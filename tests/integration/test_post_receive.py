@@ -859,6 +859,38 @@ def test_building_events_that_fails_leaves_the_push_and_goes_on_where_it_was(tmp
     assert (spool.pushes(), list(spool.directory.glob("*.progress"))) == ([], [])
 
 
+def test_pushes_keep_their_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    request = spool.append(pushed(nonce="1"), at_ns=2_000)
+    list(spool.replace(request, [Line(0, 0, "first")]))
+    later = [
+        spool.append(pushed(nonce=nonce), at_ns=at_ns) for nonce, at_ns in (("0", 1_000), ("3", 1_001), ("2", 999))
+    ]
+
+    assert spool.pushes() == later
+    for push in later:
+        list(spool.replace(push, [Line(0, 0, "later")]))
+    assert [batch.read_text() for batch in spool.batches()] == ["first\n", "later\n", "later\n", "later\n"]
+
+
+def test_a_sender_that_died_between_two_halves_repeats_events_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    list(spool.replace(spool.append(pushed(), at_ns=1), [Line(0, place, each) for place, each in enumerate("abcd")]))
+    write = Spool._write
+
+    def die_after_one(self: Spool, path: Path, content: bytes) -> None:
+        write(self, path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Spool, "_write", die_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        spool.split(spool.batches()[0])
+
+    assert [batch.read_text().split() for batch in spool.batches()] == [["a", "b"], ["a", "b", "c", "d"]]
+
+
 def test_halves_keep_their_place_in_the_order(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in (1, 2):

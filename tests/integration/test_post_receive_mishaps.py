@@ -200,6 +200,28 @@ def test_on_a_full_disk_what_is_rejected_or_refused_for_now_hides_no_problem_and
     assert [path.name for path in host.spool.rejected.iterdir()] == ["0-broken.000000.events"]
 
 
+def test_on_a_full_disk_a_request_that_must_be_split_waits_and_says_why(host: Host, fake: FakeHookHub) -> None:
+    host.spool.directory.mkdir()
+    events = [f'{{"type":"push","data":{number},"id":"{number}"}}\n' for number in range(4)]
+    (host.spool.directory / "0-large.000000.events").write_text("".join(events))
+    hook = host.bare / "hooks" / "post-receive"
+    flushing = [str(hook), "--flush", str(host.bare)]
+    # No file may have a byte.
+    full = ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', *flushing]
+    too_large = refusal(413, "too_large", "Too large.")
+    fake.otherwise = lambda asked: too_large if len(asked.events) > 1 else fake.accept(asked)
+
+    waiting = subprocess.run(full, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    left = [path.name for path in host.spool.batches()]
+    sent = subprocess.run(flushing, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+
+    problem = "HookHub answered 413: Too large.; the request cannot be split: File too large"
+    assert (waiting.returncode, waiting.stderr) == (1, f"hookhub: 0 events sent, 1 file queued: {problem}\n")
+    assert left == ["0-large.000000.events"]
+    assert (sent.returncode, sent.stderr) == (0, "hookhub: 4 events sent\n")
+    assert list(fake.accepted) == ["0", "1", "2", "3"]
+
+
 # Settings ------------------------------------------------------------------------------------------------------------
 
 
