@@ -1,6 +1,7 @@
 """A fake of HookHub's API: a real HTTP server on loopback that accepts events, or answers as a test configures."""
 
 import json
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -144,3 +145,29 @@ def fake_hookhub() -> Iterator[FakeHookHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def without_tls(greeting: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """Run a server that answers a TLS handshake with these bytes and closes; yield its URL, and what clients sent."""
+    heard: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                received = connection.recv(65_536)
+                if not received:
+                    return
+                heard.append(received)
+                connection.sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listening.getsockname()[1]}", heard
+        finally:
+            # A connection without a byte is the end.
+            socket.create_connection(listening.getsockname()).close()
+            thread.join()

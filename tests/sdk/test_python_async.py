@@ -12,7 +12,7 @@ import pytest
 from hookhub_client import AsyncClient, Client, ConnectionFailed, Event, HookHubError
 
 from hookhub.procfile import ROOT
-from tests.fake_hookhub import Answer, FakeHookHub, fake_hookhub, refusal
+from tests.fake_hookhub import Answer, FakeHookHub, fake_hookhub, refusal, without_tls
 
 
 @pytest.fixture
@@ -172,6 +172,23 @@ def test_a_closed_port_is_tried_again_even_for_a_creation(pauses: list[float]) -
         asyncio.run(story())
 
     assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(("greeting", "attempts"), [(b"HTTP/1.1 400 Bad Request\r\n\r\n", 1), (b"", 3)])
+def test_a_server_that_speaks_no_tls_is_not_asked_again_and_one_that_ends_the_handshake_is(
+    pauses: list[float], greeting: bytes, attempts: int
+) -> None:
+    with without_tls(greeting) as (url, connections):
+
+        async def story() -> None:
+            async with AsyncClient(url, "hh_1", retries=2) as hookhub:
+                # The reason is named, also if httpx gives its error no text.
+                with pytest.raises(ConnectionFailed, match=r"no response from [^ ]+( after 3 attempts)?: [^. ]"):
+                    await hookhub.publish("push", {})
+
+        asyncio.run(story())
+
+    assert (len(connections), len(pauses)) == (attempts, attempts - 1)
 
 
 @pytest.mark.parametrize("wait", ["3600", "90"])

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from hookhub.client import Client, ConnectionFailed, Event, HookHubError, PublishedEvent, backoff, retry_after
-from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
+from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal, without_tls
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 UNAVAILABLE = refusal(503, "unavailable", "The database is unavailable.")
@@ -126,6 +126,21 @@ def test_a_closed_port_is_named(pauses: list[float], monkeypatch: pytest.MonkeyP
             hookhub.publish("push", {})
 
     assert len(pauses) == 4
+
+
+@pytest.mark.parametrize(("greeting", "attempts"), [(b"HTTP/1.1 400 Bad Request\r\n\r\n", 1), (b"", 3)])
+def test_a_server_that_speaks_no_tls_is_not_asked_again_and_one_that_ends_the_handshake_is(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch, greeting: bytes, attempts: int
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with (
+        without_tls(greeting) as (url, connections),
+        Client(url, "hh_1", retries=2) as hookhub,
+        pytest.raises(ConnectionFailed),
+    ):
+        hookhub.publish("push", {})
+
+    assert (len(connections), len(pauses)) == (attempts, attempts - 1)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500])

@@ -34,12 +34,20 @@ export interface Answer {
     body: string;
 }
 
+interface Content {
+    type: string;
+    text: string;
+}
+
 const RETRIED = new Set([429, 502, 503, 504]);
 const FIRST_BACKOFF = 500;
 const MAX_BACKOFF = 30_000;
 // The connection was never established, so that no byte can have reached the server.
 const NEVER_ARRIVED = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "UND_ERR_CONNECT_TIMEOUT"]);
-const CERTIFICATE = /^(CERT_|ERR_TLS_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
+// The server's certificate is not valid, or it speaks no TLS that is. A connection that just breaks has other codes.
+const TLS = /^(CERT_|ERR_SSL_|ERR_TLS_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/;
+// What a timer can wait for; it would not wait at all for more.
+const MAX_TIMER = 2 ** 31 - 1;
 
 /** Sends requests to one HookHub, and repeats those that failed where that is safe. */
 export class Transport {
@@ -60,6 +68,7 @@ export class Transport {
         if (!/^[\x21-\x7e]{1,1000}$/.test(key)) {
             throw new TypeError("apiKey is empty, too long or contains invalid characters; copy it again");
         }
+        checkNumbers({ timeout, retries, deadline });
         this.#base = `${url.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
         this.#apiKey = key;
         this.#timeout = timeout;
@@ -95,6 +104,8 @@ export class Transport {
     async call(method: string, path: string, call: Call = {}): Promise<Answer> {
         checkPath(path);
         const { waits = 0 } = call;
+        // Before the first attempt: what JSON cannot write is a mistake of the caller.
+        const content = contentOf(call);
         const until = Date.now() + this.#deadline + waits;
         // A POST that is not idempotent is repeated only if it certainly had no effect: the connection was not
         // established, or the response was 429.
@@ -112,6 +123,7 @@ export class Transport {
                     method,
                     path,
                     call,
+                    content,
                     Math.min(this.#timeout + waits, until - Date.now()),
                 );
                 const { status } = answer.response;
@@ -126,7 +138,7 @@ export class Transport {
                 if (error instanceof HookHubError || call.signal?.aborted) throw error;
                 const code = codeOf(error);
                 const arrived = !NEVER_ARRIVED.has(code);
-                const mayRepeat = !CERTIFICATE.test(code) && (repeatable || !arrived);
+                const mayRepeat = !TLS.test(code) && (repeatable || !arrived);
                 wait = mayRepeat ? pause(0) : undefined;
                 if (wait === undefined) {
                     const tried = attempt > 1 ? ` after ${attempt} attempts` : "";
@@ -147,17 +159,18 @@ export class Transport {
         return url.href;
     }
 
-    async #send(method: string, path: string, call: Call, timeout: number): Promise<Answer> {
-        const content = call.lines
-            ? { type: "application/x-ndjson", text: call.lines.map((line) => `${line}\n`).join("") }
-            : call.body === undefined
-              ? undefined
-              : { type: "application/json", text: JSON.stringify(call.body) };
+    async #send(
+        method: string,
+        path: string,
+        call: Call,
+        content: Content | undefined,
+        timeout: number,
+    ): Promise<Answer> {
         const cancel = new AbortController();
         const abort = (): void => cancel.abort(call.signal?.reason);
         const timer = setTimeout(
             () => cancel.abort(new Error(`no response within ${timeout} ms`)),
-            Math.max(timeout, 1),
+            Math.min(Math.max(timeout, 1), MAX_TIMER),
         );
         call.signal?.addEventListener("abort", abort);
         try {
@@ -182,6 +195,18 @@ export class Transport {
             call.signal?.removeEventListener("abort", abort);
         }
     }
+}
+
+/** Throw a TypeError for a number that is none, as of a setting that is missing: all comparisons with NaN are false. */
+function checkNumbers(given: Readonly<Record<string, unknown>>): void {
+    for (const [name, value] of Object.entries(given)) {
+        if (typeof value !== "number" || !(value >= 0)) throw new TypeError(`${name} must be a number, not negative`);
+    }
+}
+
+function contentOf({ lines, body }: Call): Content | undefined {
+    if (lines) return { type: "application/x-ndjson", text: lines.map((line) => `${line}\n`).join("") };
+    return body === undefined ? undefined : { type: "application/json", text: JSON.stringify(body) };
 }
 
 /** Return the path of a resource, whose parts stay in their places: `call` refuses a path that has others. */
@@ -266,7 +291,7 @@ function sleep(length: number, signal?: AbortSignal): Promise<void> {
         const timer = setTimeout(() => {
             signal?.removeEventListener("abort", end);
             resolve();
-        }, length);
+        }, Math.min(length, MAX_TIMER));
         signal?.addEventListener("abort", end, { once: true });
     });
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
+import { createServer as createTcpServer } from "node:net";
 import { after, describe, it as test } from "node:test";
 import { ConnectionFailed, HookHub, HookHubError } from "../dist/index.js";
 
@@ -264,6 +265,47 @@ describe("the client", { concurrency: true }, () => {
 
         for (const code of ["not_hookhub", "redirected", "unknown"])
             await assert.rejects(hookhub.webhooks.get("w"), { code });
+    });
+
+    test("a server that speaks no TLS is not asked again, and one that ends the handshake is", async () => {
+        for (const [reply, attempts] of [["HTTP/1.1 400 Bad Request\r\n\r\n", 1], ["", 2]]) {
+            let connections = 0;
+            const server = createTcpServer((socket) => {
+                connections++;
+                socket.on("error", () => undefined).once("data", () => socket.end(reply));
+            });
+            after(() => server.close());
+            await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+            const url = `https://127.0.0.1:${server.address().port}`;
+
+            await assert.rejects(new HookHub({ url, apiKey: "hh_1", retries: 1 }).publish("push", {}), {
+                code: "connection_failed",
+            });
+
+            assert.equal(connections, attempts);
+        }
+    });
+
+    test("what JSON cannot say is a mistake of the caller, told at once", async () => {
+        const hub = await fake();
+        const circle = {};
+        circle.circle = circle;
+
+        for (const changes of [{ description: 1n }, circle])
+            await assert.rejects(hub.connect().webhooks.update("w", changes), TypeError);
+
+        assert.equal(hub.asked.length, 0);
+    });
+
+    test("a setting that is no number is refused, and one that no timer can wait for is kept", async () => {
+        const hub = await fake();
+
+        for (const name of ["timeout", "retries", "deadline"])
+            for (const value of [NaN, -1, null, "5"])
+                assert.throws(() => hub.connect({ [name]: value }), { name: "TypeError", message: new RegExp(name) });
+        await hub.connect({ timeout: Infinity, deadline: Infinity }).publish("push", {});
+
+        assert.equal(hub.asked.length, 1);
     });
 
     test("an address or a key that is none is refused without being shown", () => {

@@ -145,7 +145,8 @@ def _is_transient(error: Exception) -> bool:
         return False
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ssl.SSLError):
+        # A server that restarts, or a proxy without one, ends the connection in the middle of the handshake.
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return False
         cause = cause.__cause__ or cause.__context__
     return isinstance(error, httpx.TransportError)

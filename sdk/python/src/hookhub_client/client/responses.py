@@ -105,7 +105,8 @@ def rejection(response: Response, *, may_repeat: bool) -> HookHubError:
 def no_response(error: Exception, *, base: str, attempts: int) -> ConnectionFailed:
     """Return the error for a request without a response."""
     tried = f" after {attempts} attempts" if attempts > 1 else ""
-    message = f"no response from {base}{tried}: {error}"
+    # Some errors of a connection have no text.
+    message = f"no response from {base}{tried}: {str(error) or type(error).__name__}"
     return ConnectionFailed(
         message, status=None, code="connection_failed", advice="Check the base URL, and that HookHub is running."
     )

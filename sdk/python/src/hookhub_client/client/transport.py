@@ -6,6 +6,7 @@ breaks off.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -13,7 +14,7 @@ from typing import Any
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, SSLError
 
 from .attempts import Attempts
 from .connection import HEADERS, base_of, clean_key, may_use_proxy, with_organization
@@ -160,11 +161,18 @@ class Transport:
 def _is_transient(error: Exception) -> bool:
     """Return whether an error may pass: a network error, but not an invalid certificate or request."""
     transient = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, transient) and not isinstance(error, requests.exceptions.SSLError)
+    if not isinstance(error, requests.exceptions.SSLError):
+        return isinstance(error, transient)
+    reason = _reason(error)
+    # A server that restarts, or a proxy without one, ends the connection in the middle of the handshake.
+    return bool(isinstance(reason, SSLError) and reason.args and isinstance(reason.args[0], ssl.SSLEOFError))
 
 
 def _never_arrived(error: Exception) -> bool:
     """Return whether the connection was never established, so that no byte can have reached the server."""
+    return isinstance(_reason(error), (NewConnectionError, ConnectTimeoutError))
+
+
+def _reason(error: Exception) -> object:
     cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+    return cause.reason if isinstance(cause, MaxRetryError) else cause
