@@ -42,10 +42,12 @@ $(READY): requirements.txt requirements-dev.txt
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python --version >/dev/null; } \
 	  || { rm -rf $(VENV); echo "Python's venv module is incomplete here; on Debian: apt-get install python3.11-venv"; exit 1; }
 	@echo "Installing into $(VENV) (about a quarter of a minute) …"
-	@# With uv, which takes a sixth of pip's time. It may not know an index or a proxy that is set up for pip.
+	@# With uv, which takes a sixth of pip's time, unless pip is set up for an index or a proxy: uv would not use it.
 	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	  own=$$($$pip config list | grep -E "\.(index-url|extra-index-url|no-index|proxy|trusted-host|client-cert)="); \
 	  pip="$$pip install --quiet --disable-pip-version-check --require-hashes"; \
-	  $$pip -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt) \
+	  test -z "$$own" \
+	  && $$pip -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt) \
 	  && $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes -r requirements-dev.txt \
 	  || $$pip -r requirements-dev.txt
 	@touch $@
