@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -47,6 +49,45 @@ def servers_of(home: Path) -> list[psutil.Process]:
     return found
 
 
+@contextmanager
+def home_without_leftovers() -> Iterator[Path]:
+    """Provide a home for a test, and end all that still runs in it, which a test that fails has not stopped."""
+    with temporary_home("hookhub-test-") as home:
+        try:
+            yield home
+        finally:
+            left = [*started_in(home), *servers_of(home)]
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=30)
+
+
+def started_in(home: Path) -> list[psutil.Process]:
+    """Return the processes that were started with this home in their environment, and their children."""
+    found = psutil.process_iter(["environ"])
+    return [process for process in found if (process.info["environ"] or {}).get("HOOKHUB_HOME") == str(home)]
+
+
+def test_what_a_test_that_fails_has_started_is_ended() -> None:
+    def fail() -> None:
+        nonlocal started
+        with home_without_leftovers() as home:
+            command = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
+            started = subprocess.Popen(command, env={**os.environ, **settings_for(home)}, start_new_session=True)
+            wait_for(lambda: len(psutil.Process(started.pid).children()) == 2, "its children")
+            children.extend(psutil.Process(started.pid).children())
+            raise KeyError
+
+    children: list[psutil.Process] = []
+    started: subprocess.Popen[bytes]
+    with pytest.raises(KeyError):
+        fail()
+
+    started.wait(30)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
 SUMMARY = (
     "demo: 8 of 8 events delivered to every webhook that answers, 40 signatures verified, "
     "8 retries scheduled for the one that hangs"
@@ -69,7 +110,7 @@ def log_in_as_printed(lines: list[str]) -> str:
 
 def test_the_demo_ends_well_and_leaves_the_first_login_and_key_to_up_which_finds_its_data_after_a_crash() -> None:
     # Alone in this module it starts with nothing at all, so it makes the database and its tables.
-    with temporary_home("hookhub-test-") as home:
+    with home_without_leftovers() as home:
         environment = {**os.environ, **settings_for(home)}
         demo = subprocess.Popen(
             [*MANAGE, "demo", "--keep"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
