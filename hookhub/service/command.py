@@ -1,8 +1,10 @@
 """The service's command line: ``manage.py`` in a checkout, ``hookhub`` where the package is installed."""
 
 import os
+import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from hookhub import secret_arguments
 
@@ -13,6 +15,7 @@ NEED_NO_SERVERS = {
 }  # fmt: skip
 # What a plain `pip install hookhub` leaves out, because a project that has HookHub among its apps needs none of it.
 OF_THE_SERVICE = frozenset({"billiard", "celery", "httptools", "kombu", "whitenoise"})
+UNDEFINED_TABLE = "42P01"
 
 
 def main() -> None:
@@ -21,11 +24,44 @@ def main() -> None:
         sys.exit(secret_arguments.refusal(place))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
     try:
-        _run()
+        with _readable_failures():
+            _run()
+            # What is still buffered would fail where no exception can be caught.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        # As a program ends that does not catch it, which shells and their scripts look at.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of the output has what it wanted, like `head`. Nothing is left to be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@contextmanager
+def _readable_failures() -> Iterator[None]:
+    """Exit with one sentence for what an operator can mend; `--traceback` shows where it happened."""
+    from django.db import OperationalError, ProgrammingError
+
+    from hookhub.embedded.processes import EmbeddedServersError
+
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in OF_THE_SERVICE:
             raise
         sys.exit(f"The service needs {error.name}: pip install 'hookhub[service]', and [embedded] for its own servers.")
+    except (OperationalError, ProgrammingError, EmbeddedServersError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        is_missing = getattr(error.__cause__, "sqlstate", None) == UNDEFINED_TABLE
+        if isinstance(error, ProgrammingError) and not is_missing:
+            raise
+        # Without the lines of the statement, and without line breaks.
+        reason = " ".join(str(error).partition("\nLINE ")[0].split())
+        advice = "; create the tables with `manage.py migrate`" if is_missing else ""
+        kind = "" if isinstance(error, EmbeddedServersError) else "The database failed: "
+        sys.exit(f"CommandError: {kind}{reason}{advice}")
 
 
 def _run() -> None:

@@ -1,5 +1,6 @@
 """``manage.py up``: runs all of HookHub's processes in one terminal; Ctrl-C stops them."""
 
+import errno
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from hookhub.models import ApiKey, Membership, Scope
 
 DEFAULT_PORT = 8000
 PORTS_TRIED = 50
+MAX_PORT = 1 << 16
 READY_WITHIN_SECONDS = 60
 # The slugs of organizations created by ``demo``, which end in its start time.
 LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
@@ -52,6 +54,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help=f"the port to listen on [the first free one from {DEFAULT_PORT}]")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["port"] and not 0 < options["port"] < MAX_PORT:
+            raise CommandError(f"--port: {options['port']} is no port; use one from 1 to {MAX_PORT - 1}.")
         if options["port"] and not is_free(options["host"], options["port"]):
             raise CommandError(
                 f"Port {options['port']} is in use; stop the process that listens there, or choose another with --port."
@@ -147,13 +151,15 @@ def first_steps() -> list[str]:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Return whether no process listens on the port."""
+    """Return whether no process listens on the port; raise CommandError for a host that is not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise CommandError(f"Cannot listen on {host}: {error.strerror}.") from error
             return False
     return True
 
