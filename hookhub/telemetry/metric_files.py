@@ -95,20 +95,34 @@ class MetricFiles:
     def _bury_dead(self) -> None:
         self._complete_merge()
         dead = [path.stem for path in self.folder.glob("*.lock") if path.stem != self.name and not _is_locked(path)]
-        if dead:
+        if not dead:
+            return
+        for name in dead:
+            # Their gauges end with them, which makes room for the drafts.
+            (self.folder / f"{GAUGES}_{name}.db").unlink(missing_ok=True)
+        try:
             self._merge(dead)
-            self._complete_merge()
+        except OSError as error:
+            # Their counts are read from their own files until there is room.
+            log.warning("Cannot merge the metrics of %d ended processes in %s: %s", len(dead), self.folder, error)
+            for draft in self.folder.glob("*.new"):
+                draft.unlink(missing_ok=True)
+            return
+        self._complete_merge()
 
     def _merge(self, dead: list[str]) -> None:
         """Add the counts of dead processes to copies of the archive, and note which files these make superfluous."""
-        drafts, superfluous = [], [f"{GAUGES}_{name}.db" for name in dead] + [f"{name}.lock" for name in dead]
+        drafts, superfluous = [], [f"{name}.lock" for name in dead]
         for kind in KINDS:
             parts = [f"{kind}_{name}.db" for name in dead]
             superfluous += parts
             draft = f"{kind}_{ARCHIVE}.new"
+            merged = [self.folder / part for part in (f"{kind}_{ARCHIVE}.db", *parts)]
             (self.folder / draft).unlink(missing_ok=True)
+            # As many bytes as if no two processes had counted the same.
+            _reserve(self.folder / draft, sum(map(_used_bytes, merged)))
             totals = MmapedDict(str(self.folder / draft))  # type: ignore[no-untyped-call]
-            for path in (self.folder / part for part in (f"{kind}_{ARCHIVE}.db", *parts)):
+            for path in merged:
                 if _is_readable(path):
                     for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
                         totals.write_value(key, totals.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
@@ -139,13 +153,25 @@ def default_folder(deployment: str) -> Path:
     return parent / f"hookhub-metrics-{os.geteuid()}-{deployment}"
 
 
-def _reserve(path: Path) -> None:
+def _used_bytes(path: Path) -> int:
+    """Return how many bytes of a file hold values, as its head says; none if there is no such file."""
+    try:
+        with path.open("rb") as file:
+            used: int = struct.unpack("i", file.read(4))[0]
+            return min(max(used, 0), path.stat().st_size)
+    except (FileNotFoundError, struct.error):
+        return 0
+
+
+def _reserve(path: Path, size: int = 0) -> None:
+    """Create a file with room for so many bytes, RESERVED_BYTES at least; raise OSError if there is none."""
+    size = max(size, RESERVED_BYTES)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, RESERVED_BYTES)
+            os.posix_fallocate(descriptor, 0, size)
         else:
-            os.ftruncate(descriptor, RESERVED_BYTES)
+            os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)
 

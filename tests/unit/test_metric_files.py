@@ -1,5 +1,6 @@
 """The folder of metrics: totals never fall, gauges end with their process, and no death counts anything twice."""
 
+import errno
 import json
 import os
 import signal
@@ -113,6 +114,32 @@ def test_the_files_of_dead_processes_go(tmp_path: Path) -> None:
 
     found(tmp_path, "hookhub_slots")
 
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_archive.db", "histogram_archive.db", "lock"]
+
+
+def test_without_room_to_add_up_the_dead_they_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        in_a_process(tmp_path, accept_five)
+    allocate = os.posix_fallocate
+
+    def none_left(descriptor: int, start: int, length: int) -> None:
+        # In a file system that is full, a write to a mapped file without room ends the process.
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".new":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(descriptor, start, length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", none_left)
+        counted = [found(tmp_path, "hookhub_events_accepted_total") for _ in range(2)]
+        left = sorted(path.name.partition("_")[0] for path in tmp_path.iterdir() if path.suffix in {".db", ".new"})
+        archives = list(tmp_path.glob("*archive*"))
+        gauges = found(tmp_path, "hookhub_slots")
+
+    assert (counted, gauges) == ([10, 10], 0)
+    assert (left, archives) == (["counter", "counter", "histogram", "histogram"], [])
+    assert found(tmp_path, "hookhub_events_accepted_total") == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_archive.db", "histogram_archive.db", "lock"]
 
 
