@@ -1,7 +1,8 @@
 # HookHub's targets. All of them work on a machine with Python 3.11, git and make; `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Found where it is first used, because it takes half a second.
+PYTHON ?= $(eval PYTHON := $(shell .ci/python))$(PYTHON)
 PORT ?=
 # Three test processes per core of a small machine, because half of them wait for servers and workers that they started.
 JOBS ?= 6

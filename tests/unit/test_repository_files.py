@@ -2,7 +2,11 @@
 
 import configparser
 import json
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +64,33 @@ def test_editors_and_the_update_bot_can_read_their_settings() -> None:
 
     assert editor["*"]["max_line_length"] == line_length[0]
     assert json.loads((ROOT / "renovate.json").read_text())["packageRules"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "taken"),
+    [
+        pytest.param(["1000", "1000"], 0, id="the first of equals"),
+        pytest.param(["1000", "900"], 0, id="the first of almost equals"),
+        pytest.param(["1000", "1500"], 0, id="the first, which is quicker"),
+        pytest.param(["1500", "1000"], 1, id="the second, which is quicker"),
+        pytest.param(["1500", "1000", "1000"], 1, id="the first of those that are quicker"),
+        pytest.param(["", "1000"], 1, id="the only one that can make an environment"),
+        pytest.param(["", ""], 0, id="the first, if none can"),
+    ],
+)
+def test_the_environment_is_made_with_a_much_quicker_python_or_else_the_first(
+    tmp_path: Path, measured: list[str], taken: int
+) -> None:
+    pythons = [tmp_path / str(number) / "python3.11" for number in range(len(measured))]
+    for python, microseconds in zip(pythons, measured, strict=True):
+        python.parent.mkdir()
+        python.write_text(f"#!/bin/sh\necho {microseconds}\nexit {0 if microseconds else 1}\n")
+        python.chmod(0o755)
+    (tmp_path / "bash").symlink_to(shutil.which("bash") or "")
+    path = os.pathsep.join(str(python.parent) for python in pythons)
+
+    chosen = subprocess.run(
+        [ROOT / ".ci" / "python"], env={"PATH": f"{path}:{tmp_path}"}, check=True, capture_output=True, text=True
+    )
+
+    assert (chosen.stdout, chosen.stderr) == (f"{pythons[taken]}\n", "")
