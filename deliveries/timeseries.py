@@ -112,9 +112,9 @@ def floor(moment: datetime, step: Step) -> datetime:
 
 
 def _steps(first: datetime, before: datetime, length: timedelta) -> Iterator[datetime]:
-    while first < before:
-        yield first
-        first += length
+    # Counted first: the step after the last one may be beyond the year 9999.
+    for number in range(-((first - before) // length)):
+        yield first + number * length
 
 
 def _point(at: datetime, counts: Sequence[int], histograms: Sequence[Sequence[int]]) -> Point:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -256,11 +256,13 @@ def _expires_at(value: object, _slug: str) -> datetime | None:
     try:
         # The parser would stop at a NUL.
         moment = parse_datetime(value) if isinstance(value, str) and value.isprintable() else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        # In UTC, the last hours of the year 9999 may be beyond what Python and RFC 3339 can write.
+        found = None if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
         raise ValueError("must be a time in RFC 3339 form with a time zone, or null for no end")
-    return moment
+    return found
 
 
 def _filter(value: object, _slug: str) -> dict[str, Any] | None:

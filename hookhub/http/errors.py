@@ -53,6 +53,11 @@ CODES = {
 }
 
 
+NOT_STORABLE = (
+    "contains what cannot be stored: a number or a time out of range, or characters such as an unpaired surrogate"
+)
+
+
 def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: C901, PLR0911 - one for each kind
     """Return the response for an exception raised by a view, or None for a bug, which Django reports."""
     del context
@@ -73,8 +78,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
         case PermissionDenied():
             return shape(403, "forbidden", "Forbidden.")
         case UnicodeEncodeError() | DataError():
-            message = "contains characters that cannot be stored, such as an unpaired surrogate"
-            return answer(invalid({"request": message}), {})
+            return answer(invalid({"request": NOT_STORABLE}), {})
         case OperationalError() | InterfaceError():
             return unavailable(error)
         case vault.Unreadable():
