@@ -19,7 +19,11 @@ from hookhub.models import Scope
 
 
 class PingView(PresentedView, GenericAPIView[Delivery]):
-    """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery."""
+    """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery.
+
+    To a polling webhook nothing is sent: the event is put into its queue. What is returned is not stored, and has the
+    id with which the event is fetched.
+    """
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
@@ -33,6 +37,9 @@ class PingView(PresentedView, GenericAPIView[Delivery]):
 
 class TestView(PresentedView, GenericAPIView[Delivery]):
     """Send a test event to this webhook only, and return the delivery.
+
+    For a polling webhook, the event is put into its queue instead. What is returned is not stored, and has the id with
+    which the event is fetched.
 
     The event is an example of `type`, or of an event type that the webhook subscribes to if `type` is absent. It comes
     from the catalogue, in exactly the shape that its system documents, or from the organization's custom event type.
