@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import MutableSet
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
 from hookhub.http.early_refusals import EarlyRefusal
-from hookhub.server.exchange import Application, Exchange, Scope, refusal_of
+from hookhub.server.exchange import Application, Exchange, refusal_of, scope_of
 
 log = logging.getLogger("hookhub.http")
 
@@ -25,8 +23,6 @@ LINGER_SECONDS = 2.0
 # Seconds after which a client that reads nothing of a response is cut off.
 STALLED_SECONDS = 60.0
 
-ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
-
 MALFORMED = EarlyRefusal(400, "malformed", "This is not a request of HTTP/1.1.")
 HEAD_TOO_LARGE = EarlyRefusal(
     431, "too_large", f"The request's head exceeds {MAX_HEAD:,} bytes or {MAX_LINES} header lines."
@@ -38,10 +34,16 @@ UNKNOWN_VERSION = EarlyRefusal(505, "malformed", "Send the request as HTTP/1.1."
 class Connection(asyncio.Protocol):
     """A client's connection; ``all_open`` has it for as long as it is open."""
 
-    def __init__(self, application: Application, *, all_open: MutableSet["Connection"], idle_seconds: float) -> None:
-        """``idle_seconds`` is how long a request's head may take, or the next request may be away."""
+    def __init__(
+        self, application: Application, *, peer: Any, all_open: MutableSet["Connection"], idle_seconds: float
+    ) -> None:
+        """``idle_seconds`` is how long a request's head may take, or the next request may be away.
+
+        ``peer`` is the client's address as it was accepted: a socket that was reset meanwhile does not tell it.
+        """
         self.is_full = False
         self._application = application
+        self._client = _address(peer)
         self._all_open = all_open
         self._idle_seconds = idle_seconds
         self._loop = asyncio.get_running_loop()
@@ -76,7 +78,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
         self._all_open.add(self)
 
@@ -163,7 +164,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """Add a header; those behind a chunked body mean nothing here."""
         if self._receiving is None:
-            name, value = name.lower(), value or b""
+            # httptools leaves blanks behind a value, which are no part of it.
+            name, value = name.lower(), (value or b"").rstrip(b" \t")
             self._headers.append((name, value))
             self._head_size += len(name) + len(value)
             if name == b"expect" and value.lower() == b"100-continue":
@@ -188,7 +190,7 @@ class Connection(asyncio.Protocol):
         else:
             exchange = Exchange(
                 self,
-                self._scope(version),
+                scope_of(version, self._parser.get_method(), self._url, self._headers, (self._client, self._server)),
                 keeps_alive=self._parser.should_keep_alive() and not self._is_stopping,
                 expects_continue=self._expects_continue and version == "1.1",
             )
@@ -198,28 +200,6 @@ class Connection(asyncio.Protocol):
                 self._run(exchange)
             else:
                 self._transport.pause_reading()
-
-    def _scope(self, version: str) -> Scope:
-        url = self._url
-        if not url.startswith(b"/") and (found := ABSOLUTE.match(url)):
-            url = url[found.end() :]
-            url = url if url.startswith(b"/") else b"/" + url
-        raw_path, _, query = url.partition(b"#")[0].partition(b"?")
-        path = raw_path.decode("latin-1")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "method": self._parser.get_method().decode(),
-            "scheme": "http",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self._headers,
-            "client": self._client,
-            "server": self._server,
-        }
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body."""
@@ -266,7 +246,9 @@ class Connection(asyncio.Protocol):
             self._end()
         elif self._exchanges:
             self._run(self._exchanges[0])
-            self._transport.resume_reading()
+            # While complete requests wait here, further ones wait in the kernel.
+            if len(self._exchanges) == 1:
+                self._transport.resume_reading()
         elif self._refusal is not None:
             self.write(refusal_of(self._refusal))
             self._end()
@@ -300,6 +282,9 @@ class Connection(asyncio.Protocol):
         self._is_deaf = True
         self._is_lingering = True
         self._waits_since = self._loop.time()
+        # What is left of them is not answered, and would keep this connection in memory, which they refer to.
+        self._exchanges.clear()
+        self._receiving = None
         if self._has_ended:
             self._transport.close()
         elif not self._transport.is_closing():

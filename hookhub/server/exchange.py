@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 
@@ -16,6 +18,10 @@ Message = MutableMapping[str, Any]
 Scope = dict[str, Any]
 Application = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+# A host and a port; None for a Unix socket.
+Address = tuple[str, int] | None
+
+ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
@@ -200,6 +206,31 @@ class Exchange:
             if self._left < 0:
                 raise ValueError("a response is longer than its Content-Length")
         return body
+
+
+def scope_of(
+    version: str, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], ends: tuple[Address, Address]
+) -> Scope:
+    """Return ASGI's scope of a request; ``ends`` are the addresses of the client and of this server."""
+    if not target.startswith(b"/") and (found := ABSOLUTE.match(target)):
+        target = target[found.end() :]
+        target = target if target.startswith(b"/") else b"/" + target
+    raw_path, _, query = target.partition(b"#")[0].partition(b"?")
+    path = raw_path.decode("latin-1")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": version,
+        "method": method.decode(),
+        "scheme": "http",
+        "path": unquote(path) if "%" in path else path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": ends[0],
+        "server": ends[1],
+    }
 
 
 def refusal_of(refusal: EarlyRefusal) -> bytes:

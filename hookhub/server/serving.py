@@ -4,6 +4,8 @@ import asyncio
 import logging
 import signal
 import socket
+from functools import partial
+from typing import Any
 
 from hookhub.server.connection import Connection
 from hookhub.server.exchange import Application, Message
@@ -77,7 +79,7 @@ class Acceptor:
     def _accept(self) -> bool:
         """Accept a connection; return whether there was one."""
         try:
-            accepted, _ = self._listener.accept()
+            accepted, peer = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
@@ -90,15 +92,15 @@ class Acceptor:
         if not self._will_sweep:
             self._will_sweep = True
             self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._connection, accepted))
+        task = self._loop.create_task(self._loop.connect_accepted_socket(partial(self._connection, peer), accepted))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
         if len(self._connections) + len(self._beginning) >= MAX_CONNECTIONS:
             self._pause()
         return True
 
-    def _connection(self) -> Connection:
-        return Connection(self._application, all_open=self._connections, idle_seconds=self._idle_seconds)
+    def _connection(self, peer: Any) -> Connection:
+        return Connection(self._application, peer=peer, all_open=self._connections, idle_seconds=self._idle_seconds)
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -106,7 +108,8 @@ class Acceptor:
             connection.sweep(now)
         if len(self._connections) < MAX_CONNECTIONS:
             self.start()
-        self._will_sweep = bool(self._connections)
+        # Those that are beginning must not wait for the next one to be looked at.
+        self._will_sweep = bool(self._connections or self._beginning)
         if self._will_sweep:
             self._loop.call_later(SWEEP_SECONDS, self._sweep)
 

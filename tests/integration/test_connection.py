@@ -278,3 +278,15 @@ def test_an_empty_header_and_empty_lines_before_a_request_are_read(port: int) ->
     environ = told(port, b"\r\n\r\n" + post(0, more=b"X-Empty:\r\nX-Blank:   \r\n"))
 
     assert (environ["HTTP_X_EMPTY"], environ["HTTP_X_BLANK"]) == ("", "")
+
+
+def test_blanks_around_a_value_are_no_part_of_it(port: int) -> None:
+    more = b"Content-Length:\t 3 \t\r\nExpect: 100-continue \r\nHost:  h \r\nX-A: b \t c \t \r\n"
+    with connect(port) as connection:
+        connection.sendall(b"POST /x HTTP/1.1\r\nConnection: close \r\n" + more + b"\r\n")
+        assert connection.recv(1 << 16) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        environ = json.loads(parsed(rest_of(connection))[2])
+
+    assert (environ["body"], environ["CONTENT_LENGTH"]) == (3, "3")
+    assert (environ["HTTP_HOST"], environ["HTTP_X_A"]) == ("h", "b \t c")
