@@ -164,15 +164,22 @@ def _replace_until_stopped(children: Children, received: Signals) -> bool:
             log.error("The web process %d %s; another one starts", child.pid, how)
             due.append(child.started_at + REPLACED_AFTER_SECONDS)
         now = time.monotonic()
-        for _ in [at for at in due if at <= now]:
-            children.start()
+        overdue, due = [at for at in due if at <= now], [at for at in due if at > now]
+        for _ in overdue:
             was_replaced = True
-        due = [at for at in due if at > now]
+            try:
+                children.start()
+            except OSError as error:
+                # Too little memory, or too many processes, for now.
+                log.error("No web process can be started for %g s: %s", REPLACED_AFTER_SECONDS, error.strerror)  # noqa: TRY400
+                due.append(now + REPLACED_AFTER_SECONDS)
 
 
 def _wait_for_end(children: Children, received: Signals) -> None:
     """Wait until all processes have ended; kill them after a while, or when told to stop once more."""
     until = time.monotonic() + KILLED_AFTER_SECONDS
+    # The signal to stop may have been read together with those of processes that had ended.
+    children.ended()
     while children:
         left = until - time.monotonic()
         if left <= 0 or received.wait(left):

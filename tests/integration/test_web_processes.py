@@ -1,5 +1,6 @@
 """The web server's processes: one that dies is replaced, and all stop, whatever becomes of their parent."""
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import psutil
 import pytest
 
 from hookhub.procfile import ROOT
+from hookhub.server import processes
+from hookhub.server.processes import Children, Ended, Signals
 from testbed.processes import free_port, wait_for
 from tests.raw_http import CLOSE, WAIT, answer_to, connect, parsed, post, rest_of, served, told
 
@@ -118,6 +121,69 @@ def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
 
         assert parsed(rest_of(held))[0] == 200
         wait_for(lambda: not running(children), "the end of all processes")
+
+
+class Forked(Children):
+    """A process that has ended; for another one, memory is missing at first."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.failures = failures
+        self.started = 0
+        self.dead = [Ended(1, -9, 0.0)]
+
+    def __len__(self) -> int:
+        return len(self.dead) + self.started
+
+    def start(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self.started += 1
+
+    def ended(self) -> list[Ended]:
+        return [self.dead.pop()] if self.dead else []
+
+
+class Waits(Signals):
+    """Signals of which the last one is to stop."""
+
+    def __init__(self, children: Forked) -> None:
+        self._children = children
+
+    def wait(self, seconds: float | None) -> bool:
+        return bool(self._children.started)
+
+
+class Silent(Signals):
+    """Signals that have all been read."""
+
+    def __init__(self) -> None:
+        pass
+
+    def wait(self, seconds: float | None) -> bool:
+        raise AssertionError(f"it waits for {seconds} s")
+
+
+def test_a_process_that_cannot_be_replaced_for_now_is_replaced_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processes, "REPLACED_AFTER_SECONDS", 0)
+    children = Forked(failures=2)
+
+    assert processes._replace_until_stopped(children, Waits(children))
+
+    assert children.started == 1
+    assert [line for line in caplog.messages if "another one" not in line] == [
+        "No web process can be started for 0 s: Cannot allocate memory"
+    ] * 2
+
+
+def test_the_end_of_a_process_is_not_waited_for_where_its_signal_has_come_with_the_one_to_stop() -> None:
+    children = Forked()
+
+    processes._wait_for_end(children, Silent())
+
+    assert len(children) == 0
 
 
 def started(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
