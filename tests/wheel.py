@@ -76,9 +76,10 @@ def _python(version: str) -> Path:
 
 
 def _interpreters(version: str) -> list[Path]:
-    """Return where an interpreter of this version may be; those of pyenv last."""
+    """Return where an interpreter of this version may be: first that of the tests, and those of pyenv last."""
     on_path = shutil.which(f"python{version}")
-    found = [] if on_path is None else [Path(on_path)]
+    found = [Path(sys.base_exec_prefix) / "bin" / f"python{version}"]
+    found += [] if on_path is None else [Path(on_path)]
     roots = {Path.home() / ".pyenv", *(path.parent.parent for path in found if path.parent.name == "shims")}
     return found + sorted(path for root in roots for path in root.glob(f"versions/{version}.*/bin/python"))
 
