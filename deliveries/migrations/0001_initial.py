@@ -120,6 +120,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
         migrations.CreateModel(
             name='Worker',
             fields=[
@@ -166,36 +167,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Event',
-            fields=[
-                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
-                ('type', models.CharField(max_length=200)),
-                ('topics', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
-                ('payload', models.BinaryField()),
-                ('idempotency_key', models.CharField(max_length=255, null=True)),
-                ('fingerprint', models.BinaryField(null=True)),
-                ('hops', models.TextField(null=True)),
-                ('trace', models.TextField(null=True)),
-                ('occurred_at', models.DateTimeField()),
-                ('accepted_at', models.DateTimeField()),
-                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),
-            ],
-            options={
-                'db_table': 'hookhub_event',
-            },
-        ),
-        migrations.CreateModel(
-            name='OutboxEntry',
-            fields=[
-                ('pk', models.CompositePrimaryKey('partition', 'event_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('partition', models.BigIntegerField()),
-                ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event')),
-            ],
-            options={
-                'db_table': 'hookhub_outbox',
-            },
-        ),
-        migrations.CreateModel(
             name='Repository',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -207,12 +178,11 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'repositories',
                 'db_table': 'hookhub_repository',
+                'constraints': [
+                    models.UniqueConstraint(fields=('organization', 'name'), name='repository_name_unique'),
+                    models.UniqueConstraint(models.F('organization'), django.db.models.functions.text.Lower('name'), name='repository_name_in_any_case_unique'),
+                ],
             },
-        ),
-        migrations.AddField(
-            model_name='event',
-            name='repository',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.repository'),
         ),
         migrations.CreateModel(
             name='Webhook',
@@ -273,12 +243,75 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'hookhub_webhook',
+                'indexes': [
+                    models.Index(fields=['organization', 'repository'], name='webhook_scope'),
+                    deliveries.models.arrays.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhook_schema.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
+                    models.Index(condition=models.Q(('review_since__isnull', False), ('gone_at__isnull', False), _connector='OR'), fields=['id'], name='webhook_to_review'),
+                    models.Index(condition=models.Q(('releasing_since__isnull', False)), fields=['id'], name='webhook_to_release'),
+                    models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['id'], name='webhook_deleted'),
+                    models.Index(deliveries.models.webhook_schema.Host('stored_url'), name='webhook_host'),
+                    models.Index(condition=models.Q(('deleted_at', None), ('ended_at', None), ('expires_at__isnull', False)), fields=['expires_at'], name='webhook_leased'),
+                    models.Index(condition=models.Q(('expiry_warning_at__isnull', False)), fields=['expiry_warning_at'], name='webhook_to_warn'),
+                    models.Index(condition=models.Q(('expiry_mail_at__isnull', False)), fields=['expiry_mail_at'], name='webhook_to_mail'),
+                    models.Index(django.db.models.fields.json.KeyTransform('api_key', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_api_key'),
+                    models.Index(django.db.models.fields.json.KeyTransform('callback', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_callback'),
+                    models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
+                    models.Index(condition=models.Q(('deleted_at', None), ('disabled_at', None), ('failing_since__isnull', False), ('subscription__isnull', True)), fields=['id'], name='webhook_failing'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(django.db.models.fields.json.KeyTransform('id', 'subscription'), condition=models.Q(('deleted_at', None), ('subscription__isnull', False)), name='webhook_once_per_subscription'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('disabled_at', None), ('disabled_reason', None)), models.Q(('disabled_at__isnull', False), ('disabled_reason__isnull', False)), _connector='OR'), name='webhook_disabled_with_reason'),
+                    models.CheckConstraint(condition=models.Q(('events__len__gt', 0)), name='webhook_events_not_empty'),
+                    models.CheckConstraint(condition=models.Q(('max_in_flight', None), ('max_in_flight__gt', 0), _connector='OR'), name='webhook_max_in_flight_positive'),
+                    models.CheckConstraint(condition=models.Q(('verified_at', None), ('proof__isnull', False), _connector='OR'), name='webhook_verified_by_proof'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('request_origin', None)), models.Q(('request_origin__isnull', False), ('verified_at__isnull', False)), _connector='OR'), name='webhook_granted_by_proof'),
+                    models.CheckConstraint(condition=models.Q(('allowed_rate', None), ('allowed_rate__gt', 0), _connector='OR'), name='webhook_allowed_rate_positive'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('rate_per', None), ('rate_requests', None)), models.Q(('rate_per__isnull', False), ('rate_per__lte', models.F('rate_requests') * 10), ('rate_per__range', (1, 3600)), ('rate_requests__isnull', False), ('rate_requests__lte', models.F('rate_per') * 10000)), _connector='OR'), name='webhook_rate_limit_in_range'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('next_request_at', None), ('pace_interval', None), ('pace_lag', None), ('rate_requests', None)), models.Q(models.Q(('rate_requests__isnull', False), ('allowed_rate__isnull', False), _connector='OR'), ('pace_interval__gt', datetime.timedelta(0)), ('pace_interval__isnull', False), ('pace_lag__isnull', False)), _connector='OR'), name='webhook_paced_by_limit'),
+                    models.CheckConstraint(condition=models.Q(('ended_at', None), models.Q(('ended_at__gte', models.F('expires_at')), ('expires_at__isnull', False)), _connector='OR'), name='webhook_ended_with_lease'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('announced_at', None), ('announced_percent', None)), models.Q(('announced_at__isnull', False), ('announced_percent__isnull', False), ('failing_since__isnull', False)), _connector='OR'), name='webhook_announced_while_failing'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('kind', 'poll'), ('proof', None), ('rate_requests', None), ('sealed_url', None), ('stored_url', '')), ('kind', 'push'), _connector='OR'), name='webhook_polled_without_url'),
+                ],
             },
         ),
-        migrations.AddField(
-            model_name='event',
-            name='webhook',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook'),
+        migrations.CreateModel(
+            name='Event',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('type', models.CharField(max_length=200)),
+                ('topics', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
+                ('payload', models.BinaryField()),
+                ('idempotency_key', models.CharField(max_length=255, null=True)),
+                ('fingerprint', models.BinaryField(null=True)),
+                ('hops', models.TextField(null=True)),
+                ('trace', models.TextField(null=True)),
+                ('occurred_at', models.DateTimeField()),
+                ('accepted_at', models.DateTimeField()),
+                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),
+                ('repository', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.repository')),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook')),
+            ],
+            options={
+                'db_table': 'hookhub_event',
+                'indexes': [
+                    models.Index(fields=['organization', '-id'], name='event_log'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('organization', 'idempotency_key'), name='event_idempotency_key_unique'),
+                    models.CheckConstraint(condition=models.Q(('idempotency_key', None), ('fingerprint__isnull', False), _connector='OR'), name='event_key_with_fingerprint'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='OutboxEntry',
+            fields=[
+                ('pk', models.CompositePrimaryKey('partition', 'event_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('partition', models.BigIntegerField()),
+                ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event')),
+            ],
+            options={
+                'db_table': 'hookhub_outbox',
+            },
         ),
         migrations.CreateModel(
             name='Verification',
@@ -313,6 +346,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'hookhub_verification',
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'pending')), fields=['host', 'due_at'], name='verification_due'),
+                    models.Index(condition=models.Q(('lease__isnull', False)), fields=['leased_until'], name='verification_leased'),
+                    models.Index(fields=['webhook', '-id'], name='verification_log_of_webhook'),
+                    models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='verification_to_forget'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('lease__isnull', False)), fields=('host',), name='verification_once_per_host'),
+                    models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'sending'))), fields=('webhook',), name='verification_once_per_webhook'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('mode', 'denied'), ('webhook', None)), models.Q(models.Q(('mode', 'denied'), _negated=True), ('webhook__isnull', False)), _connector='OR'), name='verification_of_webhook'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ('pending', 'sending', 'verified', 'failed', 'superseded'))), name='verification_state_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('challenge__isnull', False), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'sending')), models.Q(('challenge', None), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'superseded')), models.Q(models.Q(('state', 'sending'), _negated=True), ('challenge', None), ('lease', None), ('leased_until', None)), _connector='OR'), name='verification_leased_while_sending'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None)), _connector='OR'), name='verification_due_while_pending'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state__in', ('pending', 'sending'))), models.Q(models.Q(('state__in', ('pending', 'sending')), _negated=True), ('finished_at__isnull', False), ('sealed_change', None)), _connector='OR'), name='verification_change_while_open'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -343,6 +391,26 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'deliveries',
                 'db_table': 'hookhub_delivery',
+                'indexes': [
+                    models.Index(condition=models.Q(('readiness__gt', 0), ('state', 'pending')), fields=['webhook', 'readiness', 'due_at', 'id'], name='delivery_ready'),
+                    models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['due_at', 'id'], name='delivery_scheduled'),
+                    models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['webhook', 'id'], name='delivery_scheduled_of_webhook'),
+                    models.Index(condition=models.Q(('state', 'sending')), fields=['webhook', 'leased_until'], name='delivery_leased'),
+                    models.Index(condition=models.Q(('state', 'held')), fields=['webhook', '-id'], name='delivery_held'),
+                    models.Index(condition=models.Q(('state', 'failed')), fields=['webhook', '-id'], name='delivery_failed_of_webhook'),
+                    models.Index(condition=models.Q(('state__in', ('failed', 'held'))), fields=['state', '-id'], name='delivery_failed_or_held'),
+                    models.Index(fields=['organization', '-id'], name='delivery_log'),
+                    models.Index(fields=['webhook', '-id'], name='delivery_log_of_webhook'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('event', 'webhook'), name='delivery_once_per_event_and_webhook'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled'))), name='delivery_state_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('lease__isnull', False), ('leased_at__isnull', False), ('leased_until__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease', None), ('leased_at', None), ('leased_until', None)), _connector='OR'), name='delivery_leased_while_sending'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at__isnull', False), _connector='OR'), name='delivery_due_while_pending'),
+                    models.CheckConstraint(condition=models.Q(('readiness__in', (0, 1, 2))), name='delivery_readiness_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), ('finish_reason__isnull', False), ('finished_at__isnull', False)), models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), _negated=True), ('finish_reason', None), ('finished_at', None)), _connector='OR'), name='delivery_finished_with_reason'),
+                    models.CheckConstraint(condition=models.Q(('failures__lte', models.F('attempts_made'))), name='delivery_failures_are_attempts'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -369,6 +437,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'hookhub_attempt',
+                'indexes': [
+                    models.Index(fields=['webhook', '-id'], name='attempt_log_of_webhook'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('delivery', 'number'), name='attempt_once_per_number'),
+                    models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='attempt_number_from_one'),
+                    models.CheckConstraint(condition=models.Q(('outcome__in', ('delivered', 'failed', 'gone', 'no_response', 'unknown'))), name='attempt_outcome_known'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -434,251 +510,6 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['organization', '-id'], name='audit_of_organization'), models.Index(fields=['organization', 'action', '-id'], name='audit_of_org_by_action'), models.Index(fields=['action', '-id'], name='audit_by_action'), models.Index(fields=['actor_id', '-id'], name='audit_by_actor'), models.Index(fields=['target_id', '-id'], name='audit_by_target')],
             },
         ),
-        migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.UniqueConstraint(fields=('organization', 'name'), name='repository_name_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='repository',
-            constraint=models.UniqueConstraint(models.F('organization'), django.db.models.functions.text.Lower('name'), name='repository_name_in_any_case_unique'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(fields=['organization', 'repository'], name='webhook_scope'),
-        ),
-        migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=deliveries.models.arrays.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhook_schema.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('review_since__isnull', False), ('gone_at__isnull', False), _connector='OR'), fields=['id'], name='webhook_to_review'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('releasing_since__isnull', False)), fields=['id'], name='webhook_to_release'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['id'], name='webhook_deleted'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(deliveries.models.webhook_schema.Host('stored_url'), name='webhook_host'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('deleted_at', None), ('ended_at', None), ('expires_at__isnull', False)), fields=['expires_at'], name='webhook_leased'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('expiry_warning_at__isnull', False)), fields=['expiry_warning_at'], name='webhook_to_warn'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('expiry_mail_at__isnull', False)), fields=['expiry_mail_at'], name='webhook_to_mail'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(django.db.models.fields.json.KeyTransform('api_key', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_api_key'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(django.db.models.fields.json.KeyTransform('callback', 'subscription'), condition=models.Q(('subscription__isnull', False)), name='webhook_of_callback'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
-        ),
-        migrations.AddIndex(
-            model_name='webhook',
-            index=models.Index(condition=models.Q(('deleted_at', None), ('disabled_at', None), ('failing_since__isnull', False), ('subscription__isnull', True)), fields=['id'], name='webhook_failing'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.UniqueConstraint(django.db.models.fields.json.KeyTransform('id', 'subscription'), condition=models.Q(('deleted_at', None), ('subscription__isnull', False)), name='webhook_once_per_subscription'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('disabled_at', None), ('disabled_reason', None)), models.Q(('disabled_at__isnull', False), ('disabled_reason__isnull', False)), _connector='OR'), name='webhook_disabled_with_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(('events__len__gt', 0)), name='webhook_events_not_empty'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(('max_in_flight', None), ('max_in_flight__gt', 0), _connector='OR'), name='webhook_max_in_flight_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(('verified_at', None), ('proof__isnull', False), _connector='OR'), name='webhook_verified_by_proof'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('request_origin', None)), models.Q(('request_origin__isnull', False), ('verified_at__isnull', False)), _connector='OR'), name='webhook_granted_by_proof'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(('allowed_rate', None), ('allowed_rate__gt', 0), _connector='OR'), name='webhook_allowed_rate_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('rate_per', None), ('rate_requests', None)), models.Q(('rate_per__isnull', False), ('rate_per__lte', models.F('rate_requests') * 10), ('rate_per__range', (1, 3600)), ('rate_requests__isnull', False), ('rate_requests__lte', models.F('rate_per') * 10000)), _connector='OR'), name='webhook_rate_limit_in_range'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('allowed_rate', None), ('next_request_at', None), ('pace_interval', None), ('pace_lag', None), ('rate_requests', None)), models.Q(models.Q(('rate_requests__isnull', False), ('allowed_rate__isnull', False), _connector='OR'), ('pace_interval__gt', datetime.timedelta(0)), ('pace_interval__isnull', False), ('pace_lag__isnull', False)), _connector='OR'), name='webhook_paced_by_limit'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(('ended_at', None), models.Q(('ended_at__gte', models.F('expires_at')), ('expires_at__isnull', False)), _connector='OR'), name='webhook_ended_with_lease'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('announced_at', None), ('announced_percent', None)), models.Q(('announced_at__isnull', False), ('announced_percent__isnull', False), ('failing_since__isnull', False)), _connector='OR'), name='webhook_announced_while_failing'),
-        ),
-        migrations.AddIndex(
-            model_name='verification',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['host', 'due_at'], name='verification_due'),
-        ),
-        migrations.AddIndex(
-            model_name='verification',
-            index=models.Index(condition=models.Q(('lease__isnull', False)), fields=['leased_until'], name='verification_leased'),
-        ),
-        migrations.AddIndex(
-            model_name='verification',
-            index=models.Index(fields=['webhook', '-id'], name='verification_log_of_webhook'),
-        ),
-        migrations.AddIndex(
-            model_name='verification',
-            index=models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='verification_to_forget'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.UniqueConstraint(condition=models.Q(('lease__isnull', False)), fields=('host',), name='verification_once_per_host'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'sending'))), fields=('webhook',), name='verification_once_per_webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('mode', 'denied'), ('webhook', None)), models.Q(models.Q(('mode', 'denied'), _negated=True), ('webhook__isnull', False)), _connector='OR'), name='verification_of_webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('pending', 'sending', 'verified', 'failed', 'superseded'))), name='verification_state_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('challenge__isnull', False), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'sending')), models.Q(('challenge', None), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'superseded')), models.Q(models.Q(('state', 'sending'), _negated=True), ('challenge', None), ('lease', None), ('leased_until', None)), _connector='OR'), name='verification_leased_while_sending'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None)), _connector='OR'), name='verification_due_while_pending'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state__in', ('pending', 'sending'))), models.Q(models.Q(('state__in', ('pending', 'sending')), _negated=True), ('finished_at__isnull', False), ('sealed_change', None)), _connector='OR'), name='verification_change_while_open'),
-        ),
-        migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['organization', '-id'], name='event_log'),
-        ),
-        migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(fields=('organization', 'idempotency_key'), name='event_idempotency_key_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='event',
-            constraint=models.CheckConstraint(condition=models.Q(('idempotency_key', None), ('fingerprint__isnull', False), _connector='OR'), name='event_key_with_fingerprint'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('readiness__gt', 0), ('state', 'pending')), fields=['webhook', 'readiness', 'due_at', 'id'], name='delivery_ready'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['due_at', 'id'], name='delivery_scheduled'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['webhook', 'id'], name='delivery_scheduled_of_webhook'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'sending')), fields=['webhook', 'leased_until'], name='delivery_leased'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['webhook', '-id'], name='delivery_held'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'failed')), fields=['webhook', '-id'], name='delivery_failed_of_webhook'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ('failed', 'held'))), fields=['state', '-id'], name='delivery_failed_or_held'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['organization', '-id'], name='delivery_log'),
-        ),
-        migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['webhook', '-id'], name='delivery_log_of_webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(fields=('event', 'webhook'), name='delivery_once_per_event_and_webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled'))), name='delivery_state_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease__isnull', False), ('leased_at__isnull', False), ('leased_until__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease', None), ('leased_at', None), ('leased_until', None)), _connector='OR'), name='delivery_leased_while_sending'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at__isnull', False), _connector='OR'), name='delivery_due_while_pending'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('readiness__in', (0, 1, 2))), name='delivery_readiness_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), ('finish_reason__isnull', False), ('finished_at__isnull', False)), models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), _negated=True), ('finish_reason', None), ('finished_at', None)), _connector='OR'), name='delivery_finished_with_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('failures__lte', models.F('attempts_made'))), name='delivery_failures_are_attempts'),
-        ),
-        migrations.AddIndex(
-            model_name='attempt',
-            index=models.Index(fields=['webhook', '-id'], name='attempt_log_of_webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('delivery', 'number'), name='attempt_once_per_number'),
-        ),
-        migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='attempt_number_from_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ('delivered', 'failed', 'gone', 'no_response', 'unknown'))), name='attempt_outcome_known'),
-        ),
-        migrations.RunSQL(UUID7, "DROP FUNCTION hookhub_uuid7(timestamptz)"),
-        migrations.RunSQL(TUNING, migrations.RunSQL.noop),
-        migrations.RunSQL(APPEND_ONLY, NOT_APPEND_ONLY),
-        migrations.RunPython(let_tests_empty_tables, migrations.RunPython.noop),
         migrations.CreateModel(
             name='PollConsumer',
             fields=[
@@ -687,9 +518,14 @@ class Migration(migrations.Migration):
                 ('position', models.BigIntegerField()),
                 ('created_at', models.DateTimeField(default=deliveries.timezone.now, editable=False)),
                 ('committed_at', models.DateTimeField(editable=False)),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='poll_consumers', to='deliveries.webhook')),
             ],
             options={
                 'db_table': 'hookhub_poll_consumer',
+                'constraints': [
+                    models.UniqueConstraint(fields=('webhook', 'name'), name='poll_consumer_name_unique'),
+                    models.CheckConstraint(condition=models.Q(('position__gte', 0)), name='poll_consumer_position_not_negative'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -697,9 +533,19 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('position', models.BigIntegerField(null=True)),
+                ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event')),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.webhook')),
             ],
             options={
                 'db_table': 'hookhub_poll_entry',
+                'indexes': [
+                    models.Index(condition=models.Q(('position', None)), fields=['webhook', 'id'], name='poll_entry_unnumbered'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('event', 'webhook'), name='poll_entry_once_per_event'),
+                    models.UniqueConstraint(condition=models.Q(('position__isnull', False)), fields=('webhook', 'position'), name='poll_entry_position_unique'),
+                    models.CheckConstraint(condition=models.Q(('position', None), ('position__gt', 0), _connector='OR'), name='poll_entry_position_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -712,47 +558,8 @@ class Migration(migrations.Migration):
                 'db_table': 'hookhub_poll_queue',
             },
         ),
-        migrations.AddConstraint(
-            model_name='webhook',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'poll'), ('proof', None), ('rate_requests', None), ('sealed_url', None), ('stored_url', '')), ('kind', 'push'), _connector='OR'), name='webhook_polled_without_url'),
-        ),
-        migrations.AddField(
-            model_name='pollconsumer',
-            name='webhook',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='poll_consumers', to='deliveries.webhook'),
-        ),
-        migrations.AddField(
-            model_name='pollentry',
-            name='event',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event'),
-        ),
-        migrations.AddField(
-            model_name='pollentry',
-            name='webhook',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.webhook'),
-        ),
-        migrations.AddConstraint(
-            model_name='pollconsumer',
-            constraint=models.UniqueConstraint(fields=('webhook', 'name'), name='poll_consumer_name_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='pollconsumer',
-            constraint=models.CheckConstraint(condition=models.Q(('position__gte', 0)), name='poll_consumer_position_not_negative'),
-        ),
-        migrations.AddIndex(
-            model_name='pollentry',
-            index=models.Index(condition=models.Q(('position', None)), fields=['webhook', 'id'], name='poll_entry_unnumbered'),
-        ),
-        migrations.AddConstraint(
-            model_name='pollentry',
-            constraint=models.UniqueConstraint(fields=('event', 'webhook'), name='poll_entry_once_per_event'),
-        ),
-        migrations.AddConstraint(
-            model_name='pollentry',
-            constraint=models.UniqueConstraint(condition=models.Q(('position__isnull', False)), fields=('webhook', 'position'), name='poll_entry_position_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='pollentry',
-            constraint=models.CheckConstraint(condition=models.Q(('position', None), ('position__gt', 0), _connector='OR'), name='poll_entry_position_positive'),
-        ),
+        migrations.RunSQL(UUID7, "DROP FUNCTION hookhub_uuid7(timestamptz)"),
+        migrations.RunSQL(TUNING, migrations.RunSQL.noop),
+        migrations.RunSQL(APPEND_ONLY, NOT_APPEND_ONLY),
+        migrations.RunPython(let_tests_empty_tables, migrations.RunPython.noop),
     ]

@@ -183,6 +183,9 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'alert channel',
                 'db_table': 'hookhub_alert_channel',
+                'indexes': [
+                    models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='alert_channel_due'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -208,39 +211,18 @@ class Migration(migrations.Migration):
             options={
                 'db_table': 'hookhub_alert',
                 'default_permissions': ('view',),
+                'indexes': [
+                    models.Index(fields=['organization', '-id'], name='alert_of_organization'),
+                    models.Index(fields=['webhook', '-id'], name='alert_of_webhook'),
+                    models.Index(fields=['channel', '-id'], name='alert_of_channel'),
+                    models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'id'], name='alert_pending'),
+                    models.Index(condition=models.Q(('channel', None), ('state', 'pending')), fields=['due_at'], name='alert_to_owners'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('webhook__isnull', False)), fields=('webhook', 'channel', 'kind', 'percent', 'about'), name='alert_once', nulls_distinct=False),
+                    models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None), ('finished_at__isnull', False)), _connector='OR'), name='alert_finished'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='alertchannel',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='alert_channel_due'),
-        ),
-        migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(fields=['organization', '-id'], name='alert_of_organization'),
-        ),
-        migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(fields=['webhook', '-id'], name='alert_of_webhook'),
-        ),
-        migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(fields=['channel', '-id'], name='alert_of_channel'),
-        ),
-        migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'id'], name='alert_pending'),
-        ),
-        migrations.AddIndex(
-            model_name='alert',
-            index=models.Index(condition=models.Q(('channel', None), ('state', 'pending')), fields=['due_at'], name='alert_to_owners'),
-        ),
-        migrations.AddConstraint(
-            model_name='alert',
-            constraint=models.UniqueConstraint(condition=models.Q(('webhook__isnull', False)), fields=('webhook', 'channel', 'kind', 'percent', 'about'), name='alert_once', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='alert',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None), ('finished_at__isnull', False)), _connector='OR'), name='alert_finished'),
         ),
         migrations.CreateModel(
             name='PortalSettings',
