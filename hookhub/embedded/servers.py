@@ -11,7 +11,9 @@ from hookhub.embedded.postgres import database_url, postgres_server, start_postg
 from hookhub.embedded.processes import EmbeddedServersError, account_for_servers, shut_down
 from hookhub.embedded.valkey import redis_url, start_valkey, valkey_server
 
-__all__ = ["EmbeddedServersError", "database_url", "home", "redis_url", "running", "socket_directory"]
+__all__ = [
+    "EmbeddedServersError", "database_url", "home", "redis_url", "restart_dead", "running", "socket_directory",
+]  # fmt: skip
 
 
 @contextmanager
@@ -45,6 +47,25 @@ def running(home: Path, *, durable: bool = True, postgres: bool = True, redis: b
             if os.getpid() == entered_by and _is_last(place):
                 shut_down(valkey_server(home))
                 shut_down(postgres_server(home, durable=durable))
+
+
+def restart_dead(home: Path, *, postgres: bool, redis: bool) -> list[str]:
+    """Start those of a home's servers that have died, and return their names; the caller is inside ``running``.
+
+    Raise EmbeddedServersError, with the end of the server's log, if one cannot be started.
+    """
+    home = home.resolve()
+    wanted = {"postgres": postgres, "redis": redis}
+    of_home = {"postgres": postgres_server(home, durable=True), "redis": valkey_server(home)}
+    dead = {kind: server.name for kind, server in of_home.items() if wanted[kind] and server.pid() is None}
+    if dead:
+        with _locked(home / "start.lock", fcntl.LOCK_EX):
+            account = account_for_servers()
+            if "postgres" in dead:
+                start_postgres(home, account, durable=True)
+            if "redis" in dead:
+                start_valkey(home, account)
+    return list(dead.values())
 
 
 @contextmanager

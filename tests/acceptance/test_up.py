@@ -70,22 +70,20 @@ def started_in(home: Path) -> list[psutil.Process]:
 
 
 def test_what_a_test_that_fails_has_started_is_ended() -> None:
+    started: list[psutil.Process] = []
+
     def fail() -> None:
-        nonlocal started
         with home_without_leftovers() as home:
             command = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
-            started = subprocess.Popen(command, env={**os.environ, **settings_for(home)}, start_new_session=True)
-            wait_for(lambda: len(psutil.Process(started.pid).children()) == 2, "its children")
-            children.extend(psutil.Process(started.pid).children())
+            parent = psutil.Popen(command, env={**os.environ, **settings_for(home)}, start_new_session=True)
+            wait_for(lambda: len(parent.children()) == 2, "its children")
+            started.extend([parent, *parent.children()])
             raise KeyError
 
-    children: list[psutil.Process] = []
-    started: subprocess.Popen[bytes]
     with pytest.raises(KeyError):
         fail()
 
-    started.wait(30)
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(started, timeout=30)[1] == []
 
 
 SUMMARY = (
@@ -152,6 +150,12 @@ def up_finds_its_data_again_and_a_crash_blocks_nothing(home: Path) -> None:
     process, url = start_up(home)
     listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
     assert "API key" not in log.read_text()
+    # What the kernel kills for want of memory is started again.
+    for server in servers_of(home):
+        server.kill()
+    wait_for(lambda: log.read_text().count(" had died and was started again.") == 2, "both servers")
+    wait_for(lambda: service.is_ready(url), "the service")
+    assert len(requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]) == 1
     family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
     process.kill()
     process.wait()

@@ -7,9 +7,11 @@ import socket
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -29,6 +31,8 @@ DEFAULT_PORT = 8000
 PORTS_TRIED = 50
 MAX_PORT = 1 << 16
 READY_WITHIN_SECONDS = 60
+# How often `up` looks whether an embedded server has died.
+LOOK_EVERY_SECONDS = 2
 # The slugs of organizations created by ``demo``, which end in its start time.
 LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
 # A worker finishes its in-flight requests before it stops; this is the margin on top of the longest timeout.
@@ -69,7 +73,7 @@ class Command(BaseCommand):
         )
         self._print(f"Starting the embedded {kinds} in {servers.home()} …")
         try:
-            with servers.running(servers.home(), **own):
+            with servers.running(servers.home(), **own), self._restarting(own):
                 self._run(options)
         except servers.EmbeddedServersError as error:
             raise CommandError(str(error)) from error
@@ -106,6 +110,31 @@ class Command(BaseCommand):
         self._print("Stopped.")
         if manager.returncode not in {0, 130, 143}:
             raise CommandError(f"A process exited unexpectedly (status {manager.returncode}); see its output above.")
+
+    @contextmanager
+    def _restarting(self, own: Mapping[str, bool]) -> Iterator[None]:
+        """Start embedded servers again that die, such as for want of memory, until the end of the block."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._restart, args=(over, own), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            # It must not start again what is stopped from here on.
+            thread.join()
+
+    def _restart(self, over: threading.Event, own: Mapping[str, bool]) -> None:
+        told = ""
+        while not over.wait(LOOK_EVERY_SECONDS):
+            try:
+                for name in servers.restart_dead(servers.home(), **own):
+                    self._print(f"{name} had died and was started again.")
+                told = ""
+            except (servers.EmbeddedServersError, psycopg.Error, OSError) as error:
+                told, before = str(error), told
+                if told != before:
+                    self._print(told)
 
     def _greet(self, url: str, greeting: list[str]) -> None:
         """Print the greeting as soon as the web server is ready."""
