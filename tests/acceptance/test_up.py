@@ -70,20 +70,23 @@ def started_in(home: Path) -> list[psutil.Process]:
 
 
 def test_what_a_test_that_fails_has_started_is_ended() -> None:
-    started: list[psutil.Process] = []
+    running: list[subprocess.Popen[bytes]] = []
+    children: list[psutil.Process] = []
 
     def fail() -> None:
         with home_without_leftovers() as home:
             command = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
-            parent = psutil.Popen(command, env={**os.environ, **settings_for(home)}, start_new_session=True)
+            running.append(subprocess.Popen(command, env={**os.environ, **settings_for(home)}, start_new_session=True))
+            parent = psutil.Process(running[0].pid)
             wait_for(lambda: len(parent.children()) == 2, "its children")
-            started.extend([parent, *parent.children()])
+            children.extend(parent.children())
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
 
-    assert psutil.wait_procs(started, timeout=30)[1] == []
+    running[0].wait(30)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
 SUMMARY = (

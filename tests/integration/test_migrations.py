@@ -1,5 +1,6 @@
 """The migrations are complete, run from an empty database, and can be reversed."""
 
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from io import StringIO
@@ -10,6 +11,9 @@ from django.core.management import call_command
 from django.db import connection, connections
 from django.db.migrations import AddConstraint, AddField, AddIndex
 from pytest_django import DjangoDbBlocker
+
+from hookhub.service.management.commands.migrate import LOCK, alone
+from testbed.processes import wait_for
 
 SCRATCH = "scratch"
 
@@ -77,3 +81,25 @@ def test_what_belongs_to_a_new_table_is_created_with_it(app: str) -> None:
     later = [each for each in initial.operations if isinstance(each, AddConstraint | AddField | AddIndex)]
 
     assert later == []
+
+
+def test_two_commands_at_once_take_turns(scratch: str) -> None:
+    def run() -> None:
+        try:
+            call_command("migrate", database=scratch, verbosity=0)
+        finally:
+            connections[scratch].close()
+
+    def is_waiting() -> bool:
+        with connections[scratch].cursor() as cursor:
+            cursor.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted", [LOCK])
+            return cursor.fetchone() is not None
+
+    other = threading.Thread(target=run)
+    with alone(scratch):
+        other.start()
+        wait_for(is_waiting, "the other one to wait")
+        before = made_by_us(scratch)
+    other.join()
+
+    assert (before, "hookhub_event" in made_by_us(scratch)) == (set(), True)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from honcho import manager as honcho
 from honcho.printer import Printer
 
@@ -26,6 +26,7 @@ from hookhub import procfile
 from hookhub.audited import audited
 from hookhub.embedded import servers, service
 from hookhub.models import ApiKey, Membership, Scope
+from hookhub.service.management.commands import migrate
 
 DEFAULT_PORT = 8000
 PORTS_TRIED = 50
@@ -82,11 +83,13 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"] or first_free_port(options["host"])
         try:
             call_command("migrate", verbosity=0, interactive=False)
+            with migrate.alone(DEFAULT_DB_ALIAS):
+                steps = [] if options["no_first_steps"] else first_steps()
         except OperationalError as error:
             raise CommandError(f"Cannot connect to the database; check DATABASE_URL. {error}") from error
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
-        greeting += [] if options["no_first_steps"] else first_steps()
+        greeting += steps
         if host in {"0.0.0.0", "::"} and not os.environ.get("HOOKHUB_SERVED_HOSTS"):  # noqa: S104 - only compared
             greeting.append("Set HOOKHUB_SERVED_HOSTS to the host names under which other machines reach this server.")
         if settings.HOOKHUB_DEVELOPMENT:

@@ -1,0 +1,32 @@
+"""``manage.py migrate``: Django's command, one at a time on a database."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import connections
+
+# An arbitrary number, the same in every process of a deployment.
+LOCK = 7_305_666
+
+
+class Command(migrate.Command):
+    """Wait for another one that is running, such as that of a second host, which would create the same tables."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate while no other process does."""
+        with alone(options["database"]):
+            super().handle(*args, **options)
+
+
+@contextmanager
+def alone(database: str) -> Iterator[None]:
+    """Hold a lock in a database, on a connection of its own, in a transaction: poolers keep nothing beyond one."""
+    with closing(connections[database].copy()) as connection:
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+                cursor.execute(f"SET LOCAL {timeout} = 0")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        yield
