@@ -18,6 +18,7 @@ from django.urls import URLPattern, path, reverse
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
+from hookhub.admin.visits import visited
 from hookhub.models import Scope
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class OrganizationScoped(ModelAdmin):
 
     class Media:
         css: ClassVar = {"all": ["hookhub/admin.css"]}
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Return the patterns of the pages, which may be those of any project's admin."""
+        return [visited(pattern) for pattern in self.get_urls()]
 
     # Rows ------------------------------------------------------------------------------------------------------------
 

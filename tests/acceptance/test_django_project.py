@@ -192,6 +192,7 @@ def test_under_its_prefix_hookhub_is_a_site_of_its_own(shop: Shop) -> None:
         "no path": "not_found",
         "no slash": "/webhooks/",
         "no json": 400,
+        "traced": True,
         "no line": "not_found",
         # Beyond DATA_UPLOAD_MAX_MEMORY_SIZE.
         "large": [[413, "too_large"]] * 2,
@@ -222,6 +223,9 @@ def test_the_pages_are_in_the_shops_own_admin(shop: Shop) -> None:
     assert {status for page in shown["opened"].values() for status in page[2:]} <= {200, 302}
     assert shown["found"] > 0
     assert shown["index"] == [True, False]
+    # Not in a cookie of the shop's, although it keeps messages there.
+    assert shown["key"] == [False, False, 1]
+    assert shown["actor"] == ["api_key.created", "person", "boss@example.org"]
 
 
 def test_the_shops_own_tests_pass_also_those_after_which_all_tables_are_emptied(shop: Shop) -> None:

@@ -21,7 +21,7 @@ from django.urls import get_script_prefix, resolve, reverse
 from orders.models import Customer, Order
 
 from deliveries import timezone
-from deliveries.models import Event, Organization
+from deliveries.models import AuditEntry, Event, Organization
 from deliveries.webhooks.creating import create
 from hookhub import InvalidEvent, apublish, publish, publish_batch
 from hookhub.models import ApiKey, Membership, Scope
@@ -93,6 +93,8 @@ def visit(key):
     root = program.get("/webhooks/v1/").json()
     made = program.post("/webhooks/v1/webhooks", {"url": "https://example.org/", "events": ["x"]}, **at)
     event = program.post("/webhooks/v1/events", {"type": "order.visited", "data": 1}, **at)
+    trace = f"00-{'1' * 32}-{'2' * 16}-01"
+    program.post(f"/webhooks/v1/webhooks/{made.json()['id']}/ping", headers={"traceparent": trace})
     large = [program.post(f"/webhooks/v1/{path}", b" " * 3_000_000, **at) for path in ("events", "webhooks")]
     session = program.post("/webhooks/v1/portal-sessions", {}, **at).json()
     entered = browser.get(session["url"].partition("testserver")[2], follow=True)
@@ -109,6 +111,7 @@ def visit(key):
         "no path": browser.get("/webhooks/v1/nothing").json()["error"]["code"],
         "no slash": browser.get("/webhooks").headers["Location"],
         "no json": program.post("/webhooks/v1/events", "{", **at).status_code,
+        "traced": Event.objects.get(type="ping").trace == trace,
         "no line": browser.get("/webhooks/v1/noth%0Aing").json()["error"]["code"],
         "large": [(answer.status_code, answer.json()["error"]["code"]) for answer in large],
         "GitHub": browser.get("/webhooks/repos/acme/x/hooks").json()["message"],
@@ -146,7 +149,14 @@ def administrate():
                 opened[model.__name__].append(boss.get(reverse(f"{name}_change", args=[row.pk])).status_code)
     found = boss.get(reverse("admin:hookhub_membership_changelist"), {"q": "boss@"})
     index = boss.get("/office/")
+    acme = Organization.objects.get(slug="acme")
+    made = boss.post(reverse("admin:hookhub_apikey_add"), {"organization": acme.pk, "scope": "read", "name": "office"})
+    kept = [*(cookie.value for cookie in made.cookies.values()), json.dumps(dict(boss.session))]
+    shown = boss.get(made.headers["Location"])
+    entry = AuditEntry.objects.order_by("-id").first()
     return {
+        "key": ["messages" in made.cookies, any("hh_" in text for text in kept), shown.content.count(b"New API key")],
+        "actor": [entry.action, entry.actor_kind, entry.actor_id],
         "opened": opened,
         "found": found.content.count(b"boss@example.org"),
         "index": [b"The shop&#x27;s office" in index.content, b"HookHub" in index.content],
