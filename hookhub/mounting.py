@@ -31,6 +31,7 @@ SITE = "hookhub.patterns"
 MIDDLEWARE: tuple[Callable[[Handler], Handler], ...] = (
     middleware.answer_health_checks,
     access_log.identify,
+    middleware.carry_traces,
     middleware.limit_addresses,
     middleware.refuse_unreadable,
     middleware.accept_events,
