@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from hookhub.postgresql.base import is_quiet
 
 # Django's own, for its cursors.
 FOR_DJANGO = frozenset({"context", "cursor_factory"})
+NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
 
 
 class AsyncConnection:
@@ -26,9 +28,11 @@ class AsyncConnection:
     next statement gets a new connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, session: Mapping[str, str] = NOTHING_ELSE) -> None:
+        """``session`` are parameters of PostgreSQL that it has instead of those of Django's."""
         self._watched: WatchedConnection | None = None
         self._is_in_transaction = False
+        self._session = session
 
     async def ready(self) -> None:
         """Connect, unless there is a connection that the server has not closed."""
@@ -36,16 +40,16 @@ class AsyncConnection:
             await self.close()
         if self._watched is None:
             parameters = {k: v for k, v in connection.get_connection_params().items() if k not in FOR_DJANGO}
+            session = {**connection.settings_dict.get("SESSION", {}), **self._session}
+            settings = {**connection.settings_dict, "SESSION": session}
             with connection.wrap_database_errors:
                 made = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-                begun = await made.execute(
-                    pooler.BEGIN_SESSION, pooler.parameters_of(made, connection.settings_dict), prepare=False
-                )
+                begun = await made.execute(pooler.BEGIN_SESSION, pooler.parameters_of(made, settings), prepare=False)
                 is_pooled, _ = await begun.fetchone() or (False, 0)
                 is_to_prepare = made.prepare_threshold is not None
                 if is_pooled and is_to_prepare and not await made.wait(pooler.keeps_prepared(made.pgconn)):
                     made.prepare_threshold = None
-            self._watched = WatchedConnection(made, connection.settings_dict.get("SESSION") if is_pooled else None)
+            self._watched = WatchedConnection(made, session if is_pooled else None)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -74,11 +74,16 @@ def store(
     return rendered(receipts, parsed, standings=standings)
 
 
+# A transaction that has stored an event with a key makes all wait that store another with that key, until it ends: in
+# milliseconds, unless a project publishes in a long one. Then nobody else's events wait for it.
+LOCK_TIMEOUT_MS = "250"
+
+
 class GroupStore:
     """Stores the events of several requests together, on a connection of its own."""
 
     def __init__(self) -> None:
-        self._connection = AsyncConnection()
+        self._connection = AsyncConnection(session={"lock_timeout": LOCK_TIMEOUT_MS})
 
     async def __call__(self, batches: Sequence[Batch]) -> Sequence[list[Receipt] | Exception | None]:
         """Return the receipts of each batch, None if the request must be decided alone, or the database's error.

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from time import sleep
 from typing import Any
 from unittest import mock
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
 from deliveries.models import Event, Organization, OutboxEntry, Repository
@@ -235,6 +238,36 @@ def test_an_error_that_the_server_reports_leaves_each_request_to_itself(key: str
 
     assert [answer.status for answer in answers] == [202] * 3
     assert Event.objects.count() == 3
+
+
+def test_a_key_that_another_transaction_holds_delays_its_own_request_only(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing but the group's own limit ends the waiting.
+    session = {**connection.settings_dict["SESSION"], "lock_timeout": "0", "statement_timeout": "0"}
+    monkeypatch.setitem(connection.settings_dict, "SESSION", session)
+    is_held, stored_meanwhile = threading.Event(), []
+
+    def publish_in_a_long_transaction() -> dict[str, object]:
+        with transaction.atomic():
+            first = Caller(key).post("/v1/events", event("held")).json()
+            is_held.set()
+            for _ in range(2000):
+                if Event.objects.filter(idempotency_key__contains="other").count() == 2:
+                    stored_meanwhile.append(True)
+                    break
+                sleep(0.01)
+        connection.close()
+        return first
+
+    with ThreadPoolExecutor(1) as project:
+        publishing = project.submit(publish_in_a_long_transaction)
+        assert is_held.wait(60)
+        answers, _ = serve([Sent(key, event(name)) for name in ("other 1", "held", "other 2")])
+
+    assert stored_meanwhile == [True]
+    assert [answer.status for answer in answers] == [202] * 3
+    assert answers[1].json()["id"] == publishing.result()["id"]
 
 
 def test_events_that_were_not_stored_do_not_count_against_limits(key: str, settings: Settings) -> None:
