@@ -74,8 +74,8 @@ def store(
     return rendered(receipts, parsed, standings=standings)
 
 
-# A transaction that has stored an event with a key makes all wait that store another with that key, until it ends: in
-# milliseconds, unless a project publishes in a long one. Then nobody else's events wait for it.
+# A transaction that has stored an event with a key makes all others wait that store one with that key, until it ends:
+# after milliseconds, unless a project publishes in a long one. For that, the other requests of a group are not to wait.
 LOCK_TIMEOUT_MS = "250"
 
 
