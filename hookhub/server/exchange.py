@@ -174,6 +174,8 @@ class Exchange:
         has_length = False
         for name, value in headers:
             if name == b"content-length":
+                if status in WITHOUT_CONTENT:
+                    continue
                 has_length = True
                 self._left = int(value) if self._has_content else None
             lines.append(name + b": " + value)

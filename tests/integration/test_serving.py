@@ -6,13 +6,13 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from hookhub.server import serving
+from hookhub.server import exchange, serving
 from hookhub.server.connection import Connection
 from hookhub.server.exchange import Application, Exchange
 from hookhub.server.serving import Acceptor
@@ -144,12 +144,13 @@ def test_nothing_is_kept_of_a_connection_that_has_ended(
 
 
 class Transport(asyncio.Transport):
-    """A connection's other side that counts responses, and delivers nothing while reading is paused."""
+    """A connection's other side, which keeps what is sent, and delivers nothing while reading is paused."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_paused = False
-        self.responses = 0
+        self.is_ended = False
+        self.sent = b""
 
     def pause_reading(self) -> None:
         self.is_paused = True
@@ -158,25 +159,91 @@ class Transport(asyncio.Transport):
         self.is_paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.responses += bytes(data).count(b"HTTP/1.1 200 OK")
+        assert not self.is_ended
+        self.sent += data
+
+    def write_eof(self) -> None:
+        self.is_ended = True
 
     def is_closing(self) -> bool:
         return False
 
 
-def test_requests_are_not_read_ahead_without_end() -> None:
-    async def run() -> tuple[int, int]:
-        transport = Transport()
-        connection = Connection(answer, peer=None, all_open=set(), idle_seconds=30)
-        connection.connection_made(transport)
-        most = 0
-        for _ in range(100):
-            while transport.is_paused:
-                await asyncio.sleep(0)
-            connection.data_received(GET * 4)
-            most = max(most, len(connection._exchanges))
-        while connection._exchanges:
+async def delivered(parts: Iterable[bytes], application: Application) -> tuple[Transport, int]:
+    """Deliver some bytes; return the other side, and the most requests that were known at a time."""
+    transport = Transport()
+    connection = Connection(application, peer=None, all_open=set(), idle_seconds=30)
+    connection.connection_made(transport)
+    most = 0
+    for part in parts:
+        while transport.is_paused:
             await asyncio.sleep(0)
-        return transport.responses, most
+        connection.data_received(part)
+        most = max(most, len(connection._exchanges))
+    while connection._exchanges:
+        await asyncio.sleep(0)
+    return transport, most
 
-    assert asyncio.run(run()) == (400, 5)
+
+def test_requests_are_not_read_ahead_without_end() -> None:
+    transport, most = asyncio.run(delivered([GET * 4] * 100, answer))
+
+    assert (transport.sent.count(b"HTTP/1.1 200 OK"), most) == (400, 5)
+
+
+async def tell(scope: Any, receive: Any, send: Any) -> None:
+    """Answer in two parts with the request."""
+    body, message = b"", {"more_body": True}
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    told = repr([scope["method"], scope["path"], scope["query_string"], scope["headers"], message["type"], body])
+    length = [] if scope["path"] == "/unmeasured" else [(b"content-length", b"%d" % len(told))]
+    await send({**OK, "headers": length})
+    await send({"type": "http.response.body", "body": told[:9].encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": told[9:].encode()})
+
+
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+STREAM = [
+    b"GET /1?a=b HTTP/1.1\r\nX-A:  b \r\n\r\n",
+    b"POST /2 HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /",
+    b"\r\nPOST /unmeasured HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nab\r\n1\r\nc\r\n0\r\nX: y\r\n\r\n",
+    b"POST /4 HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 5\r\n\r\nGET /",
+    b"GET /5 HTTP/1.1\r\n" + UPGRADE + b"\r\n",
+    b"PUT /6 HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nContent-Length: 2\r\n\r\nabHEAD /7 HTTP/1.1\r\n\r\n",
+    b"GET /8 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /last HTTP/1.1\r\nConnection: close\r\n\r\n" + GET,
+]
+
+
+def test_requests_are_answered_alike_wherever_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_date", lambda: b"now")
+    stream = b"".join(STREAM)
+
+    async def answers(*parts: bytes) -> tuple[bytes, bool]:
+        transport, _ = await delivered(parts, tell)
+        return transport.sent, transport.is_ended
+
+    async def run() -> None:
+        whole = await answers(stream)
+        assert (whole[0].count(b"HTTP/1.1 200 OK"), whole[1]) == (10, True)
+        assert b"/last" in whole[0]
+        assert b"http.disconnect" not in whole[0]
+        assert await answers(*[stream[at : at + 1] for at in range(len(stream))]) == whole
+        for at in range(1, len(stream)):
+            assert await answers(stream[:at], stream[at:]) == whole
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("status", "has_length"), [(200, True), (204, False), (304, False)])
+def test_a_response_that_has_no_content_has_no_length_either(status: int, has_length: bool) -> None:
+    async def answer_so(scope: Any, receive: Any, send: Any) -> None:
+        await send({**OK, "status": status})
+        await send({"type": "http.response.body"})
+
+    transport, _ = asyncio.run(delivered([GET], answer_so))
+
+    assert (b"content-length" in transport.sent) == has_length
+    assert b"chunked" not in transport.sent
