@@ -59,10 +59,15 @@ class Children:
     def start(self) -> None:
         """Fork one more."""
         _flush()
-        pid = os.fork()
-        if not pid:
-            os.close(self._parent_end)
-            self._serve()
+        # Until it has handlers of its own, a signal to it would be lost, or taken by the parent for one of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            pid = os.fork()
+            if not pid:
+                os.close(self._parent_end)
+                self._serve()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         self._started_at[pid] = time.monotonic()
 
     def _serve(self) -> NoReturn:
@@ -74,6 +79,8 @@ class Children:
             # A terminal sends these to all its processes; it is the parent that stops its children.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             asyncio.run(
                 serve(self._listener, self._application, idle_seconds=self._idle_seconds, parent=self._child_end)
             )
@@ -126,9 +133,10 @@ def signals() -> Iterator[Signals]:
     """Receive the signals that stop this process, and those of its children, by waiting for them."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    # Before the handlers, without which a signal ends this process: none may be lost in between.
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (*STOPPING, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     yield Signals(reading)
     signal.set_wakeup_fd(-1)
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -152,6 +153,50 @@ class Waits(Signals):
 
     def wait(self, seconds: float | None) -> bool:
         return bool(self._children.started)
+
+
+def test_a_signal_is_not_lost_that_comes_once_it_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {number: signal.getsignal(number) for number in (*processes.STOPPING, signal.SIGCHLD)}
+    install = signal.signal
+
+    def install_and_send(number: signal.Signals, handler: Any) -> None:
+        install(number, handler)
+        if number == signal.SIGTERM:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(signal, "signal", install_and_send)
+    try:
+        with processes.signals() as received:
+            assert received.wait(0)
+    finally:
+        for number, handler in own.items():
+            install(number, handler)
+
+
+# A process that is told to stop before it serves.
+EARLY = """
+import asyncio, os, signal, socket
+from hookhub.server import processes
+
+async def serve(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+processes.serve = serve
+with processes.signals() as received:
+    children = processes.Children(socket.socket(), None, idle_seconds=1)
+    children.start()
+    received.wait(60)
+    print([child.code for child in children.ended()])
+"""
+
+
+def test_a_process_that_is_stopped_before_it_serves_ends() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", EARLY], cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=True
+    )
+
+    assert found.stdout == "[-15]\n"
 
 
 class Silent(Signals):
