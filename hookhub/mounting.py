@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.core.handlers.exception import convert_exception_to_response
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
@@ -24,6 +25,7 @@ from deliveries import timezone
 from hookhub import middleware
 from hookhub.dialects.not_found import not_found
 from hookhub.http import access_log, links, security_headers
+from hookhub.postgresql.errors import ErrorWrapper
 
 Handler = Callable[[HttpRequest], Any]
 SITE = "hookhub.patterns"
@@ -68,7 +70,7 @@ def mounted(request: HttpRequest, path: str) -> Iterator[None]:
     set_script_prefix(f"{script_prefix.rstrip('/')}{prefix}/")
     set_urlconf(SITE)
     try:
-        with links.part_of(script_prefix), translation.override("en"), timezone.override("UTC"):
+        with links.part_of(script_prefix), translation.override("en"), timezone.override("UTC"), session_errors():
             yield
     finally:
         set_urlconf(urlconf)
@@ -76,6 +78,21 @@ def mounted(request: HttpRequest, path: str) -> Iterator[None]:
         request.META |= environ
         for name, value in before.items():
             setattr(request, name, value)
+
+
+@contextmanager
+def session_errors() -> Iterator[None]:
+    """Let errors of the session, as of a read-only server, be OperationalErrors, which are answered with 503.
+
+    The service has a database backend for that, which a project need not have.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    before = connection.wrap_database_errors
+    connection.wrap_database_errors = ErrorWrapper(connection)
+    try:
+        yield
+    finally:
+        connection.wrap_database_errors = before
 
 
 @lru_cache(maxsize=1)

@@ -213,6 +213,10 @@ def test_under_its_prefix_hookhub_is_a_site_of_its_own(shop: Shop) -> None:
     }
 
 
+def test_a_server_that_is_read_only_is_unavailable(shop: Shop) -> None:
+    assert shop.act("visit_a_read_only_server", shop.key) == [[503, "1"], [503, "1"]]
+
+
 def test_the_pages_are_in_the_shops_own_admin(shop: Shop) -> None:
     shown = shop.act("administrate")
 

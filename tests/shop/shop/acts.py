@@ -94,7 +94,10 @@ def visit(key):
     made = program.post("/webhooks/v1/webhooks", {"url": "https://example.org/", "events": ["x"]}, **at)
     event = program.post("/webhooks/v1/events", {"type": "order.visited", "data": 1}, **at)
     trace = f"00-{'1' * 32}-{'2' * 16}-01"
-    program.post(f"/webhooks/v1/webhooks/{made.json()['id']}/ping", headers={"traceparent": trace})
+    webhook = f"/webhooks/v1/webhooks/{made.json()['id']}"
+    program.post(f"{webhook}/ping", headers={"traceparent": trace})
+    # It is not to be sent to another machine.
+    program.delete(webhook)
     large = [program.post(f"/webhooks/v1/{path}", b" " * 3_000_000, **at) for path in ("events", "webhooks")]
     session = program.post("/webhooks/v1/portal-sessions", {}, **at).json()
     entered = browser.get(session["url"].partition("testserver")[2], follow=True)
@@ -133,6 +136,22 @@ def visit(key):
     shown["after"] = [get_script_prefix(), reverse("home"), reverse("hookhub:portal"), resolve("/").url_name]
     shown["the shop"] = [browser.get("/").status_code, browser.get("/login/").headers.get("Content-Security-Policy")]
     return shown
+
+
+def visit_a_read_only_server(key):
+    """Publish while PostgreSQL refuses to write, by the fast path and by the view."""
+    program = Client(headers={"Authorization": f"Bearer {key}"})
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        event = {"type": "order.lost", "data": 1}
+        answers = [
+            program.post("/webhooks/v1/events", event, content_type="application/json", headers={"Accept": accepted})
+            for accepted in ("*/*", "text/html;q=0.1, */*")
+        ]
+    finally:
+        connection.close()
+    return [[answer.status_code, answer.headers.get("Retry-After")] for answer in answers]
 
 
 def administrate():
