@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from deliveries.db import arrays, sql
@@ -67,6 +68,13 @@ class Found:
     is_cut: bool = False
 
 
+class Counted(NamedTuple):
+    """How many deliveries are wanted; ``is_at_least`` means that the log goes on after what was read."""
+
+    deliveries: int
+    is_at_least: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The first and the last id to look at, and from which end."""
@@ -94,6 +102,30 @@ def search(wanted: LogFilter, log: Log, *, most: int, start: UUID | None = None,
     if events and (found := _read(wanted, log, span, most=most, events=events)).ids:
         return found
     return _read(wanted, log, span, most=most, reads_payloads=True)
+
+
+def count(wanted: LogFilter, log: Log, *, states: Sequence[str], repository_id: int | None, read: int) -> Counted:
+    """Return how many of the oldest ``read`` rows of a log are wanted, in one of the ``states`` if there are any."""
+    span = _span_of(wanted, start=None, to_newer=True)
+    source, by = _source_of(log, events=())
+    state = states[0] if len(states) == 1 else ""
+    parts = {
+        "by": by.format(**DIRECTIONS[True]),
+        "state": STATES_WITH_INDEX.get(state, ""),
+        "columns": "id, webhook_id, organization_id, repository_id, state, event_type",
+    }
+    statement = COUNT_DELIVERIES.format(
+        source=source.format(**parts), is_kept=IS_KEPT if log.webhooks is None else "true"
+    )
+    parameters = {
+        "organization": log.organization_id, "webhooks": arrays.bigints(log.webhooks or ()),
+        "first": span.first, "last": span.last, "states": arrays.texts(states), "type": wanted.event_type or None,
+        "repository": repository_id, "read": read + 1,
+    }  # fmt: skip
+    with sql.transaction():
+        sql.run(MERGE_BY_INDEXES, {})
+        [(found, rows)] = sql.run(statement, parameters, commits=True)
+    return Counted(min(found, read), is_at_least=rows > read)
 
 
 def ids_beginning_with(text: str) -> Span | None:
@@ -242,6 +274,16 @@ webhook_id IN (SELECT id FROM hookhub_webhook WHERE organization_id = %(organiza
 IN_PAYLOAD = """
 AND position(%(text)s::bytea IN (SELECT substring(payload FOR %(head)s::int) FROM hookhub_event e
                                  WHERE e.id = log.event_id)) > 0
+"""
+
+COUNT_DELIVERIES = """
+SELECT count(*) FILTER (
+    WHERE {is_kept}
+      AND (cardinality(%(states)s::text[]) = 0 OR state = ANY(%(states)s::text[]))
+      AND event_type = coalesce(%(type)s, event_type)
+      AND (%(repository)s::bigint IS NULL OR repository_id = %(repository)s::bigint)
+), count(*)
+FROM ({source} LIMIT %(read)s::bigint) AS log
 """
 
 # What is wanted, and the last row that may be read, whether it is wanted or not.

@@ -17,7 +17,7 @@ from deliveries.audited import webhook_target
 from deliveries.db import arrays, sql
 from deliveries.db.ids import first_id_at, uuid7
 from deliveries.events import targeted_event
-from deliveries.log_search import Log, LogFilter
+from deliveries.log_search import Counted, Log, LogFilter
 from deliveries.models import Delivery, Organization, PollEntry, Webhook
 from deliveries.pipeline import poll_queues
 from deliveries.pipeline.filtering import Pairs
@@ -29,8 +29,8 @@ CANCELLABLE = ("pending", "held")
 BLOCKING = tuple(f"webhook__{name}" for name in ("disabled_at", "deleted_at", "ended_at", "proof", "verified_at"))
 # The number of delivery ids that an audit entry lists; its count covers all of them.
 MAX_DELIVERIES_LISTED = 20
-# Parts of the log, of ``log_search.MAX_READ`` rows each, that are read to count what a selection has.
-MAX_PARTS_COUNTED = 10
+# Rows of the log that are read to count what a selection has.
+MAX_COUNTED = 100_000
 
 
 class BlockedReason(StrEnum):
@@ -111,13 +111,7 @@ def selected_after(after: UUID | None, selection: Selection, *, most: int) -> Se
         rows = selection.deliveries() if after is None else selection.deliveries().filter(id__gt=after)
         ids = list(rows.order_by("id").values_list("id", flat=True)[:most])
         return Selected(ids, ids[-1] if len(ids) == most else None)
-    wanted = LogFilter(
-        state=selection.states[0] if len(selection.states) == 1 else "",
-        event_type=selection.event_type or "",
-        after=selection.after,
-        before=selection.before,
-    )
-    log = Log(selection.organization_id, None if selection.webhook_id is None else [selection.webhook_id])
+    wanted, log = _searched(selection)
     # The search knows neither several states nor repositories.
     is_exact = len(selection.states) <= 1 and selection.repository_id is None
     found = log_search.search(wanted, log, most=most if is_exact else log_search.MAX_READ, start=after, to_newer=True)
@@ -126,22 +120,25 @@ def selected_after(after: UUID | None, selection: Selection, *, most: int) -> Se
     return Selected(ids, found.onward) if len(ids) <= most else Selected(ids[:most], ids[most - 1])
 
 
-class Counted(NamedTuple):
-    """How many deliveries a selection has; ``is_at_least`` means that the log was not read to its end."""
-
-    deliveries: int
-    is_at_least: bool
-
-
 def count_selected(selection: Selection) -> Counted:
-    """Return how many deliveries a selection has in the first MAX_PARTS_COUNTED parts of the log."""
-    count, upto = 0, None
-    for _ in range(MAX_PARTS_COUNTED):
-        part = selected_after(upto, selection, most=log_search.MAX_READ)
-        count, upto = count + len(part.ids), part.upto
-        if upto is None:
-            return Counted(count, is_at_least=False)
-    return Counted(count, is_at_least=True)
+    """Return how many deliveries a selection has, of the first MAX_COUNTED rows of the log."""
+    if selection.ids is not None or selection.event_id is not None:
+        return Counted(selection.deliveries().count(), is_at_least=False)
+    wanted, log = _searched(selection)
+    return log_search.count(
+        wanted, log, states=selection.states, repository_id=selection.repository_id, read=MAX_COUNTED
+    )
+
+
+def _searched(selection: Selection) -> tuple[LogFilter, Log]:
+    """Return what a search can find a selection by, and the log that it is in."""
+    wanted = LogFilter(
+        state=selection.states[0] if len(selection.states) == 1 else "",
+        event_type=selection.event_type or "",
+        after=selection.after,
+        before=selection.before,
+    )
+    return wanted, Log(selection.organization_id, None if selection.webhook_id is None else [selection.webhook_id])
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:

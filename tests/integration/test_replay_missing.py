@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from deliveries import log_search, redelivery
+from deliveries import redelivery
 from deliveries.models import AuditEntry, Delivery, Webhook
 from deliveries.webhooks import lifecycle
 from hookhub import replays
@@ -157,8 +157,7 @@ def test_a_replay_that_ended_with_its_webhook_says_why(caller: Caller, webhook: 
 def test_a_redelivery_too_long_to_count_shows_at_least_how_many_and_its_progress_by_time(
     caller: Caller, forge: Forge, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_search, "MAX_READ", 2)
-    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 1)
+    monkeypatch.setattr(redelivery, "MAX_COUNTED", 2)
     forge.accept(3, now=timezone.now())
     now = timezone.now()
     answer = caller.post(

@@ -9,6 +9,7 @@ from deliveries import log_search, redelivery
 from deliveries.models import Delivery, Repository
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from hookhub import replays
 from hookhub.models import Replay
 from tests.receiver import Answer
@@ -211,47 +212,63 @@ def test_parts_of_the_log_without_any_do_not_wait_for_the_next_tick(
     assert replay.state == "finished"
 
 
-@pytest.mark.parametrize("kind", ["everything", "an event type", "states", "an event"])
+SELECTED: dict[str, tuple[dict[str, object], tuple[int, bool]]] = {
+    "everything": ({}, (3, True)),
+    "an event type": ({"event_type": "push"}, (2, True)),
+    "states": ({"states": ("pending", "failed")}, (3, True)),
+    "another state": ({"states": ("delivered",)}, (0, True)),
+    "failed": ({"states": ("failed",)}, (0, True)),
+    "a repository": ({"repository_id": 0}, (0, True)),
+}
+
+
+@pytest.mark.parametrize("kind", SELECTED)
+@pytest.mark.parametrize("of", ["organization", "webhook"])
 def test_the_total_is_counted_in_a_bounded_part_of_the_log(
-    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, kind: str
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, kind: str, of: str
 ) -> None:
-    monkeypatch.setattr(log_search, "MAX_READ", 2)
-    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 2)
-    for _ in range(5):
-        forge.webhook(now=now, max_in_flight=100)
-    event = forge.accept(1, now=now)[0]
-    narrowed: dict[str, dict[str, object]] = {
-        "everything": {},
-        "an event type": {"event_type": "push"},
-        "states": {"states": ("pending", "failed")},
-        "an event": {"event_id": event},
-    }
+    monkeypatch.setattr(redelivery, "MAX_COUNTED", 3)
+    webhook = forge.webhook(now=now, max_in_flight=100, retry_schedule=[])
+    for number, event_type in enumerate(["push", "push", "tag", "tag", "push", "push"]):
+        forge.accept(1, event_type=event_type, now=now + timedelta(milliseconds=number))
+    last = Delivery.objects.order_by("-id")[:1].values("id")
+    Delivery.objects.filter(id__in=last).update(state="failed", due_at=None, finish_reason="exhausted", finished_at=now)
+    narrowed, expected = SELECTED[kind]
+    if of == "webhook":
+        narrowed = {**narrowed, "webhook_id": webhook.pk}
+        # What failed at a webhook has an index.
+        expected = (1, False) if kind == "failed" else expected
 
-    replay = begin(forge, all_of(forge, **narrowed[kind]), now=now + HOUR)
-    assert (replay.total, replay.total_is_at_least) == (4, True)
-    replays.run_replays(now=now + HOUR)
-    replays.run_replays(now=now + HOUR)
+    replay = begin(forge, all_of(forge, **narrowed), now=now + HOUR)
+    assert (replay.total, replay.total_is_at_least) == expected
+    while replay.state == "running":
+        replays.run_replays(now=now + HOUR)
+        replay.refresh_from_db()
 
-    replay.refresh_from_db()
-    assert (replay.state, replay.total, replay.total_is_at_least) == ("finished", 5, False)
+    assert (replay.total, replay.total_is_at_least) == (replay.examined, False)
 
 
 def test_the_total_is_exact_where_the_count_reaches_the_end(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_search, "MAX_READ", 2)
-    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 3)
+    monkeypatch.setattr(redelivery, "MAX_COUNTED", 5)
     forge.webhook(now=now, max_in_flight=100)
-    forge.accept(5, now=now)
+    gone = forge.webhook(now=now)
+    event = forge.accept(5, now=now)[0]
+    lifecycle.delete(gone.pk, now=now)
+    of_kept = Delivery.objects.exclude(webhook=gone)
 
-    replay = begin(forge, all_of(forge), now=now + HOUR)
+    of_webhook = begin(forge, all_of(forge, webhook_id=of_kept[0].webhook_id), now=now + HOUR)
+    of_event = begin(forge, all_of(forge, event_id=event), now=now + HOUR)
+    listed = begin(forge, all_of(forge, ids=tuple(each.pk for each in of_kept)), now=now + HOUR)
 
-    assert (replay.total, replay.total_is_at_least) == (5, False)
+    assert [(each.total, each.total_is_at_least) for each in (of_webhook, of_event, listed)] == [
+        (5, False), (2, False), (5, False),
+    ]  # fmt: skip
 
 
 def test_more_than_were_counted_raise_the_total(forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_search, "MAX_READ", 4)
-    monkeypatch.setattr(redelivery, "MAX_PARTS_COUNTED", 1)
+    monkeypatch.setattr(redelivery, "MAX_COUNTED", 4)
     forge.webhook(now=now, max_in_flight=100)
     forge.accept(14, now=now)
     replay = begin(forge, all_of(forge), now=now + HOUR)
