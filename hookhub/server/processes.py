@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, NoReturn
 
 from hookhub.server.exchange import Application
@@ -199,4 +199,7 @@ def _wait_for_end(children: Children, received: Signals) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        # It may have been closed before this program began, or have no reader any more.
+        if stream is not None:
+            with suppress(OSError):
+                stream.flush()

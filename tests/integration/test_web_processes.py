@@ -288,6 +288,12 @@ def test_an_application_that_cannot_start_ends_the_server() -> None:
     assert "another one starts" not in found.stderr
 
 
+def test_it_serves_without_an_output() -> None:
+    with served(before="exec <&- >&- 2>&-; ") as (port, process):
+        assert told(port, GET)["PATH_INFO"] == "/x"
+    assert process.wait(WAIT) == 0
+
+
 def test_it_listens_at_ipv6_too() -> None:
     port = free_port()
     with served(HOST="::", PORT=str(port)) as (_, _), socket.create_connection(("::1", port), WAIT) as connection:
