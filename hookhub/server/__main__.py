@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import socket
 import sys
 
@@ -14,6 +15,8 @@ MAX_PORT = 65535
 def main() -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     options = _parser().parse_args()
+    # While the application is loaded. The system spares the first process of a container a signal without a handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     # Before the application is loaded, which takes longer.
     listener = _bound(options.host, options.port)
     return processes.run(

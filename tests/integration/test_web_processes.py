@@ -173,6 +173,20 @@ def test_a_signal_is_not_lost_that_comes_once_it_does_not_end_the_process(monkey
             install(number, handler)
 
 
+def test_it_can_be_stopped_while_the_application_is_loaded(tmp_path: Path) -> None:
+    # With a handler of its own, also as the first process of a container.
+    (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'loading')!r}, 'w'); import time; time.sleep(60)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hookhub.server", "--port", "0", "slow:application"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    wait_for((tmp_path / "loading").exists, "it to load")
+    process.terminate()
+
+    assert process.wait(WAIT) == 0
+
+
 # A process that is told to stop before it serves.
 EARLY = """
 import asyncio, os, signal, socket
