@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         self._all_open.discard(self)
         self._is_deaf = True
         for exchange in self._exchanges:
-            exchange.cut()
+            exchange.lose()
         self.resume_writing()
 
     def pause_writing(self) -> None:

@@ -52,6 +52,10 @@ class Peer(Protocol):
         """Note that the response is complete."""
 
 
+class Lost(OSError):
+    """The client is gone, and gets no more of the response."""
+
+
 class Exchange:
     """A request that may still be arriving, and its response."""
 
@@ -63,6 +67,7 @@ class Exchange:
         self.is_received = False
         self.is_cut = False
         self.is_answered = False
+        self._is_lost = False
         self._peer = peer
         self._expects_continue = expects_continue
         self._body: list[bytes] = []
@@ -80,11 +85,13 @@ class Exchange:
         """Let the application answer; where it does not, respond with an error, or cut the response short."""
         try:
             await application(self.scope, self.receive, self.send)
+        except Lost:
+            log.debug("The client left in the midst of a response: %s %s", self.scope["method"], self.scope["path"])
         except Exception:
             log.exception("The application failed: %s %s", self.scope["method"], self.scope["path"])
         if not self.is_answered:
             if self._is_begun:
-                self._peer.abort()
+                self._break_off()
             else:
                 self._peer.write(refusal_of(FAILED))
                 self.keeps_alive = False
@@ -110,6 +117,11 @@ class Exchange:
         self.is_cut = True
         self.keeps_alive = False
         self._tell()
+
+    def lose(self) -> None:
+        """Note that the client is gone: it gets no response either."""
+        self._is_lost = True
+        self.cut()
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():
@@ -141,7 +153,10 @@ class Exchange:
     # What is sent
 
     async def send(self, message: Message) -> None:
-        """Send the start of the response, or a part of its body: ASGI's ``send``."""
+        """Send the start of the response, or a part of its body: ASGI's ``send``.
+
+        Raise Lost if more is to come for a client that is gone, so that nothing goes on making it.
+        """
         if message["type"] == "http.response.start":
             # It is written together with the beginning of the body.
             self._start = message
@@ -151,6 +166,8 @@ class Exchange:
         if self._peer.is_full:
             await self._peer.drained()
         body, is_last = message.get("body", b""), not message.get("more_body", False)
+        if self._is_lost and not is_last:
+            raise Lost
         head = b""
         if self._start is not None:
             head = self._head(self._start["status"], self._start["headers"])
@@ -159,8 +176,14 @@ class Exchange:
         if is_last:
             if self._left:
                 log.error("A response is %d bytes shorter than its Content-Length: %s", self._left, self.scope["path"])
-                self._peer.abort()
-            self._end()
+                self._break_off()
+            else:
+                self._end()
+
+    def _break_off(self) -> None:
+        self.keeps_alive = False
+        self._peer.abort()
+        self._end()
 
     def _end(self) -> None:
         self.is_answered = True

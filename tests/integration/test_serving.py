@@ -92,11 +92,42 @@ def test_a_connection_that_begins_while_the_others_are_looked_at_is_looked_at_to
     assert asyncio.run(run()) == b""
 
 
+def test_a_response_is_not_made_to_its_end_for_a_client_that_has_left(caplog: pytest.LogCaptureFixture) -> None:
+    sent = 0
+    ended = asyncio.Event()
+
+    async def answer_at_length(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        try:
+            await send({**OK, "headers": []})
+            while sent < 1000:
+                await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+                sent += 1
+            await send({"type": "http.response.body"})
+        finally:
+            ended.set()
+
+    async def run() -> None:
+        async with listening(answer_at_length) as (acceptor, address), asyncio.timeout(WAIT):
+            client = socket.create_connection(address)
+            client.settimeout(0)
+            client.sendall(GET)
+            acceptor.start()
+            await asyncio.get_running_loop().sock_recv(client, 1)
+            reset(client)
+            await ended.wait()
+
+    asyncio.run(run())
+    assert sent < 1000
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("sent", "is_reset"),
     [
         pytest.param(GET, False, id="a request"),
         pytest.param(GET.replace(b"/x", b"/fail") + GET, False, id="behind a failure"),
+        pytest.param(GET.replace(b"/x", b"/begin-and-fail"), False, id="a response that is broken off"),
         pytest.param(GET + GET + GET, True, id="reset before the second response"),
         pytest.param(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", False, id="half a body"),
         pytest.param(GET + b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", True, id="half a body behind"),
@@ -114,7 +145,10 @@ def test_nothing_is_kept_of_a_connection_that_has_ended(
 
     async def answer_late(scope: Any, receive: Any, send: Any) -> None:
         await release.wait()
-        if scope["path"] == "/fail":
+        if scope["path"] == "/begin-and-fail":
+            await send(OK)
+            await send({"type": "http.response.body", "more_body": True})
+        if scope["path"] != "/x":
             raise RuntimeError("as the test wants it")
         await answer(scope, receive, send)
 
