@@ -171,6 +171,32 @@ def up_finds_its_data_again_and_a_crash_blocks_nothing(home: Path) -> None:
     assert [row["id"] for row in listed] == [created["id"]] == [row["id"] for row in again]
     assert "API key" not in log.read_text()
     assert servers_of(home) == []
+    it_ends_when_its_output_has_no_reader(home)
+    it_ends_with_its_terminal(home)
+
+
+def it_ends_when_its_output_has_no_reader(home: Path) -> None:
+    process = subprocess.Popen(
+        [*MANAGE, "up", "--port", str(free_port())], env={**os.environ, **settings_for(home)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+
+    process.wait(90)
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert (servers_of(home), started_in(home)) == ([], [])
+
+
+def it_ends_with_its_terminal(home: Path) -> None:
+    process, _ = start_up(home)
+    os.killpg(process.pid, signal.SIGHUP)
+
+    assert process.wait(60) == 0, (home / "up.log").read_text()
+    assert (servers_of(home), started_in(home)) == ([], [])
 
 
 def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:

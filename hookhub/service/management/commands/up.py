@@ -3,12 +3,13 @@
 import errno
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -45,6 +46,47 @@ NO_LOGIN_YET = (
     "`manage.py create_api_key --organization SLUG --create-organization`. "
     "Outside development mode `up` prints no secrets."
 )
+
+
+class Manager(honcho.Manager):  # type: ignore[misc]  # it has no types
+    """Stops its processes also if it is told to before all of them have started; the library would fail then."""
+
+    returncode: int | None
+    is_told = False
+
+    def terminate(self) -> None:
+        """Stop the processes, once all have started."""
+        self.is_told = True
+        self._all_started()
+
+    def end(self) -> None:
+        """Stop the processes as they are meant to end."""
+        if self.returncode is None:
+            self.returncode = 0
+        self.terminate()
+
+    def _all_started(self) -> bool:
+        # The loop asks for this all the time.
+        started = bool(super()._all_started())
+        if started and self.is_told:
+            super().terminate()
+        return started
+
+
+class ReadPrinter(Printer):  # type: ignore[misc]  # it has no types
+    """Prints for as long as the output is read, and calls ``stop`` when its reader has gone."""
+
+    stop: Callable[[], None] | None = None
+
+    def write(self, message: Any) -> None:
+        """Print a message, unless the reader has gone."""
+        if self.stop is None:
+            return
+        try:
+            super().write(message)
+        except OSError:
+            stop, self.stop = self.stop, None
+            stop()
 
 
 class Command(BaseCommand):
@@ -103,7 +145,12 @@ class Command(BaseCommand):
     def _supervise(self, url: str, greeting: list[str], *, environment: dict[str, str]) -> None:
         """Run the Procfile's processes until one exits, or a signal stops all of them."""
         honcho.KILL_WAIT = settings.HOOKHUB_MAX_TIMEOUT.total_seconds() + GRACE_SECONDS
-        manager = honcho.Manager(Printer(sys.stdout))
+        printer = ReadPrinter(sys.stdout)
+        manager = Manager(printer)
+        printer.stop = manager.end
+        # Of a terminal that is closed; `nohup` lets it be ignored.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: manager.end())
         public_url = os.environ.get("HOOKHUB_PUBLIC_URL", url)
         environment = dict(procfile.environment(HOOKHUB_PUBLIC_URL=public_url, **environment))
         for name, command in procfile.commands().items():
@@ -150,8 +197,9 @@ class Command(BaseCommand):
         self._print("\n".join(["", *greeting, ""]))
 
     def _print(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        with suppress(OSError):
+            self.stdout.write(text)
+            self.stdout.flush()
 
 
 @transaction.atomic
