@@ -16,6 +16,8 @@ log = logging.getLogger("hookhub.http")
 # A request's head has at most so many bytes and lines; so has what a chunked body contains beside its content.
 MAX_HEAD = 64 * 1024
 MAX_LINES = 128
+# Bytes read at a time. Many small chunks in asyncio's 256 KiB keep the event loop for 15 ms.
+MAX_READ = 64 * 1024
 # Requests that a client may send before it reads the first response. What is beyond them is not answered.
 MAX_PIPELINED = 64
 # Seconds that a client has to close its side after the last response, so that it gets to read it.
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        transport.max_size = MAX_READ  # type: ignore[attr-defined]
         self._server = _address(transport.get_extra_info("sockname"))
         self._all_open.add(self)
 

@@ -7,13 +7,13 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from hookhub.server import exchange, serving
-from hookhub.server.connection import Connection
+from hookhub.server.connection import MAX_READ, Connection
 from hookhub.server.exchange import Application, Exchange
 from hookhub.server.serving import Acceptor
 from tests.raw_http import WAIT
@@ -175,6 +175,31 @@ def test_nothing_is_kept_of_a_connection_that_has_ended(
     finally:
         gc.enable()
         gc.collect()
+
+
+def test_a_body_that_has_arrived_is_read_little_by_little() -> None:
+    parts: list[int] = []
+
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["more_body"]:
+            parts.append(len(message["body"]))
+        await answer(scope, receive, send)
+
+    async def run() -> None:
+        async with listening(read) as (acceptor, address), asyncio.timeout(WAIT):
+            with socket.create_connection(address) as client:
+                client.settimeout(0)
+                rest = memoryview(b"POST /x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000)
+                # Much of it waits in the kernel.
+                with suppress(BlockingIOError):
+                    while rest:
+                        rest = rest[client.send(rest) :]
+                acceptor.start()
+                await asyncio.get_running_loop().sock_sendall(client, rest)
+                await asyncio.get_running_loop().sock_recv(client, 1)
+
+    asyncio.run(run())
+    assert max(parts) <= MAX_READ
 
 
 class Transport(asyncio.Transport):
