@@ -5,6 +5,7 @@ import importlib
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 from hookhub.server import processes
 from hookhub.server.exchange import Application
@@ -19,9 +20,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     # Before the application is loaded, which takes longer.
     listener = _bound(options.host, options.port)
-    return processes.run(
-        listener, _loaded(options.application), processes=options.workers, idle_seconds=options.idle_timeout
-    )
+    application = _loaded(options.application)
+    try:
+        listener.listen(processes.BACKLOG)
+    except OSError as error:
+        # Several servers can be bound to one port, until the first of them listens.
+        _give_up(options.host, options.port, error)
+    return processes.run(listener, application, processes=options.workers, idle_seconds=options.idle_timeout)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,8 +68,12 @@ def _bound(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         listener.bind(address)
     except OSError as error:
-        sys.exit(f"The web server cannot listen at {host}, port {port}: {error}. Choose others by HOST and PORT.")
+        _give_up(host, port, error)
     return listener
+
+
+def _give_up(host: str, port: int, error: OSError) -> NoReturn:
+    sys.exit(f"The web server cannot listen at {host}, port {port}: {error}. Choose others by HOST and PORT.")
 
 
 def _loaded(name: str) -> Application:

@@ -145,7 +145,6 @@ def run(listener: socket.socket, application: Application, *, processes: int, id
     """Serve in so many processes until this one is told to stop; return its exit status."""
     # Memory that no garbage collection writes to stays common to all processes.
     gc.freeze()
-    listener.listen(BACKLOG)
     listener.settimeout(0)
     children = Children(listener, application, idle_seconds=idle_seconds)
     with signals() as received:

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +175,43 @@ def test_a_signal_is_not_lost_that_comes_once_it_does_not_end_the_process(monkey
             install(number, handler)
 
 
+@contextmanager
+def loading(folder: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
+    """Start the web server with an application that is loaded once a file ``go`` is there."""
+    (folder / "slow.py").write_text(
+        "import time; from pathlib import Path; here = Path(__file__).parent; (here / 'loading').touch()\n"
+        "while not (here / 'go').exists(): time.sleep(0.01)\n"
+        "application = None\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hookhub.server", "--port", str(port), "slow:application"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(folder)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for((folder / "loading").exists, "it to load")
+    with process:
+        yield process
+
+
 def test_it_can_be_stopped_while_the_application_is_loaded(tmp_path: Path) -> None:
     # With a handler of its own, also as the first process of a container.
-    (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'loading')!r}, 'w'); import time; time.sleep(60)")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hookhub.server", "--port", "0", "slow:application"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
-    wait_for((tmp_path / "loading").exists, "it to load")
-    process.terminate()
+    with loading(tmp_path, 0) as process:
+        process.terminate()
 
-    assert process.wait(WAIT) == 0
+        assert process.wait(WAIT) == 0
+
+
+def test_an_address_that_another_server_takes_meanwhile_is_said(tmp_path: Path) -> None:
+    port = free_port()
+    with loading(tmp_path, port) as process, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        (tmp_path / "go").touch()
+
+        assert process.communicate(timeout=WAIT)[1].startswith(
+            f"The web server cannot listen at 127.0.0.1, port {port}"
+        )
+        assert process.returncode == 1
 
 
 # A process that is told to stop before it serves.
