@@ -112,7 +112,7 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
             page = read_page(request, webhook, after=after, limit=limit)
             return HttpResponse(as_json(page, webhook), content_type=long_polls.JSON)
         look = partial(self.look, wait, request, webhook, after=after, limit=limit)
-        return long_polls.answer(request.META, look)
+        return long_polls.answer(request.META, look, hurry=wait.hurry)
 
     def look(self, wait: Wait, request: Request, webhook: Webhook, *, after: int, limit: int) -> Found | None:
         """Return a page of events, once there are any or it is too late; None to look again.

@@ -49,11 +49,22 @@ def needs_a_thread(environ: Mapping[str, Any]) -> bool:
     return POLL not in environ
 
 
-def answer(environ: MutableMapping[str, Any], look: Look) -> HttpResponse:
-    """Return the answer that ``look`` finds, or have the web server look for it until it is there."""
+class Poll(NamedTuple):
+    """What the web server does for an answer: it calls ``look`` again and again."""
+
+    look: Look
+    # Called once if the answer is wanted now; the next look then returns one.
+    hurry: Callable[[], None] | None = None
+
+
+def answer(environ: MutableMapping[str, Any], look: Look, *, hurry: Callable[[], None] | None = None) -> HttpResponse:
+    """Return the answer that ``look`` finds, or have the web server look for it until it is there.
+
+    The web server calls ``hurry`` if the client leaves, or the process is told to stop.
+    """
     found = look()
     if found is None and not needs_a_thread(environ):
-        environ[POLL] = partial(_outside_of_a_request, look)
+        environ[POLL] = Poll(partial(_outside_of_a_request, look), hurry)
         return HttpResponse(content_type=JSON)
     while found is None:
         sleep(INTERVAL.total_seconds())
@@ -108,6 +119,10 @@ class Wait:
     def is_over(self) -> bool:
         """Return whether the caller has waited for long enough."""
         return monotonic() >= self.deadline
+
+    def hurry(self) -> None:
+        """Let the caller wait no longer."""
+        self.deadline = min(self.deadline, monotonic())
 
     def end(self) -> None:
         """Count the request no more; again is harmless."""

@@ -122,6 +122,8 @@ class Connection(asyncio.Protocol):
         """Note that the client sends no more; it may still read responses."""
         if self._receiving is not None:
             self._receiving.cut()
+        for exchange in self._exchanges:
+            exchange.hurry()
         self._is_deaf = self._has_ended = True
         # True keeps the connection open.
         return bool(self._exchanges)
@@ -303,6 +305,7 @@ class Connection(asyncio.Protocol):
         self._is_stopping = True
         for exchange in self._exchanges:
             exchange.keeps_alive = False
+            exchange.hurry()
         if not self._exchanges and not self._is_lingering:
             self._transport.close()
 

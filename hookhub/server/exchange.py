@@ -68,6 +68,7 @@ class Exchange:
         self.is_cut = False
         self.is_answered = False
         self._is_lost = False
+        self._is_hurried = False
         self._peer = peer
         self._expects_continue = expects_continue
         self._body: list[bytes] = []
@@ -118,6 +119,11 @@ class Exchange:
         self.keeps_alive = False
         self._tell()
 
+    def hurry(self) -> None:
+        """Note that the response is wanted now: the client sends no more, or this process is about to stop."""
+        self._is_hurried = True
+        self._tell()
+
     def lose(self) -> None:
         """Note that the client is gone: it gets no response either."""
         self._is_lost = True
@@ -134,7 +140,7 @@ class Exchange:
             if not self._size and not self.is_received and not self._is_begun:
                 self._peer.write(CONTINUE)
         while True:
-            if self.is_cut or self.is_answered:
+            if self.is_cut or self.is_answered or (self._is_hurried and self._is_read):
                 return {"type": "http.disconnect"}
             if self._body or (self.is_received and not self._is_read):
                 return self._next_part()

@@ -129,7 +129,7 @@ class Front:
         if self._responded is not None:
             send = _telling(self._responded, head, send)
         if not head.is_unmeasured and head.content_length in {"", "0"}:
-            await self._hand_over(environ, head, b"", send)
+            await self._hand_over(environ, head, b"", receive, send)
         else:
             body = Body(head, limits=self._limits, budget=self._budget, short=MAX_BODY)
             try:
@@ -139,7 +139,7 @@ class Front:
                 if isinstance(read, EarlyRefusal):
                     await self._refuse(environ, read, receive, send, body=body)
                 elif not await self._take_in(environ, head, read, send):
-                    await self._hand_over(environ, head, read, send)
+                    await self._hand_over(environ, head, read, receive, send)
             except Disconnected:
                 log.debug("Client disconnected: %s %s", head.method, head.path)
                 # A client that closed only its sending side, or sent malformed chunks, can still read the response.
@@ -186,7 +186,9 @@ class Front:
         await send({"type": "http.response.body", "body": answer.content})
         return True
 
-    async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
+    async def _hand_over(
+        self, environ: dict[str, Any], head: Head, content: bytes, receive: Receive, send: Send
+    ) -> None:
         """Run the request in a thread and send its response."""
         add_body(environ, content)
         environ[POLL] = None
@@ -194,7 +196,9 @@ class Front:
         try:
             answer: Answer = await self._pool.run(partial(_make, self._application, environ), turn=turn)
             if environ[POLL] is not None:
-                found = await found_by(environ[POLL], run=partial(self._in_turn, turn=turn))
+                found = await found_by(
+                    environ[POLL], run=partial(self._in_turn, turn=turn), disconnected=_disconnected(receive)
+                )
                 answer = Answer(found.status, headers_of(found, answer.headers), found.content)
         except Full:
             self._note_overload()
@@ -289,6 +293,12 @@ def _begin(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
 
 def _piece(pieces: Iterator[bytes]) -> bytes:
     return _begin(pieces)[0]
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return once the client has disconnected, or wants the response now."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _telling(responded: Responded, head: Head, send: Send) -> Send:

@@ -1,11 +1,11 @@
 """Answers that are not there yet: the event loop looks for them again and again, and no thread waits.
 
-An application that wants this puts a call into the environment, under POLL, and returns a response without a body. The
-call returns the rest of the response, or None to be made again.
+An application that wants this puts a Poll into the environment, under POLL, and returns a response without a body. Its
+``look`` returns the rest of the response, or None to be called again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -34,13 +34,39 @@ class Found(Protocol):
 Look = Callable[[], Found | None]
 
 
-async def found_by(look: Look, *, run: Callable[[Look], Awaitable[Any]]) -> Found:
-    """Return what ``look`` finds; ``run`` makes a call in a thread."""
-    while True:
-        found: Found | None = await run(look)
-        if found is not None:
-            return found
-        await asyncio.sleep(INTERVAL.total_seconds())
+class Poll(Protocol):
+    """How to look for an answer, and, unless it is None, what to call if it is wanted now."""
+
+    @property
+    def look(self) -> Look:
+        """Returns the answer, or None to be called again."""
+
+    @property
+    def hurry(self) -> Callable[[], None] | None:
+        """Called once, before the last look."""
+
+
+async def found_by(
+    poll: Poll, *, run: Callable[[Look], Awaitable[Any]], disconnected: Coroutine[Any, Any, None]
+) -> Found:
+    """Return what a poll finds; ``run`` makes a call in a thread.
+
+    It hurries once ``disconnected`` returns: the client leaves, or this process stops.
+    """
+    leaving = asyncio.ensure_future(disconnected)
+    hurry = poll.hurry
+    try:
+        while True:
+            found: Found | None = await run(poll.look)
+            if found is not None:
+                return found
+            if hurry is None:
+                await asyncio.sleep(INTERVAL.total_seconds())
+            elif (await asyncio.wait([leaving], timeout=INTERVAL.total_seconds()))[0]:
+                hurry()
+                hurry = None
+    finally:
+        leaving.cancel()
 
 
 def headers_of(found: Found, begun: Headers) -> Headers:

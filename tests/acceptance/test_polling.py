@@ -105,6 +105,32 @@ def test_a_request_that_waits_hears_that_its_webhook_or_its_key_is_gone(instance
     assert "WWW-Authenticate" in answers[1].headers
 
 
+def test_a_request_that_waits_is_answered_when_its_client_sends_no_more_and_when_the_web_server_stops(
+    instance: Instance,
+) -> None:
+    poller = Poller(instance)
+    cursor = poller.poll(cursor="latest")["cursor"]
+    head = f"GET {poller.path}/poll?wait=30&cursor={cursor} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    address = ("127.0.0.1", int(instance.url.rpartition(":")[2]))
+    with socket.create_connection(address, LONG) as leaving, ThreadPoolExecutor(1) as pool:
+        leaving.sendall(f"{head}Authorization: Bearer {instance.key}\r\n\r\n".encode())
+        staying = pool.submit(poller.poll, wait=30, cursor=cursor)
+        # Until both wait: only a request that waits takes so long.
+        with pytest.raises(TimeoutError):
+            staying.result(1)
+        leaving.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: leaving.recv(4096), b""))
+        assert not staying.done()
+        assert instance.stop("web") == 0
+        page = staying.result(LONG)
+    instance.start("web")
+    instance.wait_until_ready()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["events"] == page["events"] == []
+    assert page["cursor"] == cursor
+
+
 def test_a_consumer_misses_nothing_while_everything_dies(instance: Instance) -> None:
     poller, seen, over = Poller(instance), [], threading.Event()
 

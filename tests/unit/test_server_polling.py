@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hookhub.http.long_polls import Found
+from hookhub.http.long_polls import Found, Poll
 from hookhub.server import polling
 
 
@@ -24,7 +24,10 @@ def looked_for(found: list[bytes | None]) -> tuple[bytes, int]:
     async def run(call: Callable[[], Any]) -> Any:
         return call()
 
-    return asyncio.run(polling.found_by(look, run=run)).content, calls
+    async def never() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return asyncio.run(polling.found_by(Poll(look), run=run, disconnected=never())).content, calls
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
@@ -32,6 +35,25 @@ def test_it_looks_until_there_is_a_body(before: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(polling, "INTERVAL", timedelta(0))
 
     assert looked_for([*[None] * before, b"found"]) == (b"found", before + 1)
+
+
+def test_it_hurries_once_when_the_client_leaves_and_looks_again() -> None:
+    hurried = 0
+
+    def hurry() -> None:
+        nonlocal hurried
+        hurried += 1
+
+    async def run(call: Callable[[], Any]) -> Any:
+        return call()
+
+    async def at_once() -> None: ...
+
+    def look() -> Found | None:
+        return Found(b"nothing") if hurried else None
+
+    assert asyncio.run(polling.found_by(Poll(look, hurry), run=run, disconnected=at_once())).content == b"nothing"
+    assert hurried == 1
 
 
 def test_an_empty_body_is_one_too() -> None:
