@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from hookhub_client.client.attempts import Attempts
-from hookhub_client.client.connection import HEADERS, base_of, clean_key, may_use_proxy, with_organization
+from hookhub_client.client.connection import BROKEN_OFF, HEADERS, base_of, clean_key, may_use_proxy, with_organization
 from hookhub_client.client.encoding import Json, encode, query_of
 from hookhub_client.client.responses import json_object, page_of
 
@@ -146,7 +146,7 @@ def _is_transient(error: Exception) -> bool:
     cause: BaseException | None = error
     while cause is not None:
         # A server that restarts, or a proxy without one, ends the connection in the middle of the handshake.
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, BROKEN_OFF):
             return False
         cause = cause.__cause__ or cause.__context__
     return isinstance(error, httpx.TransportError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ HEADERS: Mapping[str, str] = {
     # Some organizations get another vendor's JSON at the same URLs; this client understands only the native one.
     "HookHub-Dialect": "native",
 }
+
+# How Python says that the server ended the connection in the middle of the handshake: by the second in 3.11.2.
+BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 def base_of(base_url: str) -> str:

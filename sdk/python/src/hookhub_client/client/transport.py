@@ -6,7 +6,6 @@ breaks off.
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -17,7 +16,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, SSLError
 
 from .attempts import Attempts
-from .connection import HEADERS, base_of, clean_key, may_use_proxy, with_organization
+from .connection import BROKEN_OFF, HEADERS, base_of, clean_key, may_use_proxy, with_organization
 from .encoding import Json, encode, query_of
 from .responses import json_object, page_of
 
@@ -165,7 +164,7 @@ def _is_transient(error: Exception) -> bool:
         return isinstance(error, transient)
     reason = _reason(error)
     # A server that restarts, or a proxy without one, ends the connection in the middle of the handshake.
-    return bool(isinstance(reason, SSLError) and reason.args and isinstance(reason.args[0], ssl.SSLEOFError))
+    return bool(isinstance(reason, SSLError) and reason.args and isinstance(reason.args[0], BROKEN_OFF))
 
 
 def _never_arrived(error: Exception) -> bool:
