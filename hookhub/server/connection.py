@@ -30,6 +30,7 @@ HEAD_TOO_LARGE = EarlyRefusal(
     431, "too_large", f"The request's head exceeds {MAX_HEAD:,} bytes or {MAX_LINES} header lines."
 )
 HEAD_TOO_SLOW = EarlyRefusal(408, "request_timeout", "The request's head arrived too slowly.")
+NO_TUNNEL = EarlyRefusal(405, "method_not_allowed", "CONNECT is for proxies, and this is none.")
 UNKNOWN_VERSION = EarlyRefusal(505, "malformed", "Send the request as HTTP/1.1.")
 
 
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
         # The one whose body is arriving.
         self._receiving: Exchange | None = None
         self._head_begun = False
-        self._expects_continue = False
+        self._expects_continue = self._is_coded = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
         self._head_size = 0
@@ -155,7 +156,7 @@ class Connection(asyncio.Protocol):
         if self._receiving is None:
             self._head_begun = True
             self._waits_since = self._loop.time()
-            self._expects_continue = False
+            self._expects_continue = self._is_coded = False
             self._headers = []
             self._url = b""
             self._head_size = 0
@@ -175,6 +176,8 @@ class Connection(asyncio.Protocol):
             self._head_size += len(name) + len(value)
             if name == b"expect" and value.lower() == b"100-continue":
                 self._expects_continue = True
+            elif name == b"transfer-encoding":
+                self._is_coded = True
 
     def on_headers_complete(self) -> None:
         """Let the application begin, unless a request before this one has no response yet."""
@@ -187,9 +190,11 @@ class Connection(asyncio.Protocol):
             self._refuse(HEAD_TOO_LARGE)
         elif version not in {"1.1", "1.0"}:
             self._refuse(UNKNOWN_VERSION)
-        elif version == "1.0" and any(name == b"transfer-encoding" for name, _ in self._headers):
+        elif self._is_coded and (version == "1.0" or not _is_only_chunked(self._headers)):
             # HTTP/1.0 has no chunks, and something in between may have left them for the next request.
             self._refuse(MALFORMED)
+        elif self._parser.get_method() == b"CONNECT":
+            self._refuse(NO_TUNNEL)
         elif len(self._exchanges) == MAX_PIPELINED:
             self._is_deaf = True
         else:
@@ -329,11 +334,14 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
 
+def _is_only_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether nothing but chunks has been made of a body: what is compressed would be taken for its content."""
+    return [value.lower() for name, value in headers if name == b"transfer-encoding"] == [b"chunked"]
+
+
 def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
-        for name, value in headers
-    )
+    lengths = (b"transfer-encoding", b"content-length")
+    return any(name in lengths and value.strip(b"0") for name, value in headers)
 
 
 def _address(name: Any) -> tuple[str, int] | None:

@@ -27,7 +27,7 @@ BACKLOG = 2048
 # A process that has died is replaced, but not within so many seconds of its own start.
 REPLACED_AFTER_SECONDS = 1.0
 # Seconds after which a process that was told to stop is killed.
-KILLED_AFTER_SECONDS = 6.0
+KILLED_AFTER_SECONDS = 8.0
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 # The exit status of a process that could not begin to serve.
 COULD_NOT_START = 3

@@ -63,6 +63,8 @@ def refused(port: int, *parts: bytes) -> tuple[int, str]:
         pytest.param(b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", id="length without end"),
         pytest.param(b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", id="two lengths"),
         pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="chunks in HTTP/1.0"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", id="compressed"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n", id="an empty coding"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
     ],
 )
@@ -203,9 +205,14 @@ def test_targets_are_told_as_a_path_and_a_query(port: int, target: bytes, path: 
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == (path, query)
 
 
-@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"CONNECT other:443 HTTP/1.1", b"TRACE /x HTTP/1.1"])
+@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1", b"TRACE /x HTTP/1.1"])
 def test_unusual_methods_get_to_the_application(port: int, line: bytes) -> None:
     assert told(port, line + b"\r\n" + CLOSE + b"\r\n")["REQUEST_METHOD"] == line.split()[0].decode()
+
+
+@pytest.mark.parametrize("target", [b"other:443", b"/healthz"])
+def test_no_tunnel_is_opened_through_it(port: int, target: bytes) -> None:
+    assert refused(port, b"CONNECT " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n" + SECRET) == (405, "method_not_allowed")
 
 
 def test_http_1_0_is_kept_open_only_on_request(port: int) -> None:
