@@ -1,6 +1,7 @@
 """Processes that can be started, killed and stopped one by one: those of the Procfile, and modules of the testbed."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -231,6 +232,16 @@ def wait_for(
             raise RuntimeError(f"timed out after {seconds:g} s waiting for {what}")
         # Some conditions cost milliseconds, which the processes that are waited for need themselves.
         time.sleep(min(max(waited / 8, 0.005), 0.1) if pause is None else pause)
+
+
+@contextmanager
+def hangups(action: signal.Handlers) -> Iterator[None]:
+    """Start processes here with another default for SIGHUP than this one has, which ``nohup`` may have started."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hookhub import procfile
-from testbed.processes import free_port
+from testbed.processes import free_port, hangups
 
 WAIT = 20
 CLOSE = b"Host: h\r\nConnection: close\r\n"
@@ -19,7 +20,13 @@ CLOSE = b"Host: h\r\nConnection: close\r\n"
 
 @contextmanager
 def served(
-    deadline: str = "30", *, release: Path = Path("/"), log: Path = Path(os.devnull), before: str = "", **settings: str
+    deadline: str = "30",
+    *,
+    release: Path = Path("/"),
+    log: Path = Path(os.devnull),
+    before: str = "",
+    hangup: signal.Handlers = signal.SIG_DFL,
+    **settings: str,
 ) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     """Serve tests/front_app.py with the Procfile's own command, in one process by default; yield its port.
 
@@ -35,7 +42,7 @@ def served(
         "PORT": str(port),
         **settings,
     }
-    with log.open("ab") as output:
+    with log.open("ab") as output, hangups(hangup):
         process = subprocess.Popen(
             ["/bin/sh", "-c", before + command], cwd=procfile.ROOT, env=environment, stderr=output
         )

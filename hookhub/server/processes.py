@@ -136,7 +136,9 @@ def signals() -> Iterator[Signals]:
     # Before the handlers, without which a signal ends this process: none may be lost in between.
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (*STOPPING, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
+        # `nohup` has SIGHUP ignored.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     yield Signals(reading)
     signal.set_wakeup_fd(-1)
 

@@ -16,7 +16,7 @@ import requests
 
 from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
-from testbed.processes import free_port, wait_for
+from testbed.processes import free_port, hangups, wait_for
 from testbed.servers import PREPARED, temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment
 from tests.acceptance.instances import check_ledger
@@ -201,7 +201,7 @@ def it_ends_with_its_terminal(home: Path) -> None:
 
 def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
-    with (home / "up.log").open("wb") as log:
+    with (home / "up.log").open("wb") as log, hangups(signal.SIG_DFL):
         process = subprocess.Popen(
             [*MANAGE, "up", "--port", str(port)],
             env={**os.environ, **settings_for(home)},

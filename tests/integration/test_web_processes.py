@@ -91,6 +91,14 @@ def test_each_signal_that_stops_it_lets_requests_finish_and_connects_nobody(tmp_
         assert process.wait(WAIT) == 0
 
 
+def test_nohup_lets_it_outlive_its_terminal() -> None:
+    with served(hangup=signal.SIG_IGN) as (port, process):
+        told(port, GET)
+        process.send_signal(signal.SIGHUP)
+        assert told(port, GET)["PATH_INFO"] == "/x"
+        assert process.poll() is None
+
+
 def test_requests_that_do_not_end_are_cut_off_when_it_stops(tmp_path: Path) -> None:
     with served(release=tmp_path / "never", log=tmp_path / "log") as (port, process), connect(port) as held:
         held.sendall(HOLD)
