@@ -2,7 +2,7 @@
 
 ======================  ===============================================================================================
 ``service``             HookHub as a service of its own: settings, URLs, entry points, the command `hookhub`, its look
-``server``              the web server's front: reads each request, within limits, before a thread of Django handles it
+``server``              the web server: reads each request, within limits, before a thread of Django handles it
 ``middleware``          health checks, served hosts, the publishing fast path, limits by address, loop detection
 ``management``          the commands
 ``telemetry``           metrics, traces, logs as JSON and reports of errors, each only if it is switched on

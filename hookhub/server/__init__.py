@@ -1,1 +1,4 @@
-"""The web server's front end: it reads each request completely, within limits, before a Django thread handles it."""
+"""The web server. Processes fork and accept connections; a front reads each request before a Django thread handles it.
+
+From the outside in: ``__main__``, ``processes``, ``serving``, ``connection``, ``exchange``, ``front``.
+"""
