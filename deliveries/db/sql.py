@@ -7,8 +7,9 @@ locked row would block every worker. Each statement touches a bounded number of 
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, InternalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.transaction import Atomic, atomic
+from psycopg.errors import LockNotAvailable
 from psycopg.pq.abc import PGresult
 
 from deliveries.db import prepared
@@ -55,6 +57,22 @@ def transaction() -> "Transaction":
     ``commits`` has no effect. The ORM must not be used in it.
     """
     return Transaction()
+
+
+@contextmanager
+def atomic_waiting(most: timedelta) -> Iterator[None]:
+    """Return an ``atomic`` block in which no statement waits longer than this for a lock; see ``is_lock_timeout``."""
+    with atomic():
+        run(LIMIT_LOCK_WAITS, {"most": f"{most.total_seconds()}s"})
+        yield
+
+
+LIMIT_LOCK_WAITS = "SELECT set_config('lock_timeout', %(most)s, true)"
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Return whether an error of ``django.db`` says that a statement has waited too long for a lock."""
+    return getattr(error.__cause__, "sqlstate", None) == LockNotAvailable.sqlstate
 
 
 def after_commit(call: Callable[[], object]) -> None:

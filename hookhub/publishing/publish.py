@@ -1,7 +1,7 @@
 """The use case "publish": validate a request's events, translate them, count them against the limits, store them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
@@ -76,14 +76,14 @@ def store(
 
 # A transaction that has stored an event with a key makes all others wait that store one with that key, until it ends:
 # after milliseconds, unless a project publishes in a long one. For that, the other requests of a group are not to wait.
-LOCK_TIMEOUT_MS = "250"
+LOCK_TIMEOUT = timedelta(milliseconds=250)
 
 
 class GroupStore:
     """Stores the events of several requests together, on a connection of its own."""
 
     def __init__(self) -> None:
-        self._connection = AsyncConnection(session={"lock_timeout": LOCK_TIMEOUT_MS})
+        self._connection = AsyncConnection(session={"lock_timeout": f"{LOCK_TIMEOUT.total_seconds()}s"})
 
     async def __call__(self, batches: Sequence[Batch]) -> Sequence[list[Receipt] | Exception | None]:
         """Return the receipts of each batch, None if the request must be decided alone, or the database's error.

@@ -452,7 +452,7 @@ def test_of_the_stream_only_the_entries_that_break_their_schema_are_refused(
         entry(5, {**good, "organization": "acme"}),
     ]
 
-    refused = store(told, now=now)
+    refused, _ = store(told, now=now)
 
     assert [(each.entry.id, each.error) for each in refused] == [
         ("2-1", "data.repository.owner: must be of type string"),
@@ -464,7 +464,7 @@ def test_of_the_stream_only_the_entries_that_break_their_schema_are_refused(
 
 
 def test_where_every_entry_of_the_stream_breaks_its_schema_all_are_refused(strict: Organization, now: datetime) -> None:
-    refused = store([entry(n, {"type": "star.added", "data": BROKEN}) for n in range(3)], now=now)
+    refused, _ = store([entry(n, {"type": "star.added", "data": BROKEN}) for n in range(3)], now=now)
 
     assert len(refused) == 3
     assert not Event.objects.exists()
@@ -482,7 +482,7 @@ def test_one_organizations_bomb_in_the_stream_holds_up_no_other(
     other = entry(99, {"type": "bomb", "organization": "loose", "data": 1})
 
     with counted_statements() as statements:
-        refused = store([*bombs, other], now=now)
+        refused, _ = store([*bombs, other], now=now)
 
     assert {each.error for each in refused} == {f"data: {TOO_MANY_STEPS}"}
     assert len(refused) == 10

@@ -156,9 +156,9 @@ class Consumer:
             return []
         return entries_of(reply[0][1]) if reply else []
 
-    def pending(self, most: int) -> list[Entry]:
-        """Return up to ``most`` of this consumer's pending entries, oldest first."""
-        return self._read(most, after=START)
+    def pending(self, most: int, *, after: str = START) -> list[Entry]:
+        """Return up to ``most`` of this consumer's pending entries, oldest first, with ids above ``after``."""
+        return self._read(most, after=after)
 
     def claim_stale(self, most: int, *, idle: timedelta, cursor: str) -> tuple[str, list[Entry]]:
         """Claim entries that have been pending elsewhere for ``idle``; return the next cursor and the entries.

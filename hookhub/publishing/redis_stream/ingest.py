@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
 
 from deliveries import pipeline, telemetry
+from deliveries.db import sql
 from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
 from deliveries.telemetry import AcceptSpan
@@ -17,14 +18,24 @@ from hookhub.event_types import registry
 from hookhub.event_types.validation import MAX_STEPS, Budget
 from hookhub.http.refusals import Refusal, invalid
 from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
-from hookhub.publishing.publish import KEY_REUSED
+from hookhub.publishing.publish import KEY_REUSED, LOCK_TIMEOUT
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, moment_of
 from hookhub.publishing.translate import translate
 
 Each = TypeVar("Each")
 
+# An entry that keeps its batch waiting is found by storing each alone. It then waits no longer than this, so that a
+# batch of MAX_READ that all wait is done before another worker would claim it as stale.
+LOCK_TIMEOUT_ALONE = timedelta(milliseconds=20)
 # The validation budget for all of one organization's entries in a batch.
 STEPS_FOR_ALL = 5 * MAX_STEPS
+
+
+class Valid(NamedTuple):
+    """An entry and the organization that it is published for."""
+
+    read: ParsedEntry
+    organization: Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +52,72 @@ class Ready:
         return sum(len(event.payload) for event in self.events)
 
 
-def store(read: Sequence[ParsedEntry], *, now: datetime) -> list[InvalidEntry]:
-    """Store the events of all valid entries, and return the invalid entries; idempotent.
+def store(read: Sequence[ParsedEntry], *, now: datetime) -> tuple[list[InvalidEntry], list[Entry]]:
+    """Store the events of all valid entries; return the invalid entries, and those that wait for a lock; idempotent.
+
+    Another transaction may hold a key that an entry has, or the organization in which it creates a repository. That
+    entry waits, and the others are stored.
 
     Raise django.db's errors when the database fails and no entry is at fault. Some of the entries may be stored by
     then; retrying with all of them is safe.
     """
-    outcomes = prepare(read, now=now)
-    rejected = [outcome for outcome in outcomes if isinstance(outcome, InvalidEntry)]
-    for portion in portions([outcome for outcome in outcomes if isinstance(outcome, Ready)]):
-        rejected += _accept(portion, now=now)
-    return rejected
+    valid, rejected = check(read)
+    waiting = []
+    try:
+        return rejected + _store(valid, wait=LOCK_TIMEOUT, now=now), []
+    except OperationalError as error:
+        if not sql.is_lock_timeout(error):
+            raise
+    for each in valid:
+        try:
+            rejected += _store([each], wait=LOCK_TIMEOUT_ALONE, now=now)
+        except OperationalError as error:
+            if not sql.is_lock_timeout(error):
+                raise
+            waiting.append(each.read.entry)
+    return rejected, waiting
 
 
-def prepare(read: Sequence[ParsedEntry], *, now: datetime) -> list[Ready | InvalidEntry]:
-    """Resolve names, validate and build the events of entries; return one outcome for each, in order."""
+def check(read: Sequence[ParsedEntry]) -> tuple[list[Valid], list[InvalidEntry]]:
+    """Return the entries that name an organization and whose data is valid, in order, and the others."""
     organizations = _organizations({each.organization for each in read})
-    outcomes: dict[str, Ready | InvalidEntry] = {}
+    rejected: dict[str, InvalidEntry] = {}
     groups: dict[Organization, list[ParsedEntry]] = {}
     for each in read:
         organization = organizations.get(each.organization)
         if organization is not None:
             groups.setdefault(organization, []).append(each)
         elif each.organization is not None:
-            outcomes[each.entry.id] = InvalidEntry(each.entry, f"organization: {each.organization} does not exist", 404)
+            rejected[each.entry.id] = InvalidEntry(each.entry, f"organization: {each.organization} does not exist", 404)
         else:
             why = "organization: is required because this HookHub does not have exactly one"
-            outcomes[each.entry.id] = InvalidEntry(each.entry, why)
+            rejected[each.entry.id] = InvalidEntry(each.entry, why)
     for organization, members in groups.items():
         if organization.validate_events:
-            rejected = _invalid(members, organization)
-            outcomes |= rejected
-            members = [each for each in members if each.entry.id not in rejected]  # noqa: PLW2901 - the valid ones
-            if not members:
-                continue
-        for outcome in _of_one_organization(members, organization, now=now):
+            rejected |= _invalid(members, organization)
+    valid = [Valid(each, organizations[each.organization]) for each in read if each.entry.id not in rejected]
+    return valid, list(rejected.values())
+
+
+def _store(valid: Sequence[Valid], *, wait: timedelta, now: datetime) -> list[InvalidEntry]:
+    """Store the events of entries, and return those that are rejected; wait for no lock longer than ``wait``."""
+    outcomes = prepare(valid, wait=wait, now=now)
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, InvalidEntry)]
+    for portion in portions([outcome for outcome in outcomes if isinstance(outcome, Ready)]):
+        rejected += _accept(portion, wait=wait, now=now)
+    return rejected
+
+
+def prepare(valid: Sequence[Valid], *, wait: timedelta, now: datetime) -> list[Ready | InvalidEntry]:
+    """Build the events of entries; return one outcome for each, in order."""
+    outcomes: dict[str, Ready | InvalidEntry] = {}
+    groups: dict[Organization, list[ParsedEntry]] = {}
+    for each in valid:
+        groups.setdefault(each.organization, []).append(each.read)
+    for organization, members in groups.items():
+        for outcome in _of_one_organization(members, organization, wait=wait, now=now):
             outcomes[outcome.entry.id] = outcome
-    return [outcomes[each.entry.id] for each in read]
+    return [outcomes[each.read.entry.id] for each in valid]
 
 
 def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
@@ -126,20 +166,21 @@ def _invalid(members: Sequence[ParsedEntry], organization: Organization) -> dict
 
 
 def _of_one_organization(
-    members: Sequence[ParsedEntry], organization: Organization, *, now: datetime
+    members: Sequence[ParsedEntry], organization: Organization, *, wait: timedelta, now: datetime
 ) -> list[Ready | InvalidEntry]:
     together = ParsedRequest(tuple(event for each in members for event in each.parsed.events), is_batch=True)
     # With a single entry the errors name the fields as the producer wrote them.
     parsed = members[0].parsed if len(members) == 1 else together
     try:
-        events = iter(translate(parsed, organization=organization, now=now))
+        with sql.atomic_waiting(wait):
+            events = iter(translate(parsed, organization=organization, now=now))
     except Refusal as refusal:
         if len(members) == 1:
             return [InvalidEntry.of(members[0].entry, refusal)]
         first, second = _halves(members)
         return [
-            *_of_one_organization(first, organization, now=now),
-            *_of_one_organization(second, organization, now=now),
+            *_of_one_organization(first, organization, wait=wait, now=now),
+            *_of_one_organization(second, organization, wait=wait, now=now),
         ]
     spans = [telemetry.begin_accept(each.trace) for each in members]
     return [
@@ -158,22 +199,23 @@ def _dated(each: ParsedEntry, events: Iterator[NewEvent], *, trace: str | None, 
     return [replace(event, hops=each.hops, trace=event.trace or trace) for event in dated]
 
 
-def _accept(ready: Sequence[Ready], *, now: datetime) -> list[InvalidEntry]:
+def _accept(ready: Sequence[Ready], *, wait: timedelta, now: datetime) -> list[InvalidEntry]:
     """Accept entries in one transaction, without those that are rejected; return the rejected ones."""
     if not ready:
         return []
     try:
-        pipeline.accept([event for each in ready for event in each.events], now=now)
+        with sql.atomic_waiting(wait):
+            pipeline.accept([event for each in ready for event in each.events], now=now)
     except IdempotencyConflict as conflict:
         rejected = _in_conflict(ready, set(conflict.positions))
         rejected_ids = {each.entry.id for each in rejected}
-        return rejected + _accept([each for each in ready if each.entry.id not in rejected_ids], now=now)
+        return rejected + _accept([each for each in ready if each.entry.id not in rejected_ids], wait=wait, now=now)
     except (DataError, IntegrityError, UnicodeError) as error:
         # Only these errors are about the data. All others are transient, and reach the caller.
         if len(ready) == 1:
             return [InvalidEntry(ready[0].entry, f"The database rejected it: {error}")]
         first, second = _halves(ready)
-        return _accept(first, now=now) + _accept(second, now=now)
+        return _accept(first, wait=wait, now=now) + _accept(second, wait=wait, now=now)
     for each in ready:
         telemetry.end_accept(each.span, events=len(each.events))
     return []

@@ -47,7 +47,8 @@ class Reader:
         self._pending = Pending.OWN
         self._checked_at = LONG_AGO
         self._deregistered_at = LONG_AGO
-        self._cursor = START
+        # How far each kind of pending entries has been read: its own, and those of others.
+        self._own = self._cursor = START
 
     def take(self, *, block: timedelta | None = None) -> int:
         """Move one batch from the stream to the database, and return the number of its entries.
@@ -62,25 +63,29 @@ class Reader:
                 self._count = next_count(entries, before=self._count)
         except Exception:
             # The batch is still pending for this consumer, and so may be entries whose response from Redis was lost.
-            self._pending, self._cursor, self._count = Pending.OWN, START, FIRST_BATCH
+            self._pending, self._own, self._cursor, self._count = Pending.OWN, START, START, FIRST_BATCH
             raise
         return len(entries)
 
     def _next(self, *, now: datetime, block: timedelta | None) -> list[Entry]:
         """Return the next batch: pending entries if there are any and a look is due, new entries otherwise."""
         # The lower bound keeps the checks going after the clock was set back.
-        if not self._checked_at <= now < self._checked_at + PENDING_CHECK_INTERVAL:
-            self._pending, self._checked_at = Pending.OWN, now
+        is_due = not self._checked_at <= now < self._checked_at + PENDING_CHECK_INTERVAL
+        if is_due and self._pending is Pending.NONE:
+            self._pending = Pending.OWN
         if self._pending is Pending.OWN:
-            if entries := self.consumer.pending(self._count):
+            if entries := self.consumer.pending(self._count, after=self._own):
+                # What cannot be stored for now stays pending, and must not keep what is behind it from being read.
+                self._own = entries[-1].id
                 return entries
-            self._pending = Pending.STALE
+            self._pending, self._own = Pending.STALE, START
         if self._pending is Pending.STALE:
             self._cursor, entries = self.consumer.claim_stale(
                 self._count, idle=settings.HOOKHUB_LEASE, cursor=self._cursor
             )
             if self._cursor == START:
-                self._pending = Pending.NONE
+                # From the end on, so that new entries are read in between, however long a check takes.
+                self._pending, self._checked_at = Pending.NONE, now
                 self._reopen(now)
                 self._deregister_idle(now)
             if entries:
@@ -89,14 +94,20 @@ class Reader:
         return self.consumer.new(self._count, block=block)
 
     def _publish(self, entries: Sequence[Entry], *, now: datetime) -> None:
-        """Store a batch, then acknowledge it; move its invalid entries to the dead-letter stream."""
+        """Store a batch, then acknowledge it; move its invalid entries to the dead-letter stream.
+
+        Entries that wait for another transaction stay pending until the next check.
+        """
         outcomes = [_parse_or_reject(entry) for entry in entries if entry.fields]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, InvalidEntry)]
-        rejected += store([outcome for outcome in outcomes if isinstance(outcome, ParsedEntry)], now=now)
-        rejected_ids = {each.entry.id for each in rejected}
-        self.consumer.acknowledge([entry for entry in entries if entry.id not in rejected_ids])
+        refused, waiting = store([outcome for outcome in outcomes if isinstance(outcome, ParsedEntry)], now=now)
+        rejected += refused
+        not_stored = {each.entry.id for each in rejected} | {entry.id for entry in waiting}
+        self.consumer.acknowledge([entry for entry in entries if entry.id not in not_stored])
+        if waiting and self._pending is Pending.NONE:
+            log.warning("Entries that wait for another transaction, which holds a lock: %d", len(waiting))
         if telemetry.is_observed():
-            stored = [entry.id for entry in entries if entry.fields and entry.id not in rejected_ids]
+            stored = [entry.id for entry in entries if entry.fields and entry.id not in not_stored]
             telemetry.stream_stored(waits_of(stored, now=self._clock()))
         if rejected:
             telemetry.stream_refused([each.status for each in rejected])
@@ -116,8 +127,6 @@ class Reader:
             # They stay pending until the next check. Meanwhile continue with other entries: only reading the stream
             # frees memory in Redis.
             log.warning("Redis is out of memory for the dead-letter stream; the invalid entries stay pending for now")
-            if self._pending is Pending.OWN:
-                self._pending = Pending.STALE
 
     def _reopen(self, now: datetime) -> None:
         try:
