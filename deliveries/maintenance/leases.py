@@ -8,7 +8,6 @@ from deliveries import pipeline, system_events
 from deliveries.db import sql
 from deliveries.events import NewEvent
 from deliveries.models import Verification, Webhook
-from deliveries.proofs.mcp import Mcp
 from deliveries.webhooks import lifecycle, verifying
 
 # How many webhooks a tick reads. Matching and claiming check a lease by themselves, so a backlog does no harm.
@@ -41,8 +40,8 @@ def end_expired(*, now: datetime) -> int:
 
     A webhook without any left is marked as ended, and ``lease.expired`` is published. A polling webhook is then
     deleted, and a subscription of a hub or of an agent, because only its subscriber could renew it; one that it has
-    asked to renew, once the callback has failed. An agent's that its owner has disabled is kept, or the agent would
-    have it again, enabled, by asking again.
+    asked to renew, once the callback has failed. One that its owner has disabled is kept until it is enabled, or its
+    subscriber would have it again, enabled, by asking again.
     """
     expired = Webhook.objects.kept().filter(expires_at__lte=now, ended_at=None).order_by("expires_at")
     cancelled = 0
@@ -65,7 +64,7 @@ def _is_kept(webhook: Webhook) -> bool:
     """Return whether a webhook whose lease has ended is kept."""
     if webhook.subscription is None or webhook.verifications.open().exists():
         return True
-    return webhook.proof == Mcp.slug and webhook.is_disabled_by_owner
+    return webhook.is_disabled_by_owner
 
 
 def forget_unverified(*, now: datetime) -> int:

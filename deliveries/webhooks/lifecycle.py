@@ -70,6 +70,9 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
     webhook.review_since = webhook.gone_at = webhook.backoff_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
     webhook.changed_at = webhook.enabled_at = now
+    if webhook.subscription is not None:
+        # One that has ended was kept only because it was disabled: the maintenance tasks look at it again.
+        webhook.ended_at = None
     if webhook.announced_percent is not None:
         # It may be announced again that it fails. That it has recovered, once it has.
         webhook.announced_percent, webhook.announced_at = 0, now
@@ -80,7 +83,7 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
         webhook.releasing_since = now if released == sql.BATCH else None
     webhook.save(
         update_fields=[
-            "enabled_at", "releasing_since",
+            "enabled_at", "releasing_since", "ended_at",
             "disabled_at", "disabled_reason", "owner_notified_at", "review_since", "gone_at", "backoff_until",
             "failure_count", "timeouts_in_a_row", "changed_at", "announced_percent", "announced_at",
         ]
@@ -171,6 +174,20 @@ def delete_locked(webhook: Webhook, *, now: datetime) -> int:
     cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
     recording.deleted(webhook, before=state_before, cancelled=cancelled, now=now)
     return cancelled
+
+
+def end_subscription_locked(webhook: Webhook, *, now: datetime) -> None:
+    """Delete a locked subscription that its subscriber has ended, or failed to prove; keep one that is disabled.
+
+    One that the owner has disabled ends, too, but its subscriber would have it again, enabled, by asking again.
+    """
+    if not webhook.is_disabled_by_owner:
+        delete_locked(webhook, now=now)
+        return
+    webhook.verifications.supersede(now=now)
+    if not webhook.has_ended(now=now):
+        webhook.expires_at = now
+        webhook.save(update_fields=["expires_at"])
 
 
 def end_locked(webhook: Webhook, *, now: datetime) -> int:

@@ -198,19 +198,12 @@ def _take_effect(
 
 
 def unsubscribe(key: Key, *, now: datetime) -> bool:
-    """End a subscription and cancel its pending deliveries; return whether there was one.
-
-    One that the owner has disabled is kept as one that has ended, or asking again would enable it.
-    """
+    """End a subscription and cancel its pending deliveries; return whether there was one."""
     with transaction.atomic():
         webhook = find(key)
         if webhook is None:
             return False
-        if webhook.is_disabled_by_owner:
-            webhook.verifications.supersede(now=now)
-            _of_key(key.caller).filter(pk=webhook.pk, ended_at=None).update(expires_at=now)
-        else:
-            lifecycle.delete_locked(webhook, now=now)
+        lifecycle.end_subscription_locked(webhook, now=now)
     return True
 
 

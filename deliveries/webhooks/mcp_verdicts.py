@@ -84,7 +84,7 @@ def give_up(asked: Asked, *, now: datetime) -> Verdict:
         if webhook is not None and verification is not None and verification.state in Verification.OPEN:
             # One that has ended meanwhile was kept for the verdict.
             if webhook.unverified or webhook.ended_at is not None:
-                lifecycle.delete_locked(webhook, now=now)
+                lifecycle.end_subscription_locked(webhook, now=now)
             else:
                 webhook.verifications.supersede(now=now)
             return Verdict(reason=TIMED_OUT)

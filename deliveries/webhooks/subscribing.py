@@ -14,7 +14,7 @@ from deliveries.models import Repository, Verification, Webhook
 from deliveries.models.webhooks import WebhookQuerySet
 from deliveries.proofs.websub import WebSub
 from deliveries.vault import Secret
-from deliveries.webhooks import creating, lifecycle, pending_changes, quotas, verifying
+from deliveries.webhooks import creating, denials, lifecycle, pending_changes, quotas, verifying
 from deliveries.webhooks.fields import InvalidFields, check_url, validate
 from deliveries.webhooks.pending_changes import PendingChange
 from deliveries.webhooks.verifying import Wanted
@@ -135,7 +135,8 @@ def revoke_unseen(repository_id: int, *, now: datetime) -> int:
         found = list(subscriptions_of(repository).filter(subscription__has_key="topic").locked().order_by("pk"))
         unseen = [webhook for webhook in found if (webhook.subscription or {}).get("is_public")]
         for webhook in unseen:
-            lifecycle.delete(webhook.pk, now=now)
+            denials.tell_of_revocation(webhook, now=now)
+            lifecycle.end_subscription_locked(webhook, now=now)
         waiting = Verification.objects.open().filter(webhook__in=[webhook.pk for webhook in found])
         for verification in waiting.filter(mode=Verification.Mode.SUBSCRIBE):
             if _makes_public(verification):

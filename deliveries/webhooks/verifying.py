@@ -286,7 +286,7 @@ def _log(verification: Verification, judged: Refused | Grant) -> None:
 def _prove(webhook: Webhook, verification: Verification, change: PendingChange, grant: Grant, *, now: datetime) -> None:
     """Apply what the proof leads to and grants, to a locked webhook."""
     if verification.mode == Mode.UNSUBSCRIBE:
-        lifecycle.delete_locked(webhook, now=now)
+        lifecycle.end_subscription_locked(webhook, now=now)
         return
     before = webhook_state(webhook)
     pending_changes.apply(change, webhook)
@@ -321,9 +321,10 @@ def _finish(verification: Verification, state: Verification.State, *, now: datet
 
 
 def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> bool:
-    """Delete the webhook of a failed verification if it never was verified, and return whether it did.
+    """Delete the webhook of a failed verification if it never was verified, and return whether it was to be deleted.
 
-    Also if it is a subscription at a hub whose lease has ended meanwhile. Asking again cancels this.
+    Also if it is a subscription whose lease has ended meanwhile; one that its owner has disabled is kept, as ended.
+    Asking again cancels this.
     """
     if webhook_id is None:
         # A denial whose requests have all been lost.
@@ -336,5 +337,8 @@ def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> b
             return False
         if not webhook.unverified and (webhook.subscription is None or webhook.ended_at is None):
             return False
-        lifecycle.delete_locked(webhook, now=now)
+        if webhook.subscription is None:
+            lifecycle.delete_locked(webhook, now=now)
+        else:
+            lifecycle.end_subscription_locked(webhook, now=now)
     return True
