@@ -1,6 +1,7 @@
 """Processes that can be started, killed and stopped one by one: those of the Procfile, and modules of the testbed."""
 
 import json
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from hookhub.procfile import ROOT
 
 STARTS_WITHIN_SECONDS = 90
 STOPS_WITHIN_SECONDS = 90
+# Below those that the system chooses for outgoing connections, of which tests have hundreds.
+PORTS = range(10_000, 32_000)
 
 # Prints progress.
 Log = Callable[[str], None]
@@ -245,7 +248,9 @@ def hangups(action: signal.Handlers) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a port that is currently free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a free port that no outgoing connection takes before its server listens."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

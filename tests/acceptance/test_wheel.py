@@ -114,8 +114,9 @@ def test_the_command_runs_the_service_in_an_empty_folder(tmp_path: Path, receive
 
 def pages_listed_by(url: str) -> int:
     """Return how many pages `/llms.txt` lists; each must be there as Markdown."""
-    listed = requests.get(f"{url}/llms.txt", timeout=30).text
-    links = re.findall(r"\((\S+/docs/\S+\.md)\)", listed)
+    listed = requests.get(f"{url}/llms.txt", timeout=30)
+    assert listed.status_code == 200, listed.text
+    links = re.findall(r"\((\S+/docs/\S+\.md)\)", listed.text)
     for link in links:
         # The links begin with the public URL, which need not be this one.
         answer = requests.get(f"{url}/docs/{link.partition('/docs/')[2]}", timeout=30)
