@@ -46,8 +46,11 @@ MIDDLEWARE: tuple[Callable[[Handler], Handler], ...] = (
 @login_not_required
 @csrf_exempt  # The site's own views say which of them are exempt.
 @non_atomic_requests  # An event must be committed before its publisher is told.
-def answer(request: HttpRequest, path: str) -> HttpResponse:
-    """Return the response to a request for a path below the one that HookHub is included at."""
+def answer(request: HttpRequest, path: str, **_: object) -> HttpResponse:
+    """Return the response to a request for a path below the one that HookHub is included at.
+
+    What the project's part of the path captures, such as a tenant, means nothing here.
+    """
     with mounted(request, path):
         answered: HttpResponse = _handler()(request)
         return answered

@@ -11,6 +11,7 @@ from typing import Protocol
 from django.conf import settings
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
+from django.utils.encoding import escape_uri_path
 
 # The prefix of the project that HookHub is a part of, while a request to it is handled; None in the service.
 _prefix_of_project: ContextVar[str | None] = ContextVar("prefix_of_project", default=None)
@@ -26,7 +27,7 @@ class HasAbsoluteURI(Protocol):
 
 def path_of(path: str) -> str:
     """Return a path of this deployment with the prefix prepended."""
-    return f"{get_script_prefix().rstrip('/')}{path}"
+    return f"{escape_uri_path(get_script_prefix().rstrip('/'))}{path}"
 
 
 def url_of(path: str, request: HasAbsoluteURI) -> str:
