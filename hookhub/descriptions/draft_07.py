@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hookhub.event_types.schemas import SUBSCHEMA, SUBSCHEMA_LISTS, SUBSCHEMA_MAPS
+from hookhub.event_types.metaschema import SUBSCHEMA, SUBSCHEMA_LISTS, SUBSCHEMA_MAPS
 
 # Without a counterpart; what they say is left out.
 DROPPED = frozenset({"$schema", "$id", "minContains", "maxContains", "dependentRequired", "dependentSchemas"})

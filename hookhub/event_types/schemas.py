@@ -4,11 +4,11 @@ Keywords that could fetch something, run without end or evaluate a regular expre
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from deliveries.event_types.catalogue.references import BadReference, inlined
-from hookhub.event_types.validation_messages import message_of, path_of
+from hookhub.event_types import metaschema
+from hookhub.event_types.metaschema import SUBSCHEMA, SUBSCHEMA_LISTS, SUBSCHEMA_MAPS
 
 MAX_TEXT_LENGTH = 64 * 1024
 MAX_DEPTH = 32
@@ -24,9 +24,6 @@ ASSERTIONS = frozenset(
         "dependentRequired", "$ref",
     }
 )  # fmt: skip
-SUBSCHEMA = frozenset({"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"})
-SUBSCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-SUBSCHEMA_MAPS = frozenset({"properties", "dependentSchemas", "$defs", "definitions"})
 VALUES = frozenset({"enum", "const"})
 TOP_LEVEL_ONLY = frozenset({"$id", "$defs", "definitions"})
 KEYWORDS = ANNOTATIONS | ASSERTIONS | SUBSCHEMA | SUBSCHEMA_LISTS | SUBSCHEMA_MAPS | VALUES | TOP_LEVEL_ONLY
@@ -47,7 +44,7 @@ def schema_error(schema: object) -> str | None:
     try:
         for path, message in _keyword_errors(schema, "", depth=0):
             return f"at {path}: {message}" if path else message
-        return _metaschema_error(inlined(schema))
+        return metaschema.error_in(inlined(schema))
     except BadReference as error:
         return str(error)
     except RecursionError:
@@ -75,8 +72,9 @@ def _keyword_errors(schema: object, path: str, *, depth: int) -> Iterator[tuple[
             here = f"{path}.{keyword[:100]}".removeprefix(".")
             if message := _keyword_error(keyword, value, is_top=not path):
                 yield here, message
-            for step, inner in _subschemas(keyword, value):
-                yield from _keyword_errors(inner, f"{here}{step}", depth=depth + 1)
+            for steps, inner in metaschema.parts_of(keyword, value):
+                there = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:100]}" for step in steps)
+                yield from _keyword_errors(inner, f"{here}{there}", depth=depth + 1)
     elif not isinstance(schema, bool):
         yield path, "must be a schema: an object, true or false"
 
@@ -92,25 +90,3 @@ def _keyword_error(keyword: str, value: object, *, is_top: bool) -> str | None:
     if keyword in KEYWORDS:
         return None
     return UNSUPPORTED.get(keyword, "is not a supported keyword; docs/events.md lists them")
-
-
-def _subschemas(keyword: str, value: object) -> Iterable[tuple[str, object]]:
-    """Return a keyword's subschemas, each with its path step; a malformed keyword is left to the metaschema."""
-    if keyword in SUBSCHEMA:
-        return [("", value)]
-    if keyword in SUBSCHEMA_LISTS and isinstance(value, list):
-        return [(f"[{position}]", inner) for position, inner in enumerate(value)]
-    if keyword in SUBSCHEMA_MAPS and isinstance(value, dict):
-        return [(f".{name[:100]}", inner) for name, inner in value.items()]
-    return ()
-
-
-def _metaschema_error(schema: Any) -> str | None:
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - for the reason given in _bounded.
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        where = path_of(error.absolute_path).removeprefix(".")
-        return f"is not a valid JSON Schema{f', at {where}' if where else ''}: {message_of(error)}"
-    return None
