@@ -9,29 +9,19 @@ from typing import Any, cast
 import httptools
 
 from hookhub.http.early_refusals import EarlyRefusal
+from hookhub.server import heads
 from hookhub.server.exchange import Application, Exchange, refusal_of, scope_of
+from hookhub.server.heads import MAX_HEAD, MAX_LINES
+from hookhub.server.reading import Reading
 
 log = logging.getLogger("hookhub.http")
 
-# A request's head has at most so many bytes and lines; so has what a chunked body contains beside its content.
-MAX_HEAD = 64 * 1024
-MAX_LINES = 128
 # Bytes read at a time. Many small chunks in asyncio's 256 KiB keep the event loop for 15 ms.
 MAX_READ = 64 * 1024
 # Requests that a client may send before it reads the first response. What is beyond them is not answered.
 MAX_PIPELINED = 64
 # Seconds that a client has to close its side after the last response, so that it gets to read it.
 LINGER_SECONDS = 2.0
-# Seconds after which a client that reads nothing of a response is cut off.
-STALLED_SECONDS = 60.0
-
-MALFORMED = EarlyRefusal(400, "malformed", "This is not a request of HTTP/1.1.")
-HEAD_TOO_LARGE = EarlyRefusal(
-    431, "too_large", f"The request's head exceeds {MAX_HEAD:,} bytes or {MAX_LINES} header lines."
-)
-HEAD_TOO_SLOW = EarlyRefusal(408, "request_timeout", "The request's head arrived too slowly.")
-NO_TUNNEL = EarlyRefusal(405, "method_not_allowed", "CONNECT is for proxies, and this is none.")
-UNKNOWN_VERSION = EarlyRefusal(505, "malformed", "Send the request as HTTP/1.1.")
 
 
 class Connection(asyncio.Protocol):
@@ -58,6 +48,9 @@ class Connection(asyncio.Protocol):
         # The one whose body is arriving.
         self._receiving: Exchange | None = None
         self._head_begun = False
+        # All that was received since the beginning of a head, until it is complete, and whether that is the first.
+        self._received: list[bytes] = []
+        self._is_first_head = True
         self._expects_continue = self._is_coded = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
@@ -72,9 +65,8 @@ class Connection(asyncio.Protocol):
         self._has_ended = False
         self._is_stopping = False
         self._drain: asyncio.Future[None] | None = None
-        # What `sweep` looks at: since when there is no request, and how much of a response is not yet read.
+        # What `sweep` looks at: since when there is no request.
         self._waits_since = self._loop.time()
-        self._unread = 0
 
     # asyncio's side
 
@@ -83,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         transport.max_size = MAX_READ  # type: ignore[attr-defined]
         self._server = _address(transport.get_extra_info("sockname"))
+        self._reading = Reading(transport.get_extra_info("socket"))
         self._all_open.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -90,15 +83,20 @@ class Connection(asyncio.Protocol):
         if self._is_deaf:
             return
         self._fruitless += len(data)
+        if not self._head_begun:
+            self._is_first_head = self._receiving is None
+        self._received.append(data)
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
             log.exception("A request could not be taken in")
             self._transport.abort()
         except httptools.HttpParserError:
-            self._refuse(MALFORMED)
+            self._refuse(heads.MALFORMED)
+        if not self._head_begun:
+            self._received.clear()
         if self._fruitless > MAX_HEAD:
-            self._refuse(HEAD_TOO_LARGE)
+            self._refuse(heads.TOO_LARGE)
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -184,23 +182,25 @@ class Connection(asyncio.Protocol):
         if self._receiving is not None or self._is_deaf:
             return
         self._head_begun = False
+        is_first, self._is_first_head = self._is_first_head, False
         self._fruitless = 0
-        version = self._parser.get_http_version()
+        version, method = self._parser.get_http_version(), self._parser.get_method()
         if self._head_size > MAX_HEAD or len(self._headers) > MAX_LINES:
-            self._refuse(HEAD_TOO_LARGE)
-        elif version not in {"1.1", "1.0"}:
-            self._refuse(UNKNOWN_VERSION)
-        elif self._is_coded and (version == "1.0" or not _is_only_chunked(self._headers)):
-            # HTTP/1.0 has no chunks, and something in between may have left them for the next request.
-            self._refuse(MALFORMED)
-        elif self._parser.get_method() == b"CONNECT":
-            self._refuse(NO_TUNNEL)
+            self._refuse(heads.TOO_LARGE)
+        elif heads.is_of_another_protocol(method, self._url, b"".join(self._received), is_first=is_first):
+            self._refuse(heads.MALFORMED)
+        elif version not in heads.VERSIONS:
+            self._refuse(heads.UNKNOWN_VERSION)
+        elif self._is_coded and not heads.is_only_chunked(version, self._headers):
+            self._refuse(heads.MALFORMED)
+        elif method == b"CONNECT":
+            self._refuse(heads.NO_TUNNEL)
         elif len(self._exchanges) == MAX_PIPELINED:
             self._is_deaf = True
         else:
             exchange = Exchange(
                 self,
-                scope_of(version, self._parser.get_method(), self._url, self._headers, (self._client, self._server)),
+                scope_of(version, method, self._url, self._headers, (self._client, self._server)),
                 keeps_alive=self._parser.should_keep_alive() and not self._is_stopping,
                 expects_continue=self._expects_continue and version == "1.1",
             )
@@ -221,7 +221,7 @@ class Connection(asyncio.Protocol):
         """Note that the request is complete, unless the parser has skipped its body for an upgrade."""
         self._fruitless = 0
         exchange = self._receiving
-        if exchange is None or (self._parser.should_upgrade() and _has_body(self._headers)):
+        if exchange is None or (self._parser.should_upgrade() and heads.has_body(self._headers)):
             return
         self._receiving = None
         exchange.complete()
@@ -233,6 +233,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes, in the background."""
         if not self._transport.is_closing():
+            self._reading.written += len(data)
             self._transport.write(data)
 
     async def drained(self) -> None:
@@ -315,33 +316,21 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def sweep(self, now: float) -> None:
-        """Close the connection if its client has been silent for too long; called about once a second."""
-        unread = self._transport.get_write_buffer_size()
-        if unread != self._unread:
-            self._unread = unread
+        """Close the connection if its client is silent for too long, or reads too slowly; called once a second."""
+        unsent = self._transport.get_write_buffer_size()
+        if self._reading.is_too_slow(unsent, now=now):
+            self._transport.abort()
+        if unsent:
             self._waits_since = now
         silent_for = now - self._waits_since
-        if unread:
-            if silent_for > STALLED_SECONDS:
-                self._transport.abort()
-        elif self._is_lingering:
+        if self._is_lingering:
             if silent_for > LINGER_SECONDS:
                 self._transport.abort()
         elif not self._exchanges and silent_for > self._idle_seconds:
             if self._head_begun:
-                self._refuse(HEAD_TOO_SLOW)
+                self._refuse(heads.TOO_SLOW)
             else:
                 self._transport.close()
-
-
-def _is_only_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether nothing but chunks has been made of a body: what is compressed would be taken for its content."""
-    return [value.lower() for name, value in headers if name == b"transfer-encoding"] == [b"chunked"]
-
-
-def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    lengths = (b"transfer-encoding", b"content-length")
-    return any(name in lengths and value.strip(b"0") for name, value in headers)
 
 
 def _address(name: Any) -> tuple[str, int] | None:

@@ -65,6 +65,10 @@ def refused(port: int, *parts: bytes) -> tuple[int, str]:
         pytest.param(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="chunks in HTTP/1.0"),
         pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", id="compressed"),
         pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n", id="an empty coding"),
+        pytest.param(b"GET / RTSP/1.0\r\n\r\n", id="RTSP"),
+        pytest.param(b"OPTIONS * RTSP/1.1\r\nHost: h\r\n\r\n", id="RTSP 1.1"),
+        pytest.param(b"DESCRIBE /a RTSP/1.0\r\n\r\n", id="a method of RTSP"),
+        pytest.param(b"SOURCE / ICE/1.0\r\n\r\n", id="ICE"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
     ],
 )

@@ -296,6 +296,31 @@ def test_requests_are_answered_alike_wherever_they_are_cut(monkeypatch: pytest.M
     asyncio.run(run())
 
 
+BODY = b"POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [(b"GET /x RTSP/1.0", 400), (b"SOURCE /x ICE/1.0", 400), (b"GET /x HTTP/1.0", 200), (b"GET /y HTTP/1.1", 200)],
+)
+def test_another_protocol_is_no_http_wherever_its_request_line_is_cut(request_line: bytes, status: int) -> None:
+    request = request_line + b"\r\nUser-Agent: player RTSP/1.0\r\nContent-Length: 20\r\n\r\nGET /z RTSP/1.0\r\n\r\n\r"
+
+    async def statuses(*parts: bytes) -> list[bytes]:
+        transport, _ = await delivered([GET, *parts], tell)
+        return [part[:3] for part in transport.sent.split(b"HTTP/1.1 ")[1:]]
+
+    async def run() -> None:
+        expected = [b"200", b"%d" % status]
+        assert await statuses(GET[:9], GET[9:] + request) == [b"200", *expected]
+        assert await statuses(BODY[:-3], BODY[-3:] + request[:9], request[9:]) == [b"200", *expected]
+        assert await statuses(*[request[at : at + 1] for at in range(len(request))]) == expected
+        for at in range(len(request)):
+            assert await statuses(request[:at], request[at:]) == expected
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("status", "has_length"), [(200, True), (204, False), (304, False)])
 def test_a_response_that_has_no_content_has_no_length_either(status: int, has_length: bool) -> None:
     async def answer_so(scope: Any, receive: Any, send: Any) -> None:
