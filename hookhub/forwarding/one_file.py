@@ -1,13 +1,13 @@
 """Joins the modules of this package into the one file that runs without HookHub."""
 
 import ast
-import inspect
+from pathlib import Path
 
 from hookhub import forwarding
-from hookhub.forwarding import forwarder, program, remote
 
-# Each needs only those before it.
-MODULES = (remote, forwarder, program)
+# Each needs only those before it. They are not imported, because a web server would load what only they use.
+MODULES = ("remote", "forwarder", "program")
+FOLDER = Path(__file__).parent
 # At the beginning of the file, where Python wants it.
 FUTURE = "from __future__ import annotations"
 
@@ -17,7 +17,7 @@ def one_file() -> str:
     parts = [
         f'"""{forwarding.__doc__}"""',
         FUTURE,
-        *(_without_own_imports(inspect.getsource(module)) for module in MODULES),
+        *(_without_own_imports((FOLDER / f"{name}.py").read_text()) for name in MODULES),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -6,7 +6,8 @@ A Django project that has HookHub among its apps uses nothing of this.
 import atexit
 import gc
 import sys
-from importlib import import_module
+
+from hookhub.service.unused import Finder
 
 # What a process loads is needed until its end. The garbage collector would search it again and again meanwhile, and
 # once more at the end, which takes a third of the time of a short command. Later, too, it runs rarely, because hardly
@@ -14,10 +15,4 @@ from importlib import import_module
 gc.set_threshold(20_000, 10, 10)
 atexit.register(gc.freeze)
 
-# Wherever OpenTelemetry is installed, redis-py loads the SDK of its metrics, for metrics that the service never asks it
-# for. That takes a twentieth of the time in which a process starts.
-OF_METRICS = "opentelemetry.sdk.metrics"
-if OF_METRICS not in sys.modules:
-    sys.modules[OF_METRICS] = None  # type: ignore[assignment]  # The import then fails.
-    import_module("redis")
-    del sys.modules[OF_METRICS]
+sys.meta_path.insert(0, Finder())
