@@ -13,6 +13,7 @@ SDK = ROOT / "sdk" / "python" / "src" / "hookhub_client"
 SOURCES = [*sorted((HOOKHUB / "git").glob("*.py")), HOOKHUB / "stream_client.py", *sorted(SDK.rglob("*.py"))]
 NEEDED = {
     "sdk/python/src/hookhub_client/aio/transport.py": {"httpx"},
+    "sdk/python/src/hookhub_client/client/deadline.py": {"requests", "urllib3"},
     "sdk/python/src/hookhub_client/client/transport.py": {"requests", "urllib3"},
     "hookhub/stream_client.py": {"redis"},
 }

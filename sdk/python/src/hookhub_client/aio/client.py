@@ -32,9 +32,10 @@ class AsyncClient:
 
     ``base_url`` is the address with or without ``/v1``, such as ``https://hooks.example.org``. ``timeout`` limits the
     wait for a connection and the wait for each chunk of a response, not the whole request. ``retries`` is the maximum
-    number of retries after the first attempt, and ``deadline`` the time after which no further one begins. Proxies and
-    CA certificates come from the environment, unless the host is ``localhost``, ``127.0.0.1`` or ``::1``.
-    ``organization`` is the slug of the one that all requests are about; only operators' keys need it.
+    number of retries after the first attempt, and ``deadline`` the time for all of them: no further one begins after
+    it, and a response that is still arriving then is given up. Proxies and CA certificates come from the environment,
+    unless the host is ``localhost``, ``127.0.0.1`` or ``::1``. ``organization`` is the slug of the one that all
+    requests are about; only operators' keys need it.
 
     Raise ValueError for an invalid ``base_url`` or ``api_key``; the message contains neither.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -119,7 +119,7 @@ class AsyncTransport:
         while True:
             pause: timedelta | None
             try:
-                response = await self._session.request(
+                request = self._session.request(
                     method,
                     f"{self._base}/{path}",
                     params=tuple(with_organization(query, path=path, organization=self._organization)),
@@ -128,6 +128,7 @@ class AsyncTransport:
                     timeout=attempts.limit(self._timeout + waits),
                     follow_redirects=False,
                 )
+                response = await _ending(request, seconds=attempts.left())
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
                 pause = attempts.pause_after_error(
                     error, is_transient=_is_transient(error), has_arrived=not _never_arrived(error)
@@ -137,6 +138,14 @@ class AsyncTransport:
                 if pause is None:
                     return response
             await asyncio.sleep(pause.total_seconds())
+
+
+async def _ending(request: Coroutine[Any, Any, httpx.Response], *, seconds: float) -> httpx.Response:
+    """Return the response; raise httpx's timeout if it has not arrived in time: its own is for each part."""
+    try:
+        return await asyncio.wait_for(request, seconds)
+    except asyncio.TimeoutError as error:
+        raise httpx.ReadTimeout("the deadline has passed") from error
 
 
 def _is_transient(error: Exception) -> bool:

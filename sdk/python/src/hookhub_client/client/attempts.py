@@ -30,8 +30,12 @@ class Attempts:
         self._may_be_done = False
 
     def limit(self, timeout: timedelta) -> float:
-        """Return the seconds that the next attempt may take."""
-        return max(0.001, min(timeout.total_seconds(), self._until - time.monotonic()))
+        """Return the seconds that the next attempt may wait for a connection, and for each part of the response."""
+        return min(timeout.total_seconds(), self.left())
+
+    def left(self) -> float:
+        """Return the seconds until the deadline."""
+        return max(0.001, self._until - time.monotonic())
 
     def pause_after(self, response: Response) -> timedelta | None:
         """Return the pause before the next attempt, or None if this response is the result; raise HookHubError."""

@@ -17,6 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from .attempts import Attempts
 from .connection import BROKEN_OFF, HEADERS, base_of, clean_key, may_use_proxy, with_organization
+from .deadline import Adapter, ending_in
 from .encoding import Json, encode, query_of
 from .responses import json_object, page_of
 
@@ -65,6 +66,8 @@ class Transport:
         self._session.trust_env = may_use_proxy(self._base)
         self._session.auth = _Bearer(api_key)
         self._session.headers.update(HEADERS)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter())
 
     def close(self) -> None:
         """Close the connection."""
@@ -134,16 +137,17 @@ class Transport:
         while True:
             pause: timedelta | None
             try:
-                response = self._session.request(
-                    method,
-                    f"{self._base}/{path}",
-                    params=with_organization(query, path=path, organization=self._organization),
-                    data=content,
-                    headers={"Content-Type": content_type} if content is not None else None,
-                    timeout=attempts.limit(self._timeout + waits),
-                    # Following a redirect would turn POST into GET.
-                    allow_redirects=False,
-                )
+                with ending_in(attempts.left()):
+                    response = self._session.request(
+                        method,
+                        f"{self._base}/{path}",
+                        params=with_organization(query, path=path, organization=self._organization),
+                        data=content,
+                        headers={"Content-Type": content_type} if content is not None else None,
+                        timeout=attempts.limit(self._timeout + waits),
+                        # Following a redirect would turn POST into GET.
+                        allow_redirects=False,
+                    )
             # The libraries raise HTTPError, OSError and ValueError for responses that are not valid HTTP. A ValueError
             # cannot be about the request, which was validated before.
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
