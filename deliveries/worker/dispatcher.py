@@ -60,9 +60,10 @@ class Dispatcher:
         for first in range(0, len(timely), AT_ONCE):
             if first:
                 self.start_due()
-                self.collect(timedelta(0))
             self._start(timely[first : first + AT_ONCE])
-        # Last, because it may fail; the requests have been started by then.
+            # They are sent at once, whatever this loop does next.
+            self.collect(timedelta(0))
+        # Last, because it may fail; the requests have been sent by then.
         self.release_late()
 
     def start_due(self) -> None:
