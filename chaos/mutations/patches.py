@@ -197,7 +197,7 @@ def ids_swapped() -> None:
             return render(claim._replace(delivery_id=other), **how)
 
         _put(attempting, "render", render_swapped)
-        return attempt(claims, **how)
+        return attempt(claims, **how | {"rendered": {}})
 
     _put(pipeline, "attempt", attempt_swapped)
 

@@ -150,11 +150,14 @@ class Session(Generic[Connection]):
         """Whether a transaction is open, in which a statement may have failed."""
         return self._pgconn.transaction_status != TransactionStatus.IDLE
 
-    def execute(self, statements: Sequence[Bound]) -> PQGen[list[PGresult]]:
+    def execute(self, statements: Sequence[Bound], *, is_last_awaited: bool = True) -> PQGen[list[PGresult]]:
         """Execute statements in one round trip and return the result of each; a generator for ``connection.wait``.
 
         Raises the error of the first that fails; those after it are not executed. If sending or receiving fails or is
         interrupted, the connection is closed: late results would be taken for those of the next statements.
+
+        Unless ``is_last_awaited``, return while the server executes the last one, whose result ``last`` returns. Until
+        then the connection takes no other statement.
         """
         sent = list(statements)
         settings_at = int(sent[0].query.startswith(BEGIN.query))
@@ -167,21 +170,35 @@ class Session(Generic[Connection]):
                 self._send(sent[0])
                 results: list[PGresult] = yield from generators.execute(self._pgconn)
             else:
-                results = yield from self._execute_in_pipeline(sent)
+                results = yield from self._execute_in_pipeline(sent, awaited=len(sent) - (not is_last_awaited))
         except BaseException:
             self._pgconn.finish()
             raise
         for result in results:
             self._require_success(result)
-        found = results[-len(sent) :]
+        found = results[-len(sent) :] if is_last_awaited else results[1 - len(sent) :]
         if sets:
             del found[settings_at]
         return found
 
-    def _execute_in_pipeline(self, statements: Sequence[Bound]) -> PQGen[list[PGresult]]:
+    def last(self) -> PQGen[PGresult]:
+        """Return the result that ``execute`` did not wait for; raises its error, and closes a connection like it."""
+        results: list[PGresult] = []
+        try:
+            # Its own, and that of the sync.
+            yield from self._fetch(2, into=results)
+            self._pgconn.exit_pipeline_mode()
+        except BaseException:
+            self._pgconn.finish()
+            raise
+        self._require_success(results[0])
+        return results[0]
+
+    def _execute_in_pipeline(self, statements: Sequence[Bound], *, awaited: int) -> PQGen[list[PGresult]]:
         """Execute statements, first preparing those that are due for it; return the results of both.
 
-        Ends early if the connection is lost after the server has given the reason.
+        Returns after ``awaited`` of the statements, unless one of them fails. Ends early if the connection is lost
+        after the server has given the reason.
         """
         pgconn = self._pgconn
         pgconn.enter_pipeline_mode()
@@ -189,24 +206,37 @@ class Session(Generic[Connection]):
         for (query, types), name in new.items():
             pgconn.send_prepare(name, query, types)
         self._names |= new
-        for each in statements:
+        for each in statements[:awaited]:
             self._send(each)
+        if awaited < len(statements):
+            # Otherwise the server would send their results together with the last one.
+            pgconn.send_flush_request()
+            self._send(statements[-1])
         pgconn.pipeline_sync()
         yield from generators.send(pgconn)
         results: list[PGresult] = []
         try:
-            # One for each, and one for the sync.
-            for _ in range(len(new) + len(statements) + 1):
-                results += yield from generators.fetch_many(pgconn)
+            yield from self._fetch(len(new) + awaited, into=results)
+            is_left = awaited < len(statements) and all(result.status in _SUCCESS for result in results)
+            if not is_left:
+                # One for each of the others, and one for the sync.
+                yield from self._fetch(len(statements) - awaited + 1, into=results)
         except psycopg.OperationalError:
             if not any(result.status == ExecStatus.FATAL_ERROR for result in results):
                 raise
+            return results
+        if is_left:
             return results
         pgconn.exit_pipeline_mode()
         for key, result in zip(new, results, strict=False):
             if result.status != ExecStatus.COMMAND_OK:
                 del self._names[key]
         return results[:-1]
+
+    def _fetch(self, count: int, *, into: list[PGresult]) -> PQGen[None]:
+        """Add the results of as many statements, or of the sync after them, to ``into``."""
+        for _ in range(count):
+            into += yield from generators.fetch_many(self._pgconn)
 
     def _is_to_be_prepared(self, bound: Bound) -> bool:
         key = bound.key

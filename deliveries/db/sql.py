@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, InternalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.transaction import Atomic, atomic
+from psycopg.abc import PQGen
 from psycopg.errors import LockNotAvailable
 from psycopg.pq.abc import PGresult
 
@@ -31,16 +32,19 @@ Session = prepared.Session[psycopg.Connection[Any]]
 BATCH = 5000
 
 
-def run(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[Row]:
+def run(
+    statement: str, parameters: Mapping[str, object], *, commits: bool = False, is_commit_awaited: bool = True
+) -> list[Row]:
     """Run one statement with server-side parameters on Django's connection and return its rows.
 
     ``commits`` says that it is the last one of a ``transaction``, which is then committed in the same round trip.
+    Unless ``is_commit_awaited``, the rows are returned before that is done, and the end of the block waits for it.
     Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
 
     Django's own cursors interpolate parameters on the client, which rules out prepared statements and doubles the
     size of every payload.
     """
-    session, result = _execute(statement, parameters, commits=commits)
+    session, result = _execute(statement, parameters, commits=commits, is_commit_awaited=is_commit_awaited)
     return session.rows_of(result)
 
 
@@ -89,7 +93,8 @@ class Transaction:
     """See ``transaction``."""
 
     def __init__(self) -> None:
-        self.is_committed = False
+        # Whether its COMMIT was sent, and whether the result of that is to come.
+        self.is_committed = self.is_committing = False
         self._savepoint: Atomic | None = None
 
     def __enter__(self) -> None:
@@ -112,21 +117,24 @@ class Transaction:
             self._savepoint.__exit__(exc_type, exc_value, traceback)
             return
         _of_thread.transaction = None
+        if self.is_committing:
+            self._end_commit(self.session.last())
+            return
         if not self.session.is_in_transaction:
             return
         if exc_type is None:
-            self._commit()
+            self._end_commit(_sent(self.session, COMMIT))
             return
         try:
-            _send(self.session, ROLLBACK)
+            self.session.connection.wait(_sent(self.session, ROLLBACK))
         except psycopg.Error:
             # The server rolls back when it notices that the connection is lost.
             self._wrapper.close()
 
-    def _commit(self) -> None:
+    def _end_commit(self, commit: PQGen[PGresult]) -> None:
         try:
             with self._wrapper.wrap_database_errors:
-                done = _send(self.session, COMMIT)
+                done = self.session.connection.wait(commit)
         finally:
             if self.session.connection.closed:
                 self._wrapper.close()
@@ -134,7 +142,9 @@ class Transaction:
             raise InternalError("a statement has failed, so the transaction was rolled back instead of committed")
 
 
-def _execute(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> tuple[Session, PGresult]:
+def _execute(
+    statement: str, parameters: Mapping[str, object], *, commits: bool = False, is_commit_awaited: bool = True
+) -> tuple[Session, PGresult]:
     """Execute a statement, with the BEGIN and the COMMIT that it takes with it, and return its result."""
     current = _of_thread.transaction
     wrapper = connections[DEFAULT_DB_ALIAS]
@@ -154,15 +164,16 @@ def _execute(statement: str, parameters: Mapping[str, object], *, commits: bool 
             batch.insert(0, BEGIN if current is not None else prepared.begin_of(session.connection))
         if commits and current is not None:
             batch.append(COMMIT)
-        results = session.connection.wait(session.execute(batch))
-        if commits and current is not None:
-            current.is_committed = True
+            results = session.connection.wait(session.execute(batch, is_last_awaited=is_commit_awaited))
+            current.is_committed, current.is_committing = True, not is_commit_awaited
+        else:
+            results = session.connection.wait(session.execute(batch))
     return session, results[begins]
 
 
-def _send(session: Session, command: Bound) -> PGresult:
-    results: list[PGresult] = session.connection.wait(session.execute([command]))
-    return results[0]
+def _sent(session: Session, command: Bound) -> PQGen[PGresult]:
+    [result] = yield from session.execute([command])
+    return result
 
 
 def _session_of(wrapper: BaseDatabaseWrapper) -> Session:

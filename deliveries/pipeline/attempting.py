@@ -3,9 +3,11 @@
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from django.conf import settings
 
@@ -21,6 +23,8 @@ from deliveries.sending.sender import Sender
 
 log = logging.getLogger("hookhub.pipeline")
 
+NOTHING_RENDERED: Mapping[UUID, Request] = {}
+
 
 class AttemptResult(NamedTuple):
     """A finished attempt: the request sent, the response or its absence, and the delivery's next step."""
@@ -34,15 +38,30 @@ class AttemptResult(NamedTuple):
     decision: Decision
 
 
-def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[AttemptResult]:
+def render_ahead(claims: Sequence[Claim], *, now: datetime) -> dict[UUID, Request]:
+    """Return the requests of claims that are still being committed, by delivery, for ``attempt``.
+
+    Those that cannot be rendered are missing, so that ``attempt`` finds out why.
+    """
+    requests = {}
+    for claim in claims:
+        with suppress(Exception):
+            requests[claim.delivery_id] = render(claim, now=now)
+    return requests
+
+
+def attempt(
+    claims: Sequence[Claim], *, sender: Sender, rendered: Mapping[UUID, Request] = NOTHING_RENDERED, now: datetime
+) -> list[AttemptResult]:
     """Render, sign and start the requests; the sender returns each under the token (claim, request, start time).
 
+    Those of ``render_ahead`` are taken from ``rendered``.
     Return a result for each delivery that cannot be rendered; its error is shown to the webhook's owner.
     """
     unsendable = []
     for claim in claims:
         try:
-            request = render(claim, now=now)
+            request = rendered.get(claim.delivery_id) or render(claim, now=now)
             sender.start(request, token=(claim, request, now))
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
             log.exception(

@@ -1,6 +1,7 @@
 """Claim ready deliveries, fairly across webhooks and fairly within each webhook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -61,6 +62,14 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
     """
     if isinstance(capacity, int):
         capacity = Capacity(capacity)
+    with claim_ahead(capacity, cursor=cursor, now=now) as claims:
+        pass
+    return claims
+
+
+@contextmanager
+def claim_ahead(capacity: Capacity, *, cursor: int = 0, now: datetime) -> Iterator[list[Claim]]:
+    """Do the same as ``claim``, with a block that has the claims ahead of the COMMIT, as ``fan_out_ahead`` has."""
     grant = grant_lease(now)
     claims: list[Claim] = []
     webhooks_expected = max(capacity.slots // DELIVERIES_PER_WEBHOOK, min(capacity.slots, SMALL_CLAIM))
@@ -76,8 +85,8 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
             claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free}, is_last=not ranges)
             # These webhooks had few deliveries, so expect one per webhook from here on.
             webhooks_expected = capacity.slots
+        yield claims
     hit("claimed")
-    return claims
 
 
 def _lock_webhooks(ranges: list[tuple[int, int]], *, limit: int, params: Mapping[str, object]) -> list[sql.Row]:
@@ -112,7 +121,7 @@ def _claim_of(
         return []
     leased = {"webhooks": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
     is_limited = any(each.pace_interval is not None for each in destinations.values())
-    rows = sql.run(CLAIM, {**params, **leased}, commits=is_last and not is_limited)
+    rows = sql.run(CLAIM, {**params, **leased}, commits=is_last and not is_limited, is_commit_awaited=False)
     # Sorted here, where it moves references; a sort in the database would move the payloads.
     rows.sort(key=itemgetter(0, 1, 2))
     claims = [Claim(grant.lease, grant.until, destinations[row[2]], *row[3:]) for row in rows]

@@ -1,6 +1,7 @@
 """Fan out events: create a delivery for each matching webhook, and claim at once those that can be sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
@@ -64,11 +65,28 @@ def fan_out(
     transaction, which is committed when this returns; the rest become ready. Idempotent, also under concurrency.
     Starts after the partition ``cursor`` and skips the partitions to ``exclude``.
     """
+    with fan_out_ahead(limit, capacity=capacity, cursor=cursor, exclude=exclude, now=now) as done:
+        pass
+    return done
+
+
+@contextmanager
+def fan_out_ahead(
+    limit: int = FAN_OUT_BATCH,
+    *,
+    capacity: Capacity = NO_CAPACITY,
+    cursor: int = 0,
+    exclude: Sequence[int] = (),
+    now: datetime,
+) -> Iterator[FannedOut]:
+    """Do the same as ``fan_out``, with a block that has its result ahead of the COMMIT, which its end waits for.
+
+    The block may build requests meanwhile. None may be sent before its end, and none after an exception.
+    """
     grant = claiming.grant_lease(now)
     with sql.transaction():
-        done = _fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, grant=grant)
+        yield _fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, grant=grant)
     hit("fanned-out")
-    return done
 
 
 def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[int], grant: LeaseGrant) -> FannedOut:
@@ -94,7 +112,8 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     destinations = {row[7]: Destination(*row[7:]) for row in found if row[7] is not None}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
     is_limited = any(each.pace_interval is not None for each in destinations.values())
-    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs.parameters, **leased}, commits=not is_limited)
+    parameters = {**params, **pairs.parameters, **leased}
+    rows = sql.run(INSERT_DELIVERIES, parameters, commits=not is_limited, is_commit_awaited=False)
     claims = _claims(rows, destinations, grant)
     if is_limited:
         claims = claiming.with_turns(claims, now=grant.now, commits=True)

@@ -1,15 +1,17 @@
 """Starts the requests of claimed deliveries and collects their results."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
+from uuid import UUID
 
 from django.conf import settings
 
 from deliveries import pipeline
 from deliveries.pipeline import attempting, claiming
+from deliveries.pipeline.attempting import NOTHING_RENDERED
 from deliveries.pipeline.claims import Claim
 from deliveries.sending.exchange import Request
 from deliveries.sending.sender import Sender
@@ -44,7 +46,12 @@ class Dispatcher:
         """Return the seconds until the next turn, and None if no request waits for one."""
         return (self._waiting[0][0] - self._clock()).total_seconds() if self._waiting else None
 
-    def start(self, claims: Sequence[Claim]) -> None:
+    def render_ahead(self, claims: Sequence[Claim]) -> Mapping[UUID, Request]:
+        """Return the first requests of claims that are still being committed, for ``start``."""
+        first = [claim for claim in claims if claim.starts_at is None][:AT_ONCE]
+        return attempting.render_ahead(first, now=self._clock())
+
+    def start(self, claims: Sequence[Claim], *, rendered: Mapping[UUID, Request] = NOTHING_RENDERED) -> None:
         """Start the claimed deliveries, or let them wait for their turn; release those whose claim was too long ago."""
         now = self._clock()
         timely = []
@@ -60,7 +67,7 @@ class Dispatcher:
         for first in range(0, len(timely), AT_ONCE):
             if first:
                 self.start_due()
-            self._start(timely[first : first + AT_ONCE])
+            self._start(timely[first : first + AT_ONCE], rendered=rendered)
             # They are sent at once, whatever this loop does next.
             self.collect(timedelta(0))
         # Last, because it may fail; the requests have been sent by then.
@@ -96,11 +103,11 @@ class Dispatcher:
             (due if is_timely(claim, now=now) else self._late).append(claim)
         return due
 
-    def _start(self, claims: Sequence[Claim]) -> None:
+    def _start(self, claims: Sequence[Claim], *, rendered: Mapping[UUID, Request] = NOTHING_RENDERED) -> None:
         started_at = time.monotonic()
         for claim in claims:
             self._slots.start(claim, now=started_at)
-        for result in pipeline.attempt(claims, sender=self._sender, now=self._clock()):
+        for result in pipeline.attempt(claims, sender=self._sender, rendered=rendered, now=self._clock()):
             self._slots.end(result.claim)
             self._results.add(result, now=started_at)
 

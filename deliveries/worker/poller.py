@@ -9,7 +9,7 @@ import psycopg
 from django.conf import settings
 from django.db import OperationalError
 
-from deliveries import pipeline, telemetry, wakeup
+from deliveries import telemetry, wakeup
 from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.claims import Claim
@@ -117,7 +117,8 @@ class Poller:
             return False
         found_due = self._promote_due()
         began_at = telemetry.clock()
-        claims = pipeline.claim(capacity, cursor=self.cursor, now=self._clock())
+        with claiming.claim_ahead(capacity, cursor=self.cursor, now=self._clock()) as claims:
+            rendered = self._dispatcher.render_ahead(claims)
         telemetry.claimed(claims, began_at=began_at)
         if claims:
             self.cursor = claims[-1].destination.webhook_id
@@ -130,7 +131,7 @@ class Poller:
             is_quiet = time.monotonic() >= self.quiet_since + KEEP_LOOKING.total_seconds()
             timer.expects_deliveries = not claims and not is_quiet and self._is_anything_ready(capacity)
         self._expect_next(claims)
-        self._dispatcher.start(claims)
+        self._dispatcher.start(claims, rendered=rendered)
         return found_due or bool(claims)
 
     def _fan_out(self, capacity: Capacity) -> bool:
@@ -142,7 +143,10 @@ class Poller:
         cursor, exclude = pacer.cursor, pacer.stuck_partitions
         began_at = telemetry.clock()
         try:
-            done = pipeline.fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, now=self._clock())
+            with fanning_out.fan_out_ahead(
+                limit, capacity=capacity, cursor=cursor, exclude=exclude, now=self._clock()
+            ) as done:
+                rendered = self._dispatcher.render_ahead(done.claims)
         except OperationalError as error:
             if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                 raise
@@ -153,10 +157,10 @@ class Poller:
         self.events += done.events
         leaves_ready = done.deliveries > len(done.claims)
         self._turns.fanned_out(leaves_ready=leaves_ready)
-        # Before the requests are built, so that siblings meanwhile take what does not fit here.
+        # Before the other requests are built, so that siblings meanwhile take what does not fit here.
         if done.events == limit > FIRST_FAN_OUT or leaves_ready:
             self._wake_siblings()
-        self._dispatcher.start(done.claims)
+        self._dispatcher.start(done.claims, rendered=rendered)
         may_be_more = pacer.fanned_out(done, limit=limit, started_at=started_at, now=time.monotonic())
         self.timer.expects_events = may_be_more and (done.events > 0 or done.must_wait)
         if leaves_ready:

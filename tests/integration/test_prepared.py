@@ -33,6 +33,11 @@ def pets() -> Iterator[None]:
         cursor.execute("DROP TABLE pets")
 
 
+# How a transaction ends: by its block, with its last statement, or with that and not waited for until the block ends.
+HOW = {"later": {}, "together": {"commits": True}, "behind": {"commits": True, "is_commit_awaited": False}}
+hows = pytest.mark.parametrize("how", HOW.values(), ids=HOW)
+
+
 @pytest.fixture(params=[3, None], ids=["prepared", "unprepared"])
 def threshold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
     """Use connections that prepare statements, and ones that must not, as behind some poolers."""
@@ -109,16 +114,16 @@ def test_rows_are_counted_when_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 6])
-@pytest.mark.parametrize("commits", [False, True])
+@hows
 def test_a_transaction_of_two_statements_takes_two_round_trips_if_the_last_one_commits(
-    *, commits: bool, times: int, threshold: int | None
+    how: dict[str, bool], times: int, threshold: int | None
 ) -> None:
     pets_there()
     for id_ in range(times):
         with round_trips() as waits, sql.transaction():
             sql.run("SELECT count(*) FROM pets", {})
-            sql.run(INSERT, {"id": id_}, commits=commits)
-        assert waits.call_count == (2 if commits else 3)
+            sql.run(INSERT, {"id": id_}, **how)
+        assert waits.call_count == (2 if how == HOW["together"] else 3)
 
     assert pets_there() == list(range(times))
 
@@ -130,34 +135,77 @@ def test_nothing_is_sent_for_a_transaction_without_statements() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 6])
-@pytest.mark.parametrize("commits", [False, True])
+@hows
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_statement_that_fails_aborts_its_transaction(
-    *, place: int, commits: bool, times: int, threshold: int | None
+    place: int, how: dict[str, bool], times: int, threshold: int | None
 ) -> None:
     before = backend()
     for _ in range(times):
         with pytest.raises(DataError) as failed, sql.transaction():
             if place:
                 sql.run(INSERT, {"id": 1})
-            sql.run(FAIL, {"zero": 0}, commits=commits)
+            sql.run(FAIL, {"zero": 0}, **how)
         assert isinstance(failed.value.__cause__, psycopg.errors.DivisionByZero)
 
     assert (pets_there(), backend()) == ([], before)
 
 
 @pytest.mark.parametrize("times", [1, 6])
-@pytest.mark.parametrize("commits", [False, True])
-def test_a_commit_that_fails_raises(*, commits: bool, times: int, threshold: int | None) -> None:
+@hows
+def test_a_commit_that_fails_raises(how: dict[str, bool], times: int, threshold: int | None) -> None:
     before = backend()
     sql.run(INSERT, {"id": 1})
 
     for _ in range(times):
         with pytest.raises(IntegrityError), sql.transaction():
             sql.run("SELECT 1", {})
-            sql.run(INSERT, {"id": 1}, commits=commits)
+            sql.run(INSERT, {"id": 1}, **how)
 
     assert (pets_there(), backend()) == ([1], before)
+
+
+# A trigger at COMMIT, which is under way for as long as it sleeps.
+SLEEP_AT_COMMIT = """
+CREATE FUNCTION pg_temp.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER sleep AFTER INSERT ON pets DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION pg_temp.sleep()
+"""
+
+
+def test_rows_come_before_the_commit_is_done_and_the_block_ends_after_it() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SLEEP_AT_COMMIT)
+    before = backend()
+    for id_ in range(6):
+        with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
+            with sql.transaction():
+                assert sql.run(f"{INSERT} RETURNING id", {"id": id_}, **HOW["behind"]) == [(id_,)]
+                during = other.execute("SELECT count(*) FROM pets").fetchone()
+            after = other.execute("SELECT count(*) FROM pets").fetchone()
+        assert (during, after) == ((id_,), (id_ + 1,))
+
+    assert backend() == before
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_what_fails_while_the_commit_is_under_way_does_not_stop_it(times: int, threshold: int | None) -> None:
+    before = backend()
+    for id_ in range(times):
+        with pytest.raises(LookupError), sql.transaction():
+            sql.run(INSERT, {"id": id_}, **HOW["behind"])
+            raise LookupError
+
+    assert (pets_there(), backend()) == (list(range(times)), before)
+
+
+def test_while_the_commit_is_under_way_django_cannot_use_the_connection() -> None:
+    with pytest.raises(OperationalError, match="pipeline"), sql.transaction():
+        sql.run(INSERT, {"id": 1}, **HOW["behind"])
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    assert pets_there() == [1]
 
 
 def test_code_between_the_statements_may_decide_against_the_transaction() -> None:
@@ -228,8 +276,8 @@ def end_session() -> None:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.connection.info.backend_pid])
 
 
-def statement(text: str, *, commits: bool = False) -> Callable[[], object]:
-    return lambda: sql.run(text, {}, commits=commits)
+def statement(text: str, **how: bool) -> Callable[[], object]:
+    return lambda: sql.run(text, {}, **how)
 
 
 ENDS: dict[str, list[Callable[[], object]]] = {
@@ -239,6 +287,10 @@ ENDS: dict[str, list[Callable[[], object]]] = {
     "by the last statement": [
         statement("INSERT INTO pets VALUES (1)"),
         statement(END_OWN_SESSION, commits=True),
+    ],
+    "by the last statement, whose COMMIT is not awaited": [
+        statement("INSERT INTO pets VALUES (1)"),
+        statement(END_OWN_SESSION, **HOW["behind"]),
     ],
     "before the COMMIT": [statement("INSERT INTO pets VALUES (1)"), end_session],
     "before the rollback": [statement("INSERT INTO pets VALUES (1)"), end_session, statement("SELECT 1 / 0")],
@@ -268,13 +320,13 @@ def test_a_connection_lost_outside_of_transactions_is_an_error() -> None:
     assert pets_there() == []
 
 
-@pytest.mark.parametrize("commits", [False, True])
-def test_a_statement_that_takes_too_long_is_cancelled(*, commits: bool, threshold: int | None) -> None:
+@hows
+def test_a_statement_that_takes_too_long_is_cancelled(how: dict[str, bool], threshold: int | None) -> None:
     before = backend()
     for _ in range(5):
         with pytest.raises(OperationalError) as failed, sql.transaction():
             sql.run("SET LOCAL statement_timeout = 1", {})
-            sql.run("SELECT pg_sleep(%(seconds)s::bigint)", {"seconds": 60}, commits=commits)
+            sql.run("SELECT pg_sleep(%(seconds)s::bigint)", {"seconds": 60}, **how)
         assert isinstance(failed.value.__cause__, psycopg.errors.QueryCanceled)
 
     assert (pets_there(), backend()) == ([], before)
@@ -350,6 +402,19 @@ def test_a_statement_that_is_interrupted_by_a_signal_leaves_no_result_to_the_nex
 
     assert pets_there() == []
     assert backend() != before
+
+
+def test_a_connection_lost_while_the_commit_is_under_way_is_an_error_and_is_replaced() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SLEEP_AT_COMMIT)
+    before = backend()
+
+    with pytest.raises(OperationalError), sql.transaction():
+        sql.run(INSERT, {"id": 1}, **HOW["behind"])
+        end_session()
+
+    assert backend() != before
+    assert pets_there() == []
 
 
 def test_notices_and_notifications_arrive() -> None:

@@ -96,7 +96,7 @@ def test_entries_of_the_stream_carry_traces(forge: Forge, now: datetime) -> None
 
     parsed = [read(entry) for entry in entries]
     assert not [one for one in parsed if isinstance(one, InvalidEntry)]
-    assert store([one for one in parsed if not isinstance(one, InvalidEntry)], now=now) == []
+    assert store([one for one in parsed if not isinstance(one, InvalidEntry)], now=now) == ([], [])
 
     assert sorted(map(str, traces())) == sorted([f"{PARENT} a=1", OTHER, "None"])
 

@@ -4,12 +4,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.db import OperationalError
 
-from deliveries.pipeline import claiming
+from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.claims import Claim
 from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
@@ -48,17 +49,33 @@ def start(count: int, *, now: datetime = NOW) -> tuple[InstantSender, ResultBuff
 def test_the_first_requests_of_a_large_batch_are_sent_before_the_last_are_built() -> None:
     sender, results, slots = start(2 * AT_ONCE + 1)
 
-    assert sender.batches == [AT_ONCE, AT_ONCE]
-    assert len(sender.started) == 1
-    assert len(results.unsettled) == 2 * AT_ONCE
-    assert slots.capacity(1000, now=0).slots == 999
+    assert sender.batches == [AT_ONCE, AT_ONCE, 1]
+    assert len(results.unsettled) == 2 * AT_ONCE + 1
+    assert slots.capacity(1000, now=0).slots == 1000
 
 
-def test_a_small_batch_is_built_in_one_go() -> None:
+def test_a_small_batch_is_sent_at_once() -> None:
     sender, results, _ = start(AT_ONCE)
 
-    assert sender.batches == []
-    assert (len(sender.started), len(results.unsettled)) == (AT_ONCE, 0)
+    assert sender.batches == [AT_ONCE]
+    assert (len(sender.started), len(results.unsettled)) == (0, AT_ONCE)
+
+
+def test_what_was_rendered_ahead_is_sent_and_the_rest_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender, results, slots = InstantSender(), ResultBuffer(), SlotTracker(1000)
+    dispatcher = Dispatcher(cast("Sender", sender), Stopped(NOW), slots=slots, results=results)
+    turns = [NOW, *[None] * (AT_ONCE + 1)]
+    claims = [a_claim(delivery_id=uuid4(), starts_at=turn) for turn in turns]
+
+    ahead = dispatcher.render_ahead(claims)
+    dispatcher.start(claims, rendered=ahead)
+
+    assert list(ahead) == [claim.delivery_id for claim in claims[1 : AT_ONCE + 1]]
+    sent = {result.claim.delivery_id: result.request for result in results.unsettled}
+    assert sent == {claim.delivery_id: attempting.render(claim, now=NOW) for claim in claims}
+    assert all(sent[delivery] is request for delivery, request in ahead.items())
+    monkeypatch.setattr(attempting, "render", lambda *_, **__: 1 / 0)
+    assert dispatcher.render_ahead(claims) == {}
 
 
 # Seconds since the claim, which is leased for a minute; since its turn, if it has one, which may be late by 0.1 s; and

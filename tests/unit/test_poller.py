@@ -1,12 +1,12 @@
 """What a worker loop claims in one look at the database."""
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from deliveries import pipeline
-from deliveries.pipeline import claiming
+from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.fanning_out import FannedOut
 from deliveries.worker.dispatcher import Dispatcher
@@ -47,15 +47,15 @@ def test_what_a_fan_out_lets_wait_for_its_turn_leaves_less_to_claim(
     dispatcher.start(waiting(before))
     asked: list[int] = []
 
-    def fan_out(*_: Any, **__: Any) -> FannedOut:
-        return FannedOut(fanned_out, fanned_out, waiting(fanned_out), 0)
+    def fan_out(*_: Any, **__: Any) -> AbstractContextManager[FannedOut]:
+        return nullcontext(FannedOut(fanned_out, fanned_out, waiting(fanned_out), 0))
 
-    def claim(capacity: Capacity, **_: Any) -> list[Any]:
+    def claim(capacity: Capacity, **_: Any) -> AbstractContextManager[list[Any]]:
         asked.append(capacity.slots)
-        return []
+        return nullcontext([])
 
-    monkeypatch.setattr(pipeline, "fan_out", fan_out)
-    monkeypatch.setattr(pipeline, "claim", claim)
+    monkeypatch.setattr(fanning_out, "fan_out_ahead", fan_out)
+    monkeypatch.setattr(claiming, "claim_ahead", claim)
     monkeypatch.setattr(claiming, "promote_due", lambda *_, **__: 0)
     monkeypatch.setattr(claiming, "is_anything_to_do", lambda *_, **__: False)
 
