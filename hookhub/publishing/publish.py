@@ -1,11 +1,13 @@
 """The use case "publish": validate a request's events, translate them, count them against the limits, store them."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from deliveries import pipeline, telemetry, timezone
+from deliveries.db import sql
 from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt
 from deliveries.models import Organization
 from deliveries.pipeline import accepting
@@ -77,33 +79,58 @@ def store(
 # A transaction that has stored an event with a key makes all others wait that store one with that key, until it ends:
 # after milliseconds, unless a project publishes in a long one. For that, the other requests of a group are not to wait.
 LOCK_TIMEOUT = timedelta(milliseconds=250)
+# The one that waits is found by storing each alone, which is to delay the others no longer.
+LOCK_TIMEOUT_ALONE = timedelta(milliseconds=5)
+
+Stored = list[Receipt] | Exception | None
 
 
 class GroupStore:
-    """Stores the events of several requests together, on a connection of its own."""
+    """Stores the events of several requests together, on connections of its own."""
 
     def __init__(self) -> None:
-        self._connection = AsyncConnection(session={"lock_timeout": f"{LOCK_TIMEOUT.total_seconds()}s"})
+        self._connection, self._alone = [
+            AsyncConnection(session={"lock_timeout": f"{timeout.total_seconds()}s"})
+            for timeout in (LOCK_TIMEOUT, LOCK_TIMEOUT_ALONE)
+        ]
+        # A connection executes one statement at a time.
+        self._turn = asyncio.Lock()
 
-    async def __call__(self, batches: Sequence[Batch]) -> Sequence[list[Receipt] | Exception | None]:
+    async def __call__(self, batches: Sequence[Batch]) -> Sequence[Stored]:
         """Return the receipts of each batch, None if the request must be decided alone, or the database's error.
 
         After an error that the server reports, nothing is stored and each request is decided alone, so that a faulty
-        one costs the others nothing. Without the server it is unknown whether the events were stored.
+        one costs the others nothing. Without the server it is unknown whether the events were stored. A batch that
+        waits for a lock has the error of that.
         """
-        try:
-            await self._connection.ready()
-            return await accepting.accept_group(batches, connection=self._connection, now=timezone.now())
-        except (DatabaseError, InterfaceError, UnicodeEncodeError) as error:
-            is_of_server = isinstance(error, OperationalError | InterfaceError)
-            is_reported = not is_of_server or self._connection.is_open
-            if is_of_server:
-                await self._connection.close()
-            return [None if is_reported else error] * len(batches)
+        found = await _stored(batches, self._connection)
+        if isinstance(found[0], OperationalError) and sql.is_lock_timeout(found[0]):
+            return [await self.alone(batch) for batch in batches]
+        return found
+
+    async def alone(self, batch: Batch) -> Stored:
+        """Return the same of a single batch, which may have to wait for a lock, and does not."""
+        async with self._turn:
+            return (await _stored([batch], self._alone))[0]
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._connection.close()
+        await self._alone.close()
+
+
+async def _stored(batches: Sequence[Batch], connection: AsyncConnection) -> Sequence[Stored]:
+    try:
+        await connection.ready()
+        return await accepting.accept_group(batches, connection=connection, now=timezone.now())
+    except (DatabaseError, InterfaceError, UnicodeEncodeError) as error:
+        if sql.is_lock_timeout(error):
+            return [error] * len(batches)
+        is_of_server = isinstance(error, OperationalError | InterfaceError)
+        is_reported = not is_of_server or connection.is_open
+        if is_of_server:
+            await connection.close()
+        return [None if is_reported else error] * len(batches)
 
 
 def rendered(

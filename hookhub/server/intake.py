@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
 from deliveries import telemetry, timezone
+from deliveries.events import Batch
 from deliveries.log_lines import chunk
 from deliveries.rates import TooMany
 from hookhub.http import access_log, errors, rate_limits
@@ -25,7 +26,8 @@ from hookhub.publishing import fast_path
 from hookhub.publishing.fast_path import LEFT_TO_THE_VIEW, NotRemembered, Publication
 from hookhub.publishing.publish import as_json, headers_of
 from hookhub.server.front import Answer
-from hookhub.server.group_commit import GroupCommit, NotStored
+from hookhub.server.group_commit import GroupCommit, NotStored, Receipts
+from hookhub.server.held import Held, is_held
 from hookhub.server.pool import Pool, Turn
 
 # Longer bodies are parsed in a thread, because nothing else happens on the event loop meanwhile.
@@ -37,10 +39,13 @@ CONTENT_TYPE = (b"content-type", b"application/json")
 class EventIntake:
     """Publishes events without a thread for each request."""
 
-    def __init__(self, *, pool: Pool, groups: GroupCommit, turn_of: Callable[[Mapping[str, Any]], Turn]) -> None:
+    def __init__(
+        self, *, pool: Pool, groups: GroupCommit, held: Held, turn_of: Callable[[Mapping[str, Any]], Turn]
+    ) -> None:
         """Long bodies are parsed in ``pool``; ``turn_of`` returns what a waiting request is queued under."""
         self._pool = pool
         self._groups = groups
+        self._held = held
         self._turn_of = turn_of
         # Lines for the access log that are not written yet.
         self._lines: list[str] = []
@@ -62,7 +67,7 @@ class EventIntake:
             with rate_limits.taking_events(
                 len(events), caller=found.caller, organization=found.organization
             ) as standings:
-                receipts = await self._groups.add(found.batch, turn=self._turn_of(environ))
+                receipts = await self._store(found.batch, environ)
         except (TooMany, NotRemembered, NotStored, *LEFT_TO_THE_VIEW):
             return None
         except (OperationalError, InterfaceError) as error:
@@ -71,6 +76,16 @@ class EventIntake:
         telemetry.end_accept(found.span, events=len(events))
         content, headers = as_json(receipts, found.parsed), headers_of(receipts, standings=standings)
         return self._answer(environ, address, 202, content, headers, started=started)
+
+    async def _store(self, batch: Batch, environ: Mapping[str, Any]) -> Receipts:
+        """Return the receipts of a batch: with its group, unless it has to wait for another transaction."""
+        if not self._held.waits_for_key_of(batch):
+            try:
+                return await self._groups.add(batch, turn=self._turn_of(environ))
+            except OperationalError as error:
+                if not is_held(error):
+                    raise
+        return await self._held.store(batch)
 
     async def _prepare(self, environ: dict[str, Any], content: bytes) -> Publication:
         now = timezone.now()

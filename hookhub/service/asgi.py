@@ -19,6 +19,7 @@ from hookhub.server.body import Budget
 from hookhub.server.front import Front
 from hookhub.server.group_commit import GroupCommit
 from hookhub.server.health import Readiness
+from hookhub.server.held import Held
 from hookhub.server.intake import EventIntake
 from hookhub.server.limits import Limits
 from hookhub.server.pool import Pool, Turn
@@ -40,6 +41,7 @@ def prepare() -> None:
 
 
 pool = Pool(threads=settings.WEB_THREADS, max_waiting=settings.HOOKHUB_WEB_QUEUE)
+store = GroupStore()
 front = Front(
     listening(django),
     limits=Limits(
@@ -55,7 +57,10 @@ front = Front(
     turn_of=turn_of,
     prepare=prepare,
     intake=EventIntake(
-        pool=pool, groups=GroupCommit(GroupStore(), max_waiting=settings.HOOKHUB_WEB_QUEUE), turn_of=turn_of
+        pool=pool,
+        groups=GroupCommit(store, max_waiting=settings.HOOKHUB_WEB_QUEUE),
+        held=Held(store.alone, max_waiting=settings.HOOKHUB_WEB_QUEUE),
+        turn_of=turn_of,
     ),
     responded=starting.response_observer(),
     finish=starting.stop,

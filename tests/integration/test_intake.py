@@ -240,8 +240,9 @@ def test_an_error_that_the_server_reports_leaves_each_request_to_itself(key: str
     assert Event.objects.count() == 3
 
 
-def test_a_key_that_another_transaction_holds_delays_its_own_request_only(
-    key: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("waiting", [1, 5])
+def test_a_key_that_another_transaction_holds_delays_only_requests_with_it(
+    key: str, waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing but the group's own limit ends the waiting.
     session = {**connection.settings_dict["SESSION"], "lock_timeout": "0", "statement_timeout": "0"}
@@ -263,11 +264,12 @@ def test_a_key_that_another_transaction_holds_delays_its_own_request_only(
     with ThreadPoolExecutor(1) as project:
         publishing = project.submit(publish_in_a_long_transaction)
         assert is_held.wait(60)
-        answers, _ = serve([Sent(key, event(name)) for name in ("other 1", "held", "other 2")])
+        # More than there are threads, as where a client repeats what it has no response to.
+        answers, _ = serve([Sent(key, event(name)) for name in ("other 1", *["held"] * waiting, "other 2")])
 
     assert stored_meanwhile == [True]
-    assert [answer.status for answer in answers] == [202] * 3
-    assert answers[1].json()["id"] == publishing.result()["id"]
+    assert [answer.status for answer in answers] == [202] * (2 + waiting)
+    assert {answer.json()["id"] for answer in answers[1:-1]} == {publishing.result()["id"]}
 
 
 def test_events_that_were_not_stored_do_not_count_against_limits(key: str, settings: Settings) -> None:
