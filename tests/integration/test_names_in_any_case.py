@@ -82,7 +82,7 @@ def test_an_entry_of_the_stream_about_a_name_in_another_case_is_refused_and_its_
         for number, content in enumerate(contents)
     ]
 
-    [refused] = store(entries, now=organization.created_at)
+    [refused], _ = store(entries, now=organization.created_at)
 
     assert refused.entry.id == "1772600000000-0"
     assert "repository: differs from widgets only in case; use the same spelling" in refused.error

@@ -140,7 +140,7 @@ def test_the_first_entry_of_a_stream_creates_its_repository(acme: Organization) 
     content = b'{"type": "push", "data": 1, "repository": "acme/widgets", "id": "1"}'
     entry = Entry("1772600000000-0", (b"event", content))
 
-    refused = store([ParsedEntry(entry, "acme", read(content, "application/json"))], now=acme.created_at)
+    refused, _ = store([ParsedEntry(entry, "acme", read(content, "application/json"))], now=acme.created_at)
 
     assert (refused, names()) == ([], ["widgets"])
 
