@@ -40,17 +40,17 @@ def bell_inside_the_transaction() -> None:
     from deliveries.pipeline import accepting
     from hookhub.postgresql import asynchronous
 
-    change = sql.change
+    change, storing = sql.change, {accepting.STORE_EVENT, accepting.STORE_EVENTS}
 
     def ring_first(statement: str, parameters: Mapping[str, object]) -> int:
-        if statement == accepting.STORE_EVENTS:
+        if statement in storing:
             wakeup.notify_now()
         return change(statement, parameters)
 
     in_a_group = asynchronous.AsyncConnection.change
 
     async def ring_first_in_a_group(self: Any, statement: str, parameters: Mapping[str, object]) -> int:
-        if statement == accepting.STORE_EVENTS:
+        if statement in storing:
             wakeup.notify_now()
         return await in_a_group(self, statement, parameters)
 

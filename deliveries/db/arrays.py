@@ -19,8 +19,22 @@ _sized_bigint = struct.Struct(">iq").pack
 _sized_uuid = _sized(16)
 
 
-class Array(bytes):
+class Encoded(bytes):
+    """A value in PostgreSQL's binary format; the statement must cast the parameter to its type."""
+
+
+class Array(Encoded):
     """An array in PostgreSQL's binary format; the statement must cast the parameter to its type."""
+
+
+def text(value: str | None) -> Encoded | None:
+    """Return a ``text``; raises UnicodeEncodeError for a lone surrogate."""
+    return None if value is None else Encoded(value.encode())
+
+
+def bytea(value: bytes | None) -> Encoded | None:
+    """Return a ``bytea``."""
+    return None if value is None else Encoded(value)
 
 
 def columns(

@@ -98,6 +98,7 @@ def _dump_integer(value: int) -> Dumped:
 DUMPERS: Mapping[type, Callable[[Any], Dumped]] = {
     type(None): lambda _: (0, 1, None),
     arrays.Array: lambda value: (0, 1, value),
+    arrays.Encoded: lambda value: (0, 1, value),
     bool: lambda value: (arrays.BOOLEAN, 1, b"\1" if value else b"\0"),
     int: _dump_integer,
     UUID: lambda value: (arrays.UUID_, 1, value.bytes),

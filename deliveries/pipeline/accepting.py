@@ -28,7 +28,7 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
     # A single statement is atomic by itself and takes one round trip. Only a batch can be stored in part, because of
     # known keys; a conflict must then roll that part back.
     with transaction.atomic() if batch.may_be_partial else nullcontext():
-        stored = sql.change(STORE_EVENTS, to_columns([batch], ids=ids, now=now))
+        stored = sql.change(*storing([batch], ids=ids, now=now))
         if stored == len(events):
             receipts = _receipts(events, ids, now=now)
         else:
@@ -63,13 +63,12 @@ async def accept_group(
     """
     ids = uuid7s(now, sum(len(batch.events) for batch in batches))
     parts = _split(ids, batches)
-    columns = to_columns(batches, ids=ids, now=now)
     stored = set(ids)
     # As in ``accept``, only a batch of several events can be stored in part. That part is discarded again.
     async with connection.transaction() if any(batch.may_be_partial for batch in batches) else nullcontext():
-        count = await connection.change(STORE_EVENTS, columns)
+        count = await connection.change(*storing(batches, ids=ids, now=now))
         if count < len(ids):
-            stored = {id_ for (id_,) in await connection.run(FIND_STORED, {"ids": columns["ids"]})}
+            stored = {id_ for (id_,) in await connection.run(FIND_STORED, {"ids": arrays.uuids(ids)})}
         discarded = [id_ for part in parts if not stored.issuperset(part) for id_ in part if id_ in stored]
         if discarded:
             await connection.run(DISCARD, {"ids": arrays.uuids(discarded)})
@@ -136,6 +135,40 @@ def _receipts_with_duplicates(
     return receipts
 
 
+def storing(batches: Sequence[Batch], *, ids: Sequence[UUID], now: datetime) -> tuple[str, dict[str, object]]:
+    """Return the statement that stores events, and its parameters.
+
+    A single event, which is the rule unless many come at once, has a statement of its own at half the cost.
+    """
+    if len(ids) == 1 and (values := to_values(batches[0], id_=ids[0], now=now)) is not None:
+        return STORE_EVENT, values
+    return STORE_EVENTS, to_columns(batches, ids=ids, now=now)
+
+
+def to_values(batch: Batch, *, id_: UUID, now: datetime) -> dict[str, object] | None:
+    """Return the parameters of STORE_EVENT, and None if there are other cached names to check than the event's own."""
+    event, snapshot = batch.events[0], batch.snapshot
+    if snapshot.organizations.keys() - {event.organization_id} or snapshot.repositories.keys() - {event.repository_id}:
+        return None
+    return {
+        "id": id_,
+        "organization": event.organization_id,
+        "repository": event.repository_id,
+        "webhook": event.webhook_id,
+        "type": arrays.text(event.type),
+        "topics": arrays.texts(event.topics),
+        "payload": arrays.bytea(event.payload),
+        "key": arrays.text(event.idempotency_key),
+        "fingerprint": arrays.bytea(event.fingerprint),
+        "hops": arrays.text(event.hops),
+        "trace": arrays.text(event.trace),
+        "occurred": event.occurred_at,
+        "slug": arrays.text(snapshot.organizations.get(event.organization_id)),
+        "name": None if event.repository_id is None else arrays.text(snapshot.repositories.get(event.repository_id)),
+        "now": now,
+    }
+
+
 def to_columns(batches: Sequence[Batch], *, ids: Sequence[UUID], now: datetime) -> dict[str, object]:
     """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
     events = [event for batch in batches for event in batch.events]
@@ -196,6 +229,24 @@ WITH stale AS MATERIALIZED (
                  fingerprint, hops, trace, occurred_at)
     WHERE batch <> ALL(ARRAY(SELECT batch FROM stale))
     ORDER BY organization_id, idempotency_key, id
+    ON CONFLICT (organization_id, idempotency_key) DO NOTHING
+    RETURNING id, repository_id, organization_id
+)
+INSERT INTO hookhub_outbox (partition, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
+"""
+
+# The same for one event, whose only cached names are those of its organization and its repository, if they are known.
+STORE_EVENT = """
+WITH stored AS (
+    INSERT INTO hookhub_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
+                               idempotency_key, fingerprint, hops, trace, occurred_at, accepted_at)
+    SELECT %(id)s, %(organization)s, %(repository)s::bigint, %(webhook)s::bigint, %(type)s::text, %(topics)s::text[],
+           %(payload)s::bytea, %(key)s::text, %(fingerprint)s::bytea, %(hops)s::text, %(trace)s::text, %(occurred)s,
+           %(now)s
+    WHERE (%(slug)s::text IS NULL
+           OR EXISTS (SELECT FROM hookhub_organization WHERE id = %(organization)s AND slug = %(slug)s::text))
+      AND (%(name)s::text IS NULL
+           OR EXISTS (SELECT FROM hookhub_repository WHERE id = %(repository)s::bigint AND name = %(name)s::text))
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id, repository_id, organization_id
 )

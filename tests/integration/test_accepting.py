@@ -3,7 +3,9 @@
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,8 +13,9 @@ from django.db import connection, transaction
 
 from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
-from deliveries.events import IdempotencyConflict, NewEvent, Receipt
+from deliveries.events import IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
 from deliveries.models import Delivery, Event, Organization, OutboxEntry, Repository
+from deliveries.pipeline import accepting
 from deliveries.webhooks import lifecycle
 from tests.story import Forge, counted_statements, outbox_key, together
 
@@ -58,6 +61,66 @@ def test_a_payload_is_stored_byte_for_byte(forge: Forge, now: datetime, payload:
     assert bytes(stored.payload) == payload
     assert (stored.topics, stored.repository_id) == (["*", "push"], None)
     assert [arrival.pk for arrival in OutboxEntry.objects.all()] == [outbox_key(stored)]
+
+
+FULL = {
+    "idempotency_key": "a key, 'quoted'",
+    "fingerprint": b"\xff\0",
+    "hops": "a, b",
+    "trace": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=ü",
+}
+
+
+@pytest.mark.parametrize("facts", [{}, FULL], ids=["what it must have", "all that it may have"])
+@pytest.mark.parametrize("of", ["repository", "organization", "webhook"])
+@pytest.mark.parametrize("knows", [(), ("organizations",), ("organizations", "repositories")], ids=" ".join)
+def test_one_event_is_stored_as_several_are(
+    forge: Forge, now: datetime, facts: dict[str, Any], of: str, knows: tuple[str, ...]
+) -> None:
+    topics = ("*", "push", "über")
+    target = {"webhook_id": forge.webhook(now=now).pk} if of == "webhook" else {}
+    repository = forge.repository.pk if of == "repository" else None
+    event = NewEvent(forge.organization.pk, repository, "push", topics, b'{"a":1}', now, **facts, **target)
+    names = {
+        "organizations": {forge.organization.pk: forge.organization.slug},
+        "repositories": {} if repository is None else {repository: forge.repository.name},
+    }
+    snapshot = NameSnapshot(**{kind: known if kind in knows else {} for kind, known in names.items()})
+    other = replace(event, idempotency_key="another" if facts else None)
+
+    with counted_statements() as ran:
+        pipeline.accept([event], snapshot=snapshot, now=now)
+        pipeline.accept([other, other], snapshot=snapshot, now=now)
+
+    assert ran[0] == accepting.STORE_EVENT
+    assert accepting.STORE_EVENTS in ran
+    rows = [
+        {name: value for name, value in row.items() if name not in {"id", "idempotency_key"}}
+        for row in Event.objects.order_by("id").values()
+    ]
+    assert [row == rows[0] for row in rows] == [True] * (2 if facts else 3)
+    assert OutboxEntry.objects.count() == len(rows)
+
+
+@pytest.mark.parametrize("stale", ["organizations", "repositories"])
+def test_one_event_with_a_stale_name_is_not_stored(forge: Forge, now: datetime, stale: str) -> None:
+    names = {
+        "organizations": {forge.organization.pk: forge.organization.slug},
+        "repositories": {forge.repository.pk: forge.repository.name},
+    }
+    names[stale] = dict.fromkeys(names[stale], "earlier")
+
+    with pytest.raises(StaleNames):
+        pipeline.accept([forge.event(now=now)], snapshot=NameSnapshot(**names), now=now)
+
+    assert (Event.objects.count(), OutboxEntry.objects.count()) == (0, 0)
+
+
+def test_cached_names_of_others_are_checked_too(forge: Forge, now: datetime) -> None:
+    snapshot = NameSnapshot({forge.organization.pk: forge.organization.slug, 0: "gone"}, {})
+
+    with pytest.raises(StaleNames):
+        pipeline.accept([forge.event(now=now)], snapshot=snapshot, now=now)
 
 
 def test_a_repeat_gets_the_first_receipt_and_stores_nothing(forge: Forge, now: datetime) -> None:
