@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from deliveries import audit
 from deliveries.db.ids import uuid7
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup, find_one
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.models import INCLUDED, MASTER_ONLY, Membership, PortalSession, Scope
 
@@ -103,7 +103,7 @@ def find(cookie: str, *, now: datetime) -> PortalSession | None:
 
     A member's session has the role of the membership as it is now, and ends with it.
     """
-    session = find_one(_known().filter(cookie_hash=digest(cookie), revoked_at=None, expires_at__gt=now))
+    session = _open_session(cookie_hash=digest(cookie), now=now)
     if session is None or session.user_id is None:
         return session
     members = Membership.objects.filter(user=session.user_id, organization=session.organization_id)
@@ -123,6 +123,13 @@ def find_ended(cookie: str) -> PortalSession | None:
 
 def _known() -> QuerySet[PortalSession]:
     return PortalSession.objects.select_related("organization__portal_settings", "repository")
+
+
+_open_session = Lookup(
+    lambda cookie_hash, now: _known().filter(cookie_hash=cookie_hash, revoked_at=None, expires_at__gt=now),
+    "cookie_hash",
+    "now",
+)
 
 
 def role_of(member: Membership) -> PortalSession.Role | None:

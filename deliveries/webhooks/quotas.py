@@ -7,7 +7,7 @@ from django.db.models import QuerySet, Value
 from django.template.defaultfilters import pluralize
 
 from deliveries import rates
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup
 from deliveries.formats import Format
 from deliveries.limits import limit_of
 from deliveries.models import Host, Organization, Repository, Webhook
@@ -15,6 +15,8 @@ from deliveries.webhooks.fields import InvalidFields
 
 # Each new URL may cost a DNS look-up that times out.
 CHANGES = rates.Policy("webhook-changes")
+
+_lock_organization = Lookup(lambda pk: Organization.objects.select_for_update(no_key=True).filter(pk=pk), "pk")
 
 
 class LimitReached(Exception):
@@ -35,7 +37,7 @@ def require_webhook_quota(organization: Organization) -> None:
     limit = limit_of(organization, "webhooks")
     if not limit:
         return
-    find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
+    _lock_organization(pk=organization.pk)
     own = Webhook.objects.kept().filter(organization=organization, subscription__isnull=True)
     if own[:limit].count() >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"
@@ -49,7 +51,7 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
     They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
     """
     if limit := limit_of(organization, "hub_subscriptions"):
-        find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
+        _lock_organization(pk=organization.pk)
         if of_hub(organization)[:limit].count() >= limit:
             raise LimitReached
     try:
@@ -65,7 +67,7 @@ def require_mcp_quota(callback: str, *, organization: Organization) -> None:
     above.
     """
     if limit := limit_of(organization, "mcp_subscriptions"):
-        find_one(Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk))
+        _lock_organization(pk=organization.pk)
         of_agents = Webhook.objects.kept().filter(organization=organization, subscription__has_key="id")
         if of_agents[:limit].count() >= limit:
             raise LimitReached

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import stats, timezone
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup
 from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
@@ -249,11 +249,21 @@ class StatsView(PresentedView, GenericAPIView[Webhook]):
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
 
+_webhook = Lookup(
+    lambda organization, uid: (
+        Webhook.objects.kept()
+        .select_related("organization", "repository")
+        .filter(organization_id=organization, uid=uid)
+    ),
+    "organization",
+    "uid",
+)
+
+
 def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> Webhook:
     """Return a webhook of the caller's organization; raise a 403 without this scope, a 404 if unknown."""
     organization = view.authorize(request, scope=scope)
-    found = Webhook.objects.kept().select_related("organization", "repository")
-    webhook = find_one(found.filter(organization=organization, uid=read_uuid(uid)))
+    webhook = _webhook(organization=organization.pk, uid=read_uuid(uid))
     if webhook is None:
         raise Http404
     return webhook

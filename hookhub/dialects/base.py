@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
-from django.db.models import Model, QuerySet, Value
+from django.db.models import Expression, Model, QuerySet
 from django.db.models.functions import Lower
 from django.http import Http404
 from django.urls import URLPattern
@@ -14,7 +14,7 @@ from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup
 from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.http.authorization import authorize, authorize_webhooks
@@ -154,7 +154,7 @@ def slug_of(request: Request, owner: str) -> str:
     # For a key of one organization no query is needed to find the spelling of its slug.
     if own is not None:
         return own.slug if own.slug.lower() == owner.lower() else owner
-    found = in_any_case(Organization.objects.all(), "slug", owner)
+    found = organization_in_any_case(slug=owner)
     return owner if found is None else found.slug
 
 
@@ -168,16 +168,28 @@ def repository_at(
     """
     authorize_there = authorize_webhooks if for_webhooks else authorize
     organization = authorize_there(request, scope=scope, organization=slug_of(request, owner) if any_case else owner)
-    repositories = Repository.objects.select_related("organization").filter(organization=organization)
-    found = in_any_case(repositories, "name", repo) if any_case else find_one(repositories.filter(name=repo))
+    find = repository_in_any_case if any_case else repository_named
+    found = find(organization=organization.pk, name=repo)
     if found is None:
         raise Http404
     return found
 
 
-def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
-    """Return the row with this name in any case, or None."""
-    return find_one(rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name))))
+def _in_any_case(rows: "QuerySet[Row]", field: str, name: Expression) -> "QuerySet[Row]":
+    return cast("QuerySet[Row]", rows.alias(folded=Lower(field)).filter(folded=Lower(name)))
+
+
+def _repositories(organization: Expression) -> QuerySet[Repository]:
+    return Repository.objects.select_related("organization").filter(organization_id=organization)
+
+
+organization_in_any_case = Lookup(lambda slug: _in_any_case(Organization.objects.all(), "slug", slug), "slug")
+repository_named = Lookup(
+    lambda organization, name: _repositories(organization).filter(name=name), "organization", "name"
+)
+repository_in_any_case = Lookup(
+    lambda organization, name: _in_any_case(_repositories(organization), "name", name), "organization", "name"
+)
 
 
 def read_number(text: str) -> int:

@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from deliveries import audit, timezone
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup
 from hookhub.http.access_log import name_caller
 from hookhub.http.actors import actor_of_key
 from hookhub.http.client_address import address_of
@@ -99,7 +99,12 @@ def require_checksum(key_id: str, secret: str) -> None:
 
 def find(key_id: str) -> ApiKey | None:
     """Return the key with this id and its organization from the database, or None if it is unknown or revoked."""
-    return find_one(ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None))
+    return _key_by_id(key_id=key_id)
+
+
+_key_by_id = Lookup(
+    lambda key_id: ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None), "key_id"
+)
 
 
 _cached_keys = RowCache[str, ApiKey]()

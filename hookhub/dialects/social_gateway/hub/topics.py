@@ -6,8 +6,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from deliveries.formats.websub import CONTENT_TYPE, link
-from deliveries.models import Event, Organization, Repository
-from hookhub.dialects.base import in_any_case
+from deliveries.models import Event, Repository
+from hookhub.dialects.base import organization_in_any_case, repository_in_any_case
 from hookhub.dialects.social_gateway import hook_changes
 from hookhub.dialects.social_gateway.hub.requests import JSON_SUFFIX
 from hookhub.dialects.social_gateway.views import SocialGatewayView
@@ -69,11 +69,8 @@ def find_repository(owner: str, repo: str) -> Repository | None:
     """Return the repository with these names, in any case, whether or not the caller may see it."""
     if "\0" in owner + repo:
         return None
-    organization = in_any_case(Organization.objects.all(), "slug", owner)
-    if organization is None:
-        return None
-    repositories = Repository.objects.select_related("organization").filter(organization=organization)
-    return in_any_case(repositories, "name", repo)
+    organization = organization_in_any_case(slug=owner)
+    return None if organization is None else repository_in_any_case(organization=organization.pk, name=repo)
 
 
 def has_access(request: Request, repository: Repository) -> bool:
