@@ -269,5 +269,5 @@ def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
     """Enable or disable a locked webhook for its owner; do nothing if ``active`` is None or already the case."""
     if active and not webhook.active:
         lifecycle.enable_locked(webhook, release_held=False, now=now)
-    elif active is False and webhook.active:
+    elif active is False and lifecycle.can_disable(webhook):
         lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)

@@ -121,8 +121,16 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     """
     with transaction.atomic():
         webhook = Webhook.objects.kept().lock(webhook_id)
-        held = disable_locked(webhook, reason=Reason.BY_OWNER, now=now) if webhook.active else 0
+        held = disable_locked(webhook, reason=Reason.BY_OWNER, now=now) if can_disable(webhook) else 0
     return webhook, held
+
+
+def can_disable(webhook: Webhook) -> bool:
+    """Return whether anything changes when the owner of a webhook disables it.
+
+    A subscription that is disabled because it kept failing could be had again by its subscriber, and then cannot.
+    """
+    return webhook.active or (webhook.subscription is not None and not webhook.is_disabled_by_owner)
 
 
 def disable_locked(webhook: Webhook, *, reason: Reason, now: datetime) -> int:

@@ -67,8 +67,8 @@ def _kept(asked: Asked) -> Webhook | None:
 
 
 def _in_force(webhook: Webhook | None) -> Verdict:
-    """Return when a subscription ends, or that it has ended: its key may have been revoked meanwhile."""
-    if webhook is None or webhook.unverified or webhook.has_ended(now=sql.database_now()):
+    """Return when a subscription ends, or that it has ended: its key may be revoked, or its owner has disabled it."""
+    if webhook is None or not webhook.active or webhook.unverified or webhook.has_ended(now=sql.database_now()):
         return Verdict(reason=ENDED)
     return Verdict(webhook.expires_at)
 

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -12,7 +13,7 @@ from pytest_django import Settings
 from deliveries.maintenance import leases
 from deliveries.models import Organization, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle, mcp_subscribing, mcp_verdicts
+from deliveries.webhooks import changing, lifecycle, mcp_subscribing, mcp_verdicts
 from deliveries.webhooks.mcp_subscribing import Asked, Disabled, Key, Subscription
 from hookhub.dialects.social_gateway.hub.forms import URLENCODED
 from hookhub.models import ApiKey, Scope
@@ -195,6 +196,35 @@ def test_an_agents_that_is_disabled_while_its_callback_is_asked_is_not_forgotten
             subscribe(wanted)
         assert refused.value.by_owner
         maintain()
+
+
+def test_an_agent_hears_that_it_was_disabled_while_its_callback_was_asked(wanted: Subscription) -> None:
+    asked = subscribe(wanted)
+    now = timezone.now()
+    Webhook.objects.update(verified_at=now, expires_at=now + HOUR)
+    Webhook.objects.get().verifications.update(state="verified", due_at=None, finished_at=now)
+    assert mcp_verdicts.verdict_on(asked) == (now + HOUR, None)
+
+    disable(Webhook.objects.get())
+
+    assert mcp_verdicts.verdict_on(asked) == (None, mcp_verdicts.ENDED)
+
+
+@pytest.mark.parametrize("is_patched", [True, False])
+def test_one_that_is_disabled_for_failing_can_be_disabled_for_good(wanted: Subscription, is_patched: bool) -> None:
+    subscribe(wanted)
+    webhook = Webhook.objects.get()
+    with transaction.atomic():
+        lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason.FAILING, now=timezone.now())
+
+    if is_patched:
+        changing.change(webhook.pk, {}, active=False, now=timezone.now())
+    else:
+        disable(webhook)
+
+    mcp_subscribing.unsubscribe(wanted.key, now=timezone.now())
+    with pytest.raises(Disabled):
+        subscribe(wanted)
 
 
 @pytest.mark.parametrize("way", ["timed out", "refused"])
