@@ -3,7 +3,7 @@
 import time
 
 from django.conf import settings
-from django.db.models import QuerySet, Value
+from django.db.models import Q, QuerySet, Value
 from django.template.defaultfilters import pluralize
 
 from deliveries import rates
@@ -52,7 +52,7 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
     """
     if limit := limit_of(organization, "hub_subscriptions"):
         _lock_organization(pk=organization.pk)
-        if of_hub(organization)[:limit].count() >= limit:
+        if _subscriptions(organization, "topic")[:limit].count() >= limit:
             raise LimitReached
     try:
         require_host_quota(callback)
@@ -68,8 +68,7 @@ def require_mcp_quota(callback: str, *, organization: Organization) -> None:
     """
     if limit := limit_of(organization, "mcp_subscriptions"):
         _lock_organization(pk=organization.pk)
-        of_agents = Webhook.objects.kept().filter(organization=organization, subscription__has_key="id")
-        if of_agents[:limit].count() >= limit:
+        if _subscriptions(organization, "id")[:limit].count() >= limit:
             raise LimitReached
     try:
         require_host_quota(callback)
@@ -77,9 +76,13 @@ def require_mcp_quota(callback: str, *, organization: Organization) -> None:
         raise LimitReached from error
 
 
-def of_hub(organization: Organization) -> "QuerySet[Webhook]":
-    """Return the webhooks of an organization that were subscribed at the hub."""
-    return Webhook.objects.kept().filter(organization=organization, subscription__has_key="topic")
+def _subscriptions(organization: Organization, key: str) -> "QuerySet[Webhook]":
+    """Return an organization's subscriptions that have this key: "topic" at the hub, "id" by MCP.
+
+    Those that have ended while they were disabled are left out: they are kept only to stay disabled.
+    """
+    counted = Q(ended_at=None) | Q(disabled_at=None)
+    return Webhook.objects.kept().filter(counted, organization=organization, subscription__has_key=key)
 
 
 def require_url_quota(

@@ -52,8 +52,8 @@ def maintain() -> None:
 # At the hub -----------------------------------------------------------------------------------------------------------
 
 
-def ask(forge: Forge, mode: str = "subscribe") -> None:
-    form = {"hub.mode": mode, "hub.topic": TOPIC, "hub.callback": forge.receiver.url("/")}
+def ask(forge: Forge, mode: str = "subscribe", *, path: str = "/") -> None:
+    form = {"hub.mode": mode, "hub.topic": TOPIC, "hub.callback": forge.receiver.url(path)}
     assert Client().post("/hub", urlencode(form), content_type=URLENCODED).status_code == 202
 
 
@@ -157,6 +157,22 @@ def test_one_that_is_asked_for_again_before_its_owner_enables_it_goes_on(forge: 
     maintain()
 
     assert delivered(forge, sender) == ["POST"]
+
+
+def test_one_that_has_ended_takes_no_place_from_others(forge: Forge, settings: Settings) -> None:
+    settings.HOOKHUB_HUB_SUBSCRIPTIONS = 1
+    prove(forge)
+    disable(Webhook.objects.get())
+    ask(forge, path="/other")
+    assert Webhook.objects.count() == 1
+    # The denial.
+    assert verify_due(now=timezone.now()) == ["verified"]
+
+    prove(forge, "unsubscribe")
+    maintain()
+    ask(forge, path="/other")
+
+    assert Webhook.objects.kept().count() == 2
 
 
 # By MCP ---------------------------------------------------------------------------------------------------------------
