@@ -52,7 +52,13 @@ class Held:
                     raise result
         finally:
             self._waiting -= 1
-            self._keys -= Counter(_keys_of(batch))
+            self._forget_keys_of(batch)
+
+    def _forget_keys_of(self, batch: Batch) -> None:
+        for key in _keys_of(batch):
+            self._keys[key] -= 1
+            if not self._keys[key]:
+                del self._keys[key]
 
 
 def is_held(error: Exception) -> bool:

@@ -32,9 +32,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object
     asked: dict[str, Mapping[str, object]] = {}
     run, change = sql.run, sql.change
 
-    def noting_run(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[sql.Row]:
+    def noting_run(statement: str, parameters: Mapping[str, object], **how: bool) -> list[sql.Row]:
         asked[statement] = parameters
-        return run(statement, parameters, commits=commits)
+        return run(statement, parameters, **how)
 
     def noting_change(statement: str, parameters: Mapping[str, object]) -> int:
         asked[statement] = parameters
