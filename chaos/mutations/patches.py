@@ -74,11 +74,12 @@ def claim_without_lease() -> None:
 
 def lease_shorter_than_the_deadline() -> None:
     """Lease for less than the request deadline, so that a second worker claims a delivery still in flight."""
-    from deliveries.pipeline import claiming, fanning_out
+    from deliveries.pipeline import claiming, fan_out_statements
 
     short = "%(now)s::timestamptz + interval '0.4 s'"
     _change(claiming, "CLAIM", "leased_until = %(until)s", f"leased_until = {short}")
-    _change(fanning_out, "INSERT_DELIVERIES", "%(until)s::timestamptz", short)
+    for name in ("INSERT_DELIVERY", "INSERT_DELIVERIES"):
+        _change(fan_out_statements, name, "%(until)s::timestamptz", short)
 
 
 def accept_answering_before_commit() -> None:
@@ -227,10 +228,11 @@ def a_crash_uses_up_a_step() -> None:
 def leases_that_never_end() -> None:
     """Match and claim webhooks whose lease has ended, and cancel nothing."""
     from deliveries.maintenance import leases
-    from deliveries.pipeline import claiming, fanning_out
+    from deliveries.pipeline import claiming, fan_out_statements
     from deliveries.pipeline.capacity import LEASE_LASTS
 
-    _change(fanning_out, "TAKE_EVENTS", LEASE_LASTS, "true")
+    for name in ("TAKE_FEW", "TAKE_EVENTS"):
+        _change(fan_out_statements, name, LEASE_LASTS, "true")
     _change(claiming, "LOCK_WEBHOOKS", LEASE_LASTS, "true")
     _put(leases, "end_expired", lambda **_: 0)
 

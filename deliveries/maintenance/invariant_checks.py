@@ -6,7 +6,7 @@ A query returns one line of text per row that violates its invariant. Its parame
 
 from deliveries.maintenance.check import Check, orphans
 from deliveries.pipeline.capacity import IS_UNVERIFIED, LEASE_LASTS
-from deliveries.pipeline.fanning_out import IS_FANNED_OUT
+from deliveries.pipeline.fan_out_statements import IS_FANNED_OUT
 
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
 # topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's

@@ -11,7 +11,7 @@ from django.db import transaction
 from deliveries import shutdown
 from deliveries.db import sql
 from deliveries.db.ids import first_id_at
-from deliveries.pipeline.fanning_out import IS_FANNED_OUT
+from deliveries.pipeline.fan_out_statements import IS_FANNED_OUT
 
 # The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
 MAX_BATCH = 1000

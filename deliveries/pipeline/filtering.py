@@ -16,6 +16,8 @@ from deliveries.policy import filters
 
 # Payloads that are in memory at a time.
 PAYLOADS = 16
+# As long as any array of one event's id.
+ONE_EVENT = arrays.uuids([UUID(int=0)])
 
 
 class Pairs(NamedTuple):
@@ -23,6 +25,11 @@ class Pairs(NamedTuple):
 
     events: arrays.Array
     webhooks: arrays.Array
+
+    @property
+    def is_one(self) -> bool:
+        """Return whether it is one event and one webhook."""
+        return len(self.events) == len(ONE_EVENT)
 
     @property
     def parameters(self) -> dict[str, object]:

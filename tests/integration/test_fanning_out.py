@@ -13,19 +13,37 @@ from deliveries import pipeline
 from deliveries.db import sql
 from deliveries.maintenance import tasks
 from deliveries.models import Delivery, OutboxEntry, Repository, Webhook
-from deliveries.pipeline import claiming
+from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
-from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION, LARGE_FAN_OUT, LARGE_FAN_OUT_LOCK
+from deliveries.pipeline.fan_out_statements import (
+    INSERT_DELIVERIES,
+    INSERT_DELIVERY,
+    LARGE_FAN_OUT_LOCK,
+    TAKE_EVENTS,
+    TAKE_FEW,
+)
+from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION, LARGE_FAN_OUT
+from deliveries.pipeline.filtering import Pairs
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from deliveries.worker.database_clock import DatabaseClock
 from deliveries.worker.loop import WorkerLoop
-from tests.story import Forge, attempt_all, outcomes_of, the_delivery, together
+from tests.story import Forge, attempt_all, counted_statements, outcomes_of, the_delivery, together
 
 pytestmark = pytest.mark.django_db
 
 PLENTY = Capacity(1000)
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def statements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Use the statements for a few events, which fan out all or none of the outbox, and those for any number."""
+    found: str = request.param
+    monkeypatch.setattr(fanning_out, "FEW", LARGE_FAN_OUT if found == "few" else 0)
+    if found == "many":
+        monkeypatch.setattr(Pairs, "is_one", False)
+    return found
 
 
 def states_of(webhook: Webhook) -> dict[str, int]:
@@ -63,6 +81,33 @@ def test_without_capacity_every_delivery_becomes_ready(forge: Forge, now: dateti
     assert pipeline.fan_out(now=now)[:3] == (3, 3, [])
     assert states_of(webhook) == {"pending": 3}
     assert set(Delivery.objects.values_list("readiness", "due_at", "attempts_made", "lease")) == {(1, now, 0, None)}
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_a_few_events_are_fanned_out_by_statements_of_their_own(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(fanning_out, "FEW", 3)
+    forge.webhook(now=now)
+    publish(forge, count, now=now, repository=forge.repository)
+
+    with counted_statements() as ran:
+        done = pipeline.fan_out(3, capacity=PLENTY, now=now)
+
+    assert (done.events, done.deliveries, len(done.claims)) == (3, 3, 3)
+    assert OutboxEntry.objects.count() == count - 3
+    assert [TAKE_FEW in ran, TAKE_EVENTS in ran] == [True, count > 3]
+
+
+def test_a_single_delivery_is_inserted_by_a_statement_of_its_own(forge: Forge, now: datetime, statements: str) -> None:
+    forge.webhook(now=now)
+    publish(forge, 1, now=now)
+
+    with counted_statements() as ran:
+        assert len(pipeline.fan_out(capacity=PLENTY, now=now).claims) == 1
+        assert pipeline.fan_out(capacity=PLENTY, now=now).events == 0
+
+    assert [INSERT_DELIVERY in ran, INSERT_DELIVERIES in ran] == [statements == "few", statements == "many"]
 
 
 def test_a_new_delivery_does_not_overtake_a_ready_one(forge: Forge, now: datetime) -> None:
@@ -150,7 +195,9 @@ def test_a_flood_in_one_repository_does_not_delay_the_others(forge: Forge, now: 
     assert str(late[0]) in {claim.event_id for claim in claims}
 
 
-def test_partitions_are_served_round_robin(forge: Forge, now: datetime) -> None:
+def test_partitions_are_served_round_robin(forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise the last few would be taken together.
+    monkeypatch.setattr(fanning_out, "FEW", 0)
     others = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(2)]
     repositories = [forge.repository, *others]
     of = {}
