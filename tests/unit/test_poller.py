@@ -1,12 +1,14 @@
 """What a worker loop claims in one look at the database."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from deliveries.pipeline import claiming, fanning_out
+from deliveries.pipeline import attempting, claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.fanning_out import FannedOut
 from deliveries.worker.dispatcher import Dispatcher
@@ -62,3 +64,50 @@ def test_what_a_fan_out_lets_wait_for_its_turn_leaves_less_to_claim(
     Poller(sender, clock, slots=slots, dispatcher=dispatcher).poll(listens=True)
 
     assert asked == claimed
+
+
+class NotingSender(IdleSender):
+    """Notes for each request that is started, and for each time that requests are sent, whether its claim had ended."""
+
+    def __init__(self) -> None:
+        self.is_committed = False
+        self.seen: list[bool] = []
+
+    def start(self, request: Any, *, token: Any) -> None:
+        self.seen.append(self.is_committed)
+
+    def wait(self, timeout: timedelta) -> list[Any]:
+        self.seen.append(self.is_committed)
+        return []
+
+
+@pytest.mark.parametrize("door", ["fan_out_ahead", "claim_ahead"])
+def test_requests_are_built_during_the_commit_and_sent_after_it(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender: Any = NotingSender()
+    slots, clock = SlotTracker(SLOTS), Stopped(NOW)
+    dispatcher = Dispatcher(sender, clock, slots=slots, results=ResultBuffer())
+    rendered: list[bool] = []
+    render = attempting.render
+
+    def note(*given: Any, **how: Any) -> Any:
+        rendered.append(sender.is_committed)
+        return render(*given, **how)
+
+    @contextmanager
+    def commit(claims: Any) -> Iterator[Any]:
+        yield claims
+        sender.is_committed = True
+
+    found = [a_claim(delivery_id=uuid4()) for _ in range(3)]
+    fanned_out = FannedOut(3, 3, found, 0) if door == "fan_out_ahead" else FannedOut(0, 0, [], 0)
+    with_fan_out = commit if door == "fan_out_ahead" else nullcontext
+    monkeypatch.setattr(attempting, "render", note)
+    monkeypatch.setattr(fanning_out, "fan_out_ahead", lambda *_, **__: with_fan_out(fanned_out))
+    monkeypatch.setattr(claiming, "claim_ahead", lambda *_, **__: commit(found if door == "claim_ahead" else []))
+    monkeypatch.setattr(claiming, "promote_due", lambda *_, **__: 0)
+    monkeypatch.setattr(claiming, "is_anything_to_do", lambda *_, **__: False)
+
+    Poller(sender, clock, slots=slots, dispatcher=dispatcher).poll(listens=True)
+
+    assert rendered == [False] * 3
+    assert sender.seen == [True] * 4
