@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from deliveries.event_types.catalogue.references import inlined
 from hookhub.event_types.validation_messages import message_of, path_of
 
 if TYPE_CHECKING:
@@ -16,6 +15,38 @@ if TYPE_CHECKING:
 SUBSCHEMA = frozenset({"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"})
 SUBSCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 SUBSCHEMA_MAPS = frozenset({"properties", "dependentSchemas", "$defs", "definitions"})
+
+TEXT, NUMBER, FLAG, LIST = [{"type": name} for name in ("string", "number", "boolean", "array")]
+COUNT = {"type": "integer", "minimum": 0}
+SCHEMA = {"type": ["object", "boolean"]}
+SCHEMAS = {**LIST, "minItems": 1, "items": SCHEMA}
+NAMED_SCHEMAS = {"type": "object", "additionalProperties": SCHEMA}
+NAMES = {**LIST, "items": TEXT, "uniqueItems": True}
+TYPE = {"enum": ["array", "boolean", "integer", "null", "number", "object", "string"]}
+# What the metaschema says of the keywords that are allowed, with any schema as one in it.
+SHAPE: dict[str, Any] = {
+    **SCHEMA,
+    "properties": {
+        "$id": {**TEXT, "format": "uri-reference", "pattern": "^[^#]*#?$"},
+        "$schema": {**TEXT, "format": "uri"},
+        "$ref": {**TEXT, "format": "uri-reference"},
+        "type": {"anyOf": [TYPE, {**LIST, "items": TYPE, "minItems": 1, "uniqueItems": True}]},
+        "enum": LIST,
+        "examples": LIST,
+        "required": NAMES,
+        "dependentRequired": {"type": "object", "additionalProperties": NAMES},
+        "multipleOf": {**NUMBER, "exclusiveMinimum": 0},
+        **dict.fromkeys(("$comment", "title", "description", "format"), TEXT),
+        **dict.fromkeys(("deprecated", "readOnly", "writeOnly"), FLAG),
+        **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), NUMBER),
+        **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minContains", "maxContains"), COUNT),
+        **dict.fromkeys(("minProperties", "maxProperties"), COUNT),
+        # In order, because the first error is told.
+        **dict.fromkeys(sorted(SUBSCHEMA), SCHEMA),
+        **dict.fromkeys(sorted(SUBSCHEMA_LISTS), SCHEMAS),
+        **dict.fromkeys(sorted(SUBSCHEMA_MAPS), NAMED_SCHEMAS),
+    },
+}
 
 
 def error_in(schema: object) -> str | None:
@@ -53,15 +84,9 @@ def _keywords() -> "Validator":
     """Return a validator of one schema's own keywords, whatever the schemas in it are."""
     # Here for the reason given in validation._bounded.
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    known: dict[str, Any] = {}
-    for part in Draft202012Validator.META_SCHEMA["allOf"]:
-        vocabulary: Any = REGISTRY[f"https://json-schema.org/draft/2020-12/{part['$ref']}"].contents
-        known |= inlined(_without_schemas(vocabulary))["properties"]
-    shape = {"type": ["object", "boolean"], "properties": known}
     made: type[Validator] = validators.extend(Draft202012Validator, {"uniqueItems": _repetitions})  # type: ignore[no-untyped-call]
-    return made(shape, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return made(SHAPE, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def _repetitions(validator: object, value: object, instance: object, schema: object) -> Iterator[Any]:
@@ -73,14 +98,3 @@ def _repetitions(validator: object, value: object, instance: object, schema: obj
         texts = [each for each in instance if isinstance(each, str)]
         if len(set(texts)) < len(texts):
             yield ValidationError("has non-unique elements")
-
-
-def _without_schemas(value: Any) -> Any:
-    """Return a part of the metaschema in which a schema is anything that could be one."""
-    if isinstance(value, list):
-        return [_without_schemas(inner) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    if isinstance(value.get("$dynamicRef"), str):
-        return {"type": ["object", "boolean"]}
-    return {name: _without_schemas(inner) for name, inner in value.items()}
