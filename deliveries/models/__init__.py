@@ -5,7 +5,7 @@
 from deliveries.models.ids import new_id
 from deliveries.models.logs import LogQuerySet
 from deliveries.models.organizations import NAME, Organization, Repository
-from deliveries.models.webhook_schema import Host
+from deliveries.models.webhook_schema import HOST_OF
 from deliveries.models.webhooks import Webhook
 from deliveries.models.verifications import Verification
 from deliveries.models.events import Event, OutboxEntry, is_pending
@@ -16,7 +16,7 @@ from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Leader, Worker
 
 __all__ = [
-    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "HourlyStats", "Leader",
+    "HOST_OF", "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "HourlyStats", "Leader",
     "LogQuerySet", "Organization", "OutboxEntry", "PollConsumer", "PollEntry", "PollQueue", "Repository",
     "StatsProgress", "Verification", "Webhook", "Worker", "is_pending", "new_id",
 ]  # fmt: skip

@@ -10,6 +10,10 @@ from django.db.models.functions import Collate
 from deliveries.models.arrays import GinIndex
 from deliveries.policy.rate_limits import MAX_PER, MAX_REQUESTS_A_SECOND, MAX_SECONDS_A_REQUEST
 
+# Of a URL.
+HOST = r"^[a-z]+://(\[[^]]*\]|[^/:?]+)"
+HOST_OF = f"substring({{}}, '{HOST}')"
+
 
 class Host(Func):
     """The SQL expression for the host of a URL, written as in the index webhook_host so that queries can use it."""
@@ -17,7 +21,7 @@ class Host(Func):
     function = "substring"
 
     def __init__(self, url: str | F | Value) -> None:
-        super().__init__(url, Value(r"^[a-z]+://(\[[^]]*\]|[^/:?]+)"), output_field=models.TextField())
+        super().__init__(url, Value(HOST), output_field=models.TextField())
 
 
 class TopicKeys(Func):

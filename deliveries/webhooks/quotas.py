@@ -3,20 +3,31 @@
 import time
 
 from django.conf import settings
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Q, QuerySet
 from django.template.defaultfilters import pluralize
 
 from deliveries import rates
-from deliveries.db.lookups import Lookup
+from deliveries.db import sql
 from deliveries.formats import Format
 from deliveries.limits import limit_of
-from deliveries.models import Host, Organization, Repository, Webhook
+from deliveries.models import HOST_OF, Organization, Repository, Webhook
 from deliveries.webhooks.fields import InvalidFields
 
 # Each new URL may cost a DNS look-up that times out.
 CHANGES = rates.Policy("webhook-changes")
 
-_lock_organization = Lookup(lambda pk: Organization.objects.select_for_update(no_key=True).filter(pk=pk), "pk")
+# Each counts no further than the limit. To compile them takes Django longer than to execute them.
+LOCK_ORGANIZATION = "SELECT FROM hookhub_organization WHERE id = %(organization)s FOR NO KEY UPDATE"
+_COUNT = "SELECT count(*) FROM (SELECT FROM hookhub_webhook WHERE {} AND deleted_at IS NULL LIMIT %(limit)s) AS counted"
+COUNT_WEBHOOKS = _COUNT.format("organization_id = %(organization)s AND subscription IS NULL")
+COUNT_WEBHOOKS_WITH_URL = _COUNT.format(
+    "organization_id = %(organization)s AND repository_id = %(repository)s AND url = %(url)s"
+)
+COUNT_WEBHOOKS_OF_ALL_REPOSITORIES_WITH_URL = _COUNT.format(
+    "organization_id = %(organization)s AND repository_id IS NULL AND url = %(url)s"
+)
+# Written as in the index webhook_host.
+COUNT_WEBHOOKS_OF_HOST = _COUNT.format(f"{HOST_OF.format('url')} = {HOST_OF.format('%(url)s')}")
 
 
 class LimitReached(Exception):
@@ -37,9 +48,8 @@ def require_webhook_quota(organization: Organization) -> None:
     limit = limit_of(organization, "webhooks")
     if not limit:
         return
-    _lock_organization(pk=organization.pk)
-    own = Webhook.objects.kept().filter(organization=organization, subscription__isnull=True)
-    if own[:limit].count() >= limit:
+    _lock(organization)
+    if _count(COUNT_WEBHOOKS, organization=organization.pk, limit=limit) >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"
         error = f"has reached its limit of {count}; delete one, or ask the operator to raise the limit"
         raise InvalidFields({"organization": error})
@@ -51,7 +61,7 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
     They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
     """
     if limit := limit_of(organization, "hub_subscriptions"):
-        _lock_organization(pk=organization.pk)
+        _lock(organization)
         if _subscriptions(organization, "topic")[:limit].count() >= limit:
             raise LimitReached
     try:
@@ -67,7 +77,7 @@ def require_mcp_quota(callback: str, *, organization: Organization) -> None:
     above.
     """
     if limit := limit_of(organization, "mcp_subscriptions"):
-        _lock_organization(pk=organization.pk)
+        _lock(organization)
         if _subscriptions(organization, "id")[:limit].count() >= limit:
             raise LimitReached
     try:
@@ -97,8 +107,12 @@ def require_url_quota(
     if limit and not wire_format.url_is_secret:
         shown = wire_format.show_url(url)
         same_shown = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
+        statement = COUNT_WEBHOOKS_WITH_URL if repository else COUNT_WEBHOOKS_OF_ALL_REPOSITORIES_WITH_URL
+        scope = {"organization": organization.pk, "repository": repository and repository.pk}
         # Query values are masked in the stored URL, so compare the decrypted URLs.
-        if sum(webhook.has_url(url) for webhook in same_shown.only("uid", "stored_url", "sealed_url")) >= limit:
+        if _count(statement, **scope, url=shown, limit=limit) >= limit and (
+            sum(webhook.has_url(url) for webhook in same_shown.only("uid", "stored_url", "sealed_url")) >= limit
+        ):
             where = "the organization" if repository is None else repository.name
             count = f"{limit:,} webhook{pluralize(limit)}"
             error = f"limit reached: {where} already has {count} with this URL; change an existing one"
@@ -108,8 +122,17 @@ def require_url_quota(
 
 def require_host_quota(url: str) -> None:
     """Raise InvalidFields if too many webhooks of all organizations have the host of this URL."""
-    same_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
-    if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and same_host[:limit].count() >= limit:
+    limit = settings.HOOKHUB_WEBHOOKS_PER_HOST
+    if limit and _count(COUNT_WEBHOOKS_OF_HOST, url=url, limit=limit) >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"
         error = f"limit reached: this host has {count} of all organizations; ask the operator to raise the limit"
         raise InvalidFields({"url": error})
+
+
+def _lock(organization: Organization) -> None:
+    sql.run(LOCK_ORGANIZATION, {"organization": organization.pk})
+
+
+def _count(statement: str, **parameters: object) -> int:
+    counted: int = sql.run(statement, parameters)[0][0]
+    return counted
