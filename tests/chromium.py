@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,10 +9,11 @@ from functools import cache
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests import debian
+
 # The same engine without the windows, which cost it three quarters of its time.
 SHELL = "chromium-headless-shell"
 NAMES = (SHELL, "chromium", "chromium-browser", "google-chrome")
-INSTALL = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", SHELL))
 # Chromium's sandbox does not work for root. Nothing may be loaded except from the server under test.
 FLAGS = (
     "--no-sandbox",
@@ -41,13 +41,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 def find() -> str | None:
     """Return the path of a Chromium, installing Debian's package when running as root there; or None."""
     found = look()
-    if found is None and "CHROMIUM" not in os.environ and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in INSTALL:
-            subprocess.run(
-                command, check=False, capture_output=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            )
-        found = look()
-    return found
+    return debian.find(SHELL, package=SHELL) if found is None and "CHROMIUM" not in os.environ else found
 
 
 def look() -> str | None:
