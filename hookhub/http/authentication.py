@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
-from django.db.models import Q
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from deliveries import audit, timezone
+from deliveries.db import sql
 from deliveries.db.lookups import Lookup
 from hookhub.http.access_log import name_caller
 from hookhub.http.actors import actor_of_key
@@ -26,6 +26,10 @@ log = logging.getLogger("hookhub.api")
 
 # Often enough to show which keys are in use, seldom enough not to write on every request.
 LAST_USED_EVERY = timedelta(minutes=1)
+RECORD_USE = """
+UPDATE hookhub_api_key SET last_used_at = %(now)s
+WHERE id = %(key)s AND (last_used_at IS NULL OR last_used_at < %(stale)s)
+"""
 
 UNKNOWN = "This API key is unknown or has been revoked. Create one with `manage.py create_api_key`."
 MISTYPED = "This API key is incomplete or mistyped (invalid checksum). Copy the whole key."
@@ -162,9 +166,8 @@ def verified(key: ApiKey | None, secret: str, *, environ: Mapping[str, str] | No
         # Set first in memory, for other threads that share the cached key; the query's filter does the same for other
         # processes.
         key.last_used_at = now
-        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_EVERY)
         try:
-            ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+            sql.change(RECORD_USE, {"key": key.pk, "now": now, "stale": now - LAST_USED_EVERY})
         except OperationalError as error:
             # A database that is read-only at the moment can still serve reads, so this is no reason to fail.
             log.warning("Could not record the use of API key %s: %s", key.key_id, error)

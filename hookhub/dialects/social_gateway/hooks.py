@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import timezone
-from deliveries.db.lookups import find_one
+from deliveries.db.lookups import Lookup
 from deliveries.event_types import catalogue
 from deliveries.models import Repository, Webhook
 from deliveries.webhooks import lifecycle
@@ -148,10 +148,18 @@ class ServicesView(SocialGatewayView):
 def find(request: Request, owner: str, repo: str, number: str, *, scope: Scope) -> tuple[Repository, Webhook]:
     """Return a repository and one of its webhooks; raise a 403 without this scope, a 404 if unknown."""
     repository = repository_at(request, owner, repo, scope=scope, any_case=True)
-    webhook = find_one(repository.webhooks.kept().filter(pk=read_number(number)))
+    webhook = _webhook(repository=repository.pk, number=read_number(number))
     if webhook is None:
         raise Http404
+    webhook.repository = repository
     return repository, webhook
+
+
+_webhook = Lookup(
+    lambda repository, number: Webhook.objects.kept().filter(repository_id=repository, pk=number),
+    "repository",
+    "number",
+)
 
 
 def fresh(webhook: Webhook) -> Webhook:
