@@ -38,10 +38,6 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Lock the rows until the transaction ends; they can still be referenced by new rows."""
         return self.select_for_update(no_key=True)
 
-    def lock(self, webhook_id: int) -> "Webhook":
-        """Return one of the webhooks, locked until the transaction ends. Raise Webhook.DoesNotExist."""
-        return self.locked().get(pk=webhook_id)
-
 
 class Webhook(models.Model):
     """A subscription of one URL to event types, sent in one wire format."""

@@ -26,6 +26,7 @@ from deliveries.webhooks import (
     verifying,
 )
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
+from deliveries.webhooks.locking import lock
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
 # Fields whose validity depends on the wire format.
@@ -96,7 +97,7 @@ def _change(
             quotas.take_change(before.organization)
         cleaned = validate(fields, current_format=before.format)
         with transaction.atomic():
-            webhook = Webhook.objects.kept().lock(webhook_id)
+            webhook = lock(webhook_id)
             if unchanged_since is not None and webhook.changed_at != unchanged_since:
                 raise ChangedMeanwhile
             # The validation and the unmasking used the row as it was read. Start over if it has changed since.

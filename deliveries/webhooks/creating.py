@@ -8,13 +8,15 @@ from django.db import transaction
 
 from deliveries import vault
 from deliveries.audited import webhook_state
+from deliveries.db import sql
 from deliveries.db.ids import uuid7
-from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, PollQueue, Repository, Webhook
 from deliveries.webhooks import kinds, leases, pacing, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
 from deliveries.webhooks.verifying import Wanted
+
+LOCK_REPOSITORY = "SELECT id FROM hookhub_repository WHERE id = %(repository)s FOR NO KEY UPDATE"
 
 
 def create(
@@ -55,7 +57,7 @@ def create(
                 str(cleaned["url"]), wire_format=wire_format, organization=organization, repository=repository
             )
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
-        if repository and not find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)):
+        if repository and not sql.run(LOCK_REPOSITORY, {"repository": repository.pk}):
             raise InvalidFields({"repository": "was deleted in the meantime"})
         return insert(
             cleaned,

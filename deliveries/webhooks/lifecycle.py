@@ -16,6 +16,7 @@ from deliveries.formats.masking import mask_path
 from deliveries.models import Delivery, DeliveryQuerySet, Webhook
 from deliveries.policy.incidents import DISABLED
 from deliveries.webhooks import denials, recording
+from deliveries.webhooks.locking import lock
 from deliveries.webhooks.secrets import SEALED_COLUMNS
 
 Reason = Webhook.DisabledReason
@@ -57,7 +58,7 @@ def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webho
     batches within seconds. Raise Webhook.DoesNotExist if it is deleted.
     """
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
+        webhook = lock(webhook_id)
         released = enable_locked(webhook, release_held=release_held, now=now)
         transaction.on_commit(wakeup.notify)
     return webhook, released
@@ -120,7 +121,7 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     sending them. Raise Webhook.DoesNotExist if it is deleted.
     """
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
+        webhook = lock(webhook_id)
         held = disable_locked(webhook, reason=Reason.BY_OWNER, now=now) if can_disable(webhook) else 0
     return webhook, held
 
@@ -163,7 +164,7 @@ def delete(webhook_id: int, *, now: datetime) -> int:
     already deleted.
     """
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
+        webhook = lock(webhook_id)
         denials.tell_of_revocation(webhook, now=now)
         return delete_locked(webhook, now=now)
 

@@ -15,6 +15,7 @@ from deliveries.models import Verification, Webhook
 from deliveries.vault import Secret
 from deliveries.webhooks import recording
 from deliveries.webhooks.fields import InvalidFields, require_known_format, validate
+from deliveries.webhooks.locking import lock
 
 # Bounds the row when a secret is rotated repeatedly; receivers need only the newest ones.
 MAX_SECRETS = 5
@@ -80,7 +81,7 @@ def rotate_secret(
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
+        webhook = lock(webhook_id)
         if version is not None and version_of(webhook) != version:
             raise RotatedMeanwhile
         _require_valid(secret, webhook=webhook)

@@ -26,6 +26,7 @@ from deliveries.proofs.mcp import SUBSCRIPTION
 from deliveries.sending.exchange import Exchange
 from deliveries.webhooks import kinds, leases, lifecycle, pacing, pending_changes, quotas, recording
 from deliveries.webhooks.fields import Fields, InvalidFields
+from deliveries.webhooks.locking import lock
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 from deliveries.webhooks.verification_log import with_entry
 from deliveries.webhooks.verification_queue import VerificationClaim
@@ -134,7 +135,7 @@ def verify(webhook_id: int, *, now: datetime) -> Webhook:
     """
     quotas.take_change(Webhook.objects.kept().select_related("organization").get(pk=webhook_id).organization)
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
+        webhook = lock(webhook_id)
         if webhook.is_polled:
             raise InvalidFields({"verify": kinds.SENDS_NOTHING})
         last = webhook.verifications.open().select_for_update().first()

@@ -284,7 +284,7 @@ def test_a_locked_webhook_defers_only_its_own_results(forge: Forge, now: datetim
 
     def keep() -> None:
         with transaction.atomic():
-            assert Webhook.objects.lock(kept.pk)
+            assert Webhook.objects.locked().get(pk=kept.pk)
             is_locked.set()
             assert is_done.wait(30)
 

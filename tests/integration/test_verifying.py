@@ -471,7 +471,7 @@ def test_to_prove_an_unsubscription_deletes_the_webhook(forge: Forge, now: datet
     webhook = forge.webhook(now=now)
     wanted = Wanted("websub", {"hub.topic": "https://hub.example/t"})
     with transaction.atomic():
-        verifying.ask(Webhook.objects.lock(webhook.pk), wanted, mode=Verification.Mode.UNSUBSCRIBE, now=now)
+        verifying.ask(Webhook.objects.locked().get(pk=webhook.pk), wanted, mode=Verification.Mode.UNSUBSCRIBE, now=now)
     echo(forge.receiver)
 
     assert verify_due(now=now) == ["verified"]

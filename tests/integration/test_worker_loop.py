@@ -440,7 +440,7 @@ def test_the_results_of_a_locked_webhook_are_settled_once_it_is_unlocked(
     def keep_until_the_other_is_settled() -> int:
         assert is_sent.wait(60)
         with transaction.atomic():
-            assert Webhook.objects.lock(kept.pk)
+            assert Webhook.objects.locked().get(pk=kept.pk)
             is_locked.set()
             wait_until(lambda: Attempt.objects.filter(webhook=other).exists())
             found = Attempt.objects.filter(webhook=kept).count()

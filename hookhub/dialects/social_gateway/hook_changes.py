@@ -12,6 +12,7 @@ from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
+from deliveries.webhooks.locking import lock
 from hookhub.dialects.social_gateway import hook_config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
 from hookhub.dialects.social_gateway.hook_types import CATALOGUE, SERVICES, WEB, Service, format_of
@@ -97,7 +98,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     if changes:
         # Under a lock, so that of two concurrent requests that add an event neither is lost.
         with transaction.atomic():
-            webhook = Webhook.objects.kept().lock(webhook.pk)
+            webhook = lock(webhook.pk)
             webhook, _ = changing.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
     if active is not None and active != webhook.active:
         if active:
