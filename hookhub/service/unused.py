@@ -1,4 +1,4 @@
-"""Packages that others load wherever they are installed, and through which the service uses them never.
+"""Packages that others load wherever they are installed, for what the service never asks of those others.
 
 To load them takes a sixth of the time in which a web server starts, and memory.
 """
