@@ -167,7 +167,7 @@ class Session(Generic[Connection]):
             # Statements that are sent together are one transaction, also without a BEGIN.
             sent.insert(settings_at, self._settings)
         try:
-            if len(sent) == 1 and not self._is_to_be_prepared(sent[0]):
+            if is_last_awaited and len(sent) == 1 and not self._is_to_be_prepared(sent[0]):
                 self._send(sent[0])
                 results: list[PGresult] = yield from generators.execute(self._pgconn)
             else:
@@ -177,7 +177,8 @@ class Session(Generic[Connection]):
             raise
         for result in results:
             self._require_success(result)
-        found = results[-len(sent) :] if is_last_awaited else results[1 - len(sent) :]
+        # After those of the statements that had to be prepared.
+        found = results[len(results) - len(sent) + (not is_last_awaited) :]
         if sets:
             del found[settings_at]
         return found

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, InternalError, connections
@@ -26,6 +26,7 @@ from deliveries.db import prepared
 from deliveries.db.prepared import BEGIN, COMMIT, ROLLBACK, Bound
 
 Row = prepared.Row
+Result = TypeVar("Result")
 Session = prepared.Session[psycopg.Connection[Any]]
 
 # How many deliveries one statement holds, releases or cancels; the next statement continues with the rest.
@@ -61,6 +62,13 @@ def transaction() -> "Transaction":
     ``commits`` has no effect. The ORM must not be used in it.
     """
     return Transaction()
+
+
+def commit_ahead() -> None:
+    """Send the COMMIT of the ``transaction`` unless that has happened; the end of the block waits for it."""
+    current = _of_thread.transaction
+    if current is not None and not current.is_committed and current.session.is_in_transaction:
+        current.commit_ahead()
 
 
 @contextmanager
@@ -126,15 +134,21 @@ class Transaction:
             self._end_commit(_sent(self.session, COMMIT))
             return
         try:
-            self.session.connection.wait(_sent(self.session, ROLLBACK))
+            _wait(self.session, _sent(self.session, ROLLBACK))
         except psycopg.Error:
             # The server rolls back when it notices that the connection is lost.
             self._wrapper.close()
 
+    def commit_ahead(self) -> None:
+        """Send COMMIT, and leave waiting for its result to the end of the block."""
+        with self._wrapper.wrap_database_errors:
+            _wait(self.session, self.session.execute([COMMIT], is_last_awaited=False))
+        self.is_committed = self.is_committing = True
+
     def _end_commit(self, commit: PQGen[PGresult]) -> None:
         try:
             with self._wrapper.wrap_database_errors:
-                done = self.session.connection.wait(commit)
+                done = _wait(self.session, commit)
         finally:
             if self.session.connection.closed:
                 self._wrapper.close()
@@ -164,11 +178,19 @@ def _execute(
             batch.insert(0, BEGIN if current is not None else prepared.begin_of(session.connection))
         if commits and current is not None:
             batch.append(COMMIT)
-            results = session.connection.wait(session.execute(batch, is_last_awaited=is_commit_awaited))
+            results = _wait(session, session.execute(batch, is_last_awaited=is_commit_awaited))
             current.is_committed, current.is_committing = True, not is_commit_awaited
         else:
-            results = session.connection.wait(session.execute(batch))
+            results = _wait(session, session.execute(batch))
     return session, results[begins]
+
+
+def _wait(session: Session, steps: PQGen[Result]) -> Result:
+    try:
+        return session.connection.wait(steps)
+    finally:
+        # If a signal handler has raised, they still wait for the server, and this closes the connection.
+        steps.close()
 
 
 def _sent(session: Session, command: Bound) -> PQGen[PGresult]:

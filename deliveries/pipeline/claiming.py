@@ -85,6 +85,8 @@ def claim_ahead(capacity: Capacity, *, cursor: int = 0, now: datetime) -> Iterat
             claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free}, is_last=not ranges)
             # These webhooks had few deliveries, so expect one per webhook from here on.
             webhooks_expected = capacity.slots
+        # With all slots full, that has not happened with the last claim, because it was not known to be the last.
+        sql.commit_ahead()
         yield claims
     hit("claimed")
 

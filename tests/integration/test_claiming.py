@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from uuid import uuid4
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
@@ -17,6 +18,7 @@ from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.claims import Claim, Destination
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
+from testbed.processes import wait_for
 from tests.receiver import Answer
 from tests.story import Forge, counted_statements, deliver_due, together
 
@@ -341,6 +343,21 @@ def test_concurrent_claims_take_each_delivery_once_and_stay_within_the_limits(
         delivered += len(ids)
 
     assert delivered > 6 * 4 * 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("slots", [2, 10], ids=["more webhooks than slots", "fewer"])
+def test_a_claim_is_being_committed_while_its_requests_are_built(forge: Forge, now: datetime, slots: int) -> None:
+    create_due(forge, {"a": 2, "b": 2, "c": 2}, now=now)
+    sending = "SELECT count(*) FROM hookhub_delivery WHERE state = 'sending'"
+
+    with (
+        psycopg.connect(connection.connection.info.dsn, autocommit=True) as other,
+        claiming.claim_ahead(Capacity(slots), now=now) as claims,
+    ):
+        wait_for(lambda: other.execute(sending).fetchone() == (len(claims),), "the claim to be committed")
+
+    assert len(claims) == min(slots, 6)
 
 
 def claim_again_and_again(now: datetime) -> list[Claim]:

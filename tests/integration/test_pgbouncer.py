@@ -116,6 +116,22 @@ def test_statements_run_on_whichever_session_there_is(through: str, pooler: tupl
     assert pooler[1] == "of any version" or is_prepared == (pooler[1] == "prepared")
 
 
+def test_rows_come_ahead_of_a_commit_that_the_end_of_the_block_waits_for(through: str) -> None:
+    seen = set()
+    for number in range(12):
+        with other_sessions(through, occupied=number % 3):
+            with sql.transaction():
+                assert dict(sql.run(SHOW, {})) == LIMITS
+                [(pid, found)] = sql.run(WHO, {"number": number}, commits=True, is_commit_awaited=False)
+            with sql.transaction():
+                sql.run(WHO, {"number": number})
+                sql.commit_ahead()
+        assert found == number
+        seen.add(pid)
+
+    assert len(seen) == 3
+
+
 def test_nothing_is_left_on_the_server_of_how_it_was_found_out(through: str) -> None:
     sql.run("SELECT 1", {})
 

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
@@ -208,6 +208,55 @@ def test_while_the_commit_is_under_way_django_cannot_use_the_connection() -> Non
     assert pets_there() == [1]
 
 
+@pytest.mark.parametrize("times", [1, 6])
+def test_a_commit_can_be_sent_before_the_end_of_the_block(times: int, threshold: int | None) -> None:
+    before = backend()
+    for id_ in range(times):
+        with round_trips() as waits, pytest.raises(LookupError), sql.transaction():
+            sql.run(INSERT, {"id": id_})
+            sql.commit_ahead()
+            sql.commit_ahead()
+            raise LookupError
+        assert waits.call_count == 3
+        with pytest.raises(RuntimeError, match="committed"), sql.transaction():
+            sql.run(INSERT, {"id": id_ + 100})
+            sql.commit_ahead()
+            sql.run(INSERT, {"id": id_ + 200})
+
+    assert (pets_there(), backend()) == ([*range(times), *range(100, 100 + times)], before)
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_a_commit_that_was_sent_ahead_and_fails_raises(times: int, threshold: int | None) -> None:
+    before = backend()
+    sql.run(INSERT, {"id": 1})
+    for _ in range(times):
+        with pytest.raises(IntegrityError), sql.transaction():
+            sql.run(INSERT, {"id": 1})
+            sql.commit_ahead()
+        with pytest.raises(InternalError, match="rolled back"), sql.transaction():
+            sql.run(INSERT, {"id": 2})
+            with suppress(DataError):
+                sql.run(FAIL, {"zero": 0})
+            sql.commit_ahead()
+
+    assert (pets_there(), backend()) == ([1], before)
+
+
+def test_nothing_is_committed_ahead_where_there_is_nothing_to_commit() -> None:
+    backend()
+    with mock.patch.object(psycopg.Connection, "wait", side_effect=AssertionError), sql.transaction():
+        sql.commit_ahead()
+    sql.commit_ahead()
+
+    with suppress(LookupError), transaction.atomic():
+        with sql.transaction():
+            sql.run(INSERT, {"id": 1})
+            sql.commit_ahead()
+        raise LookupError
+    assert pets_there() == []
+
+
 def test_code_between_the_statements_may_decide_against_the_transaction() -> None:
     before = backend()
 
@@ -383,25 +432,54 @@ class Interrupted(Exception):
     """As raised by a signal handler."""
 
 
-@pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_statement_that_is_interrupted_by_a_signal_leaves_no_result_to_the_next(*, in_transaction: bool) -> None:
+@contextmanager
+def interrupted_soon() -> Iterator[None]:
+    """Let a signal handler raise Interrupted after a moment; then end the session, which goes on with its statement."""
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    before = backend()
+    end, dsn = "SELECT pg_terminate_backend(%s, 10000)", connection.connection.info.dsn
+    session = connection.connection.info.backend_pid
     handler = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
-        with pytest.raises(Interrupted), sql.transaction() if in_transaction else nullcontext():
-            sql.run("SELECT pg_sleep(60), 7", {})
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        with psycopg.connect(dsn, autocommit=True) as other:
+            other.execute(end, [session])
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_statement_that_is_interrupted_by_a_signal_leaves_no_result_to_the_next(*, in_transaction: bool) -> None:
+    before = backend()
+    with (
+        interrupted_soon(),
+        pytest.raises(Interrupted),
+        sql.transaction() if in_transaction else nullcontext(),
+    ):
+        sql.run("SELECT pg_sleep(60), 7", {})
     # As a worker does after any failure.
     connection.close()
 
     assert pets_there() == []
     assert backend() != before
+
+
+@hows
+def test_a_commit_that_is_interrupted_by_a_signal_leaves_no_result_to_the_next(how: dict[str, bool]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SLEEP_AT_COMMIT)
+    before = backend()
+
+    # The exception, which refers to all frames that it came through, is kept.
+    with interrupted_soon(), pytest.raises(Interrupted) as failed, sql.transaction():
+        sql.run(INSERT, {"id": 1}, **how)
+
+    assert backend() != before
+    assert failed.value is not None
 
 
 def test_a_connection_lost_while_the_commit_is_under_way_is_an_error_and_is_replaced() -> None:
