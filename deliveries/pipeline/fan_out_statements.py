@@ -95,12 +95,13 @@ LEFT JOIN locked ON true
 # Takes all events out of the outbox if there are no more than ``limit``, and none otherwise: then no partition waits
 # for its turn. Most of the time of a statement for a few events goes into preparing its parts, and this one has few.
 TAKE_FEW = f"""
-WITH few AS MATERIALIZED (
-    SELECT count(*) <= %(limit)s AS are_all
-    FROM (SELECT FROM hookhub_outbox WHERE partition <> ALL(%(exclude)s::bigint[]) LIMIT %(limit)s + 1) AS first
+WITH first AS MATERIALIZED (
+    SELECT ctid AS place FROM hookhub_outbox ORDER BY partition, event_id LIMIT %(limit)s + 1
+), few AS MATERIALIZED (
+    SELECT count(*) <= %(limit)s AS are_all FROM first
 ), taken AS MATERIALIZED (
     SELECT ctid AS place, event_id FROM hookhub_outbox
-    WHERE (TABLE few) AND partition <> ALL(%(exclude)s::bigint[])
+    WHERE (TABLE few) AND ctid = ANY(ARRAY(SELECT place FROM first))
     ORDER BY partition, event_id
     FOR UPDATE SKIP LOCKED
 ), deleted AS (
@@ -225,10 +226,14 @@ WITH open AS MATERIALIZED (
     {CLAIMED}
 """
 
-# The same for one event and one webhook.
+# The same for one event and one webhook. It need not be one of those that were locked: their filters may have rejected
+# the event.
 INSERT_DELIVERY = f"""
 WITH chosen AS MATERIALIZED (
-    SELECT FROM ({FREE_SLOTS} WHERE w.id = ANY(%(locked)s::bigint[]) AND {HAS_NOTHING_READY}) AS open
+    SELECT FROM (
+        {FREE_SLOTS}
+        WHERE w.id = (%(webhooks)s::bigint[])[1] AND w.id = ANY(%(locked)s::bigint[]) AND {HAS_NOTHING_READY}
+    ) AS open
     WHERE free > 0 AND %(slots)s > 0 AND (NOT is_slow OR %(slow_slots)s > 0)
 ), inserted AS (
     {NEW_DELIVERY}

@@ -119,15 +119,17 @@ class Taken(NamedTuple):
 
 def _take(limit: int, *, slots: int, cursor: int, exclude: Sequence[int], params: Mapping[str, object]) -> Taken | None:
     """Take events out of the outbox, and lock webhooks; return None if it is not this large fan-out's turn."""
-    batch = {**params, "limit": limit, "exclude": arrays.bigints(exclude)}
-    if limit <= FEW:
+    batch = {**params, "limit": limit}
+    # It would read all events of an excluded partition, to see whether there are others.
+    if limit <= FEW and not exclude:
         rows = sql.run(statements.TAKE_FEW, batch)
         are_all, events = rows[0][:2]
         if are_all:
             return _taken(events, None, [row[2:] for row in rows])
     per_partition = events_per_partition(limit, slots=slots)
-    batch |= {"per_partition": per_partition, "needed": -(-limit // per_partition), "cursor": cursor}
-    rows = sql.run(statements.TAKE_EVENTS, {**batch, "small": limit <= LARGE_FAN_OUT})
+    batch |= {"per_partition": per_partition, "needed": -(-limit // per_partition)}
+    batch |= {"cursor": cursor, "exclude": arrays.bigints(exclude), "small": limit <= LARGE_FAN_OUT}
+    rows = sql.run(statements.TAKE_EVENTS, batch)
     has_turn, events, partition = rows[0][:3]
     return _taken(events, partition, [row[3:] for row in rows]) if has_turn else None
 

@@ -99,6 +99,18 @@ def test_a_few_events_are_fanned_out_by_statements_of_their_own(
     assert [TAKE_FEW in ran, TAKE_EVENTS in ran] == [True, count > 3]
 
 
+def test_with_partitions_to_exclude_the_outbox_is_not_read_past_them(forge: Forge, now: datetime) -> None:
+    other = Repository.objects.create(organization=forge.organization, name="other")
+    publish(forge, 1, now=now)
+    publish(forge, 1, now=now, repository=other)
+
+    with counted_statements() as ran:
+        done = pipeline.fan_out(8, exclude=[forge.repository.pk], now=now)
+
+    assert (done.events, done.cursor, TAKE_FEW in ran) == (1, other.pk, False)
+    assert [entry.partition for entry in OutboxEntry.objects.all()] == [forge.repository.pk]
+
+
 def test_a_single_delivery_is_inserted_by_a_statement_of_its_own(forge: Forge, now: datetime, statements: str) -> None:
     forge.webhook(now=now)
     publish(forge, 1, now=now)

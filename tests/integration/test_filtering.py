@@ -84,6 +84,18 @@ def test_an_accepted_event_is_claimed_at_once_and_a_rejected_one_never(forge: Fo
     assert len(claims) == Delivery.objects.filter(state="sending").count() <= slots
 
 
+def test_a_webhook_does_not_get_the_place_of_one_whose_filter_rejects_the_event(forge: Forge, now: datetime) -> None:
+    full = forge.webhook(max_in_flight=1, now=now)
+    forge.accept(1, now=now)
+    assert len(pipeline.claim(1, now=now)) == 1
+    filtered(forge, {"n": 1}, name="one", now=now)
+    pipeline.accept([forge.event("push", {"n": 2}, now=now)], now=now)
+
+    assert pipeline.fan_out(capacity=Capacity(10), now=now)[:3] == (1, 1, [])
+
+    assert sorted(Delivery.objects.values_list("webhook", "state")) == [(full.pk, "pending"), (full.pk, "sending")]
+
+
 def test_an_event_that_all_filters_reject_is_fanned_out_to_none(forge: Forge, now: datetime) -> None:
     filtered(forge, {"n": 1}, name="one", now=now)
 
