@@ -140,7 +140,7 @@ def storing(batches: Sequence[Batch], *, ids: Sequence[UUID], now: datetime) -> 
 
     A single event, which is the rule unless many come at once, has a statement of its own at half the cost.
     """
-    if len(ids) == 1 and (values := to_values(batches[0], id_=ids[0], now=now)) is not None:
+    if len(ids) == len(batches) == 1 and (values := to_values(batches[0], id_=ids[0], now=now)) is not None:
         return STORE_EVENT, values
     return STORE_EVENTS, to_columns(batches, ids=ids, now=now)
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
@@ -100,6 +100,33 @@ def test_one_event_is_stored_as_several_are(
     ]
     assert [row == rows[0] for row in rows] == [True] * (2 if facts else 3)
     assert OutboxEntry.objects.count() == len(rows)
+
+
+# What PostgreSQL or UTF-8 does not have.
+UNSTORABLE = {
+    "NUL in a key": ({"idempotency_key": "a\0", "fingerprint": b""}, DataError),
+    "NUL in a type": ({"type": "a\0"}, DataError),
+    "NUL in a topic": ({"topics": ("a\0",)}, DataError),
+    "lone surrogate": ({"idempotency_key": "\ud800", "fingerprint": b""}, UnicodeEncodeError),
+    "key that is too long": ({"idempotency_key": "k" * 256, "fingerprint": b""}, DataError),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("facts", "error"), UNSTORABLE.values(), ids=UNSTORABLE)
+def test_what_cannot_be_stored_is_refused_in_the_same_way_alone_and_with_others(
+    forge: Forge, now: datetime, facts: dict[str, Any], error: type[Exception]
+) -> None:
+    event = replace(forge.event(now=now), **facts)
+
+    found = []
+    for events in ([event], [event, forge.event(now=now)]):
+        with pytest.raises(error) as refused:
+            pipeline.accept(events, now=now)
+        found.append((refused.type, type(refused.value.__cause__)))
+
+    assert found[0] == found[1]
+    assert (Event.objects.count(), OutboxEntry.objects.count()) == (0, 0)
 
 
 @pytest.mark.parametrize("stale", ["organizations", "repositories"])
