@@ -15,8 +15,8 @@ import pytest
 from hookhub.procfile import ROOT
 
 UV = Path(sys.executable).parent / "uv"
-# What the wheel is made of.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "hookhub", "deliveries", "sdk", "docs")
+# What the wheel is made of, and what no test writes to: another wheel would replace the environments that tests use.
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "hookhub", "deliveries", "sdk/python", "docs")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "node_modules")
 
 

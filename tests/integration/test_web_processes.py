@@ -84,7 +84,8 @@ def test_each_signal_that_stops_it_lets_requests_finish_and_connects_nobody(tmp_
         assert idle.recv(12) == b"HTTP/1.1 200"
         process.send_signal(number)
         rest_of(idle)
-        assert refuses(port)
+        # The other process may close its end of the port a little later.
+        wait_for(lambda: refuses(port), "the port to be closed")
         release.touch()
 
         assert parsed(rest_of(held))[0] == 200
