@@ -236,15 +236,20 @@ class Sender:
 
     def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
         wanted = WATCHED_FOR.get(what)
+        # A descriptor that was closed is watched no more, and another thread may have got its number since. An error
+        # here would make libcurl give up all transfers, which would then wait for their deadlines.
         if wanted is None:
             if descriptor in self._watched:
                 self._watched.remove(descriptor)
-                self._poll.unregister(descriptor)
-        elif descriptor in self._watched:
-            self._poll.modify(descriptor, wanted)
-        else:
-            self._watched.add(descriptor)
-            self._poll.register(descriptor, wanted)
+                with suppress(OSError):
+                    self._poll.unregister(descriptor)
+            return
+        if descriptor in self._watched:
+            with suppress(FileNotFoundError):
+                self._poll.modify(descriptor, wanted)
+                return
+        self._watched.add(descriptor)
+        self._poll.register(descriptor, wanted)
 
     def _set_timer(self, milliseconds: int) -> None:
         self._call_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

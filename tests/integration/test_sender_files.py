@@ -1,12 +1,14 @@
 """The sender and file descriptors: as many as allowed, one for each connection, and a clear error when they run out."""
 
 import itertools
+import os
 import resource
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import pycurl
 import pytest
 
 from deliveries.policy.outcomes import NoResponse
@@ -49,6 +51,20 @@ def test_a_connection_takes_one_file(sender: Sender) -> None:
 
         assert open_files() - before <= 30 + 5
         sender.close()
+
+
+@pytest.mark.parametrize("what", [pycurl.POLL_REMOVE, pycurl.POLL_INOUT], ids=["let go", "watched"])
+def test_a_descriptor_may_have_been_closed_and_be_another_threads_by_now(sender: Sender, what: int) -> None:
+    (ours, peer), theirs = socket.socketpair(), socket.socket()
+    with peer, theirs:
+        number = ours.detach()
+        sender._watch(pycurl.POLL_IN, number, None, None)
+        os.dup2(theirs.fileno(), number)
+
+        sender._watch(what, number, None, None)
+
+        sender._watch(pycurl.POLL_REMOVE, number, None, None)
+        os.close(number)
 
 
 def test_running_out_of_files_is_not_told_as_the_receivers_fault(
