@@ -4,7 +4,8 @@
 2. ``fan_out`` takes events out of the outbox and creates a delivery for each matching webhook. The events of a polling
    webhook go into its queue instead (``poll_queues``), and its receiver fetches them (``deliveries.polling``).
 3. ``claim`` leases ready deliveries to this process, fairly across webhooks. Retries become ready when they are due.
-4. ``attempt`` renders, signs and starts the requests. The sender runs them, and returns each response or error.
+4. ``attempt`` renders, signs and starts the requests. The sender runs them, and returns each response or error. Some
+   are rendered while their claim is being committed (``render_ahead``); none is sent before that.
 5. ``settle`` records the attempts, and moves each delivery to its next state: delivered, failed, or pending a retry.
 6. ``review`` disables the webhooks that have failed for too long.
 

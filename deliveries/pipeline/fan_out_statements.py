@@ -57,11 +57,16 @@ AND (SELECT 1 FROM hookhub_delivery l
 """
 CAN_SEND_NOW = f"{HAS_NOTHING_READY} AND {HAS_FREE_SLOT}"
 
-# Of the events in ``batch``: the pairs of an event and a webhook that it matches. Locks the webhooks to which
-# deliveries can be sent at once. As in the claim, the locks are taken in a separate statement, so that the next one
-# counts requests in flight exactly.
+# Of the events whose entries in the outbox are in ``taken``, and deleted here: the pairs of an event and a webhook that
+# it matches. Locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a
+# separate statement, so that the next one counts requests in flight exactly.
 MATCHED_AND_LOCKED = f"""
-pairs AS MATERIALIZED (
+deleted AS (
+    DELETE FROM hookhub_outbox WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
+), batch AS MATERIALIZED (
+    SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
+    FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
+), pairs AS MATERIALIZED (
     SELECT e.id AS event_id, w.id AS webhook_id, w.has_filter, w.is_polled FROM batch e {MATCHING}
 ), ready AS MATERIALIZED (
     SELECT ready.id
@@ -104,11 +109,6 @@ WITH first AS MATERIALIZED (
     WHERE (TABLE few) AND ctid = ANY(ARRAY(SELECT place FROM first))
     ORDER BY partition, event_id
     FOR UPDATE SKIP LOCKED
-), deleted AS (
-    DELETE FROM hookhub_outbox WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
-), batch AS MATERIALIZED (
-    SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
-    FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
 ), {MATCHED_AND_LOCKED}
 {FOUND.format(found="(TABLE few), (SELECT count(*) FROM taken)")}
 """
@@ -154,11 +154,6 @@ WITH RECURSIVE turn AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS a
     LIMIT %(limit)s
-), deleted AS (
-    DELETE FROM hookhub_outbox WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
-), batch AS MATERIALIZED (
-    SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
-    FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
 ), {MATCHED_AND_LOCKED}
 {FOUND.format(found=TAKEN)}
 """
