@@ -7,7 +7,7 @@ from typing import Any
 import drf_spectacular
 import drf_spectacular_sidecar
 from django.apps import apps
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.backends.django import DjangoTemplates
 from django.template.backends.django import Template as BackendTemplate
 from django.urls import reverse
@@ -21,6 +21,7 @@ from hookhub.http.views import Independent
 
 SIDECAR = "drf_spectacular_sidecar"
 FILES = Path(str(drf_spectacular_sidecar.__file__)).parent / "static" / SIDECAR / "swagger-ui-dist"
+NAMES_OF_FILES = frozenset(path.name for path in FILES.iterdir())
 # Of the library, which need not be among the project's apps.
 _templates = DjangoTemplates(
     {
@@ -70,7 +71,10 @@ class DocsFileView(View):
     http_method_names = ["get", "head"]  # noqa: RUF012 - the type is the framework's
 
     def get(self, request: HttpRequest, name: str) -> HttpResponseBase:
-        """Return a file."""
+        """Return a file; raise Http404 if there is none of that name."""
+        # A longer name than a file can have is an error of the system, which the framework does not expect.
+        if name not in NAMES_OF_FILES:
+            raise Http404
         answered = serve(request, name, document_root=str(FILES))
         answered.headers["Cache-Control"] = "public, max-age=3600"
         return answered

@@ -624,6 +624,15 @@ def test_without_a_clear_wish_no_key_is_made(
     assert Organization.objects.count() == len(there)
 
 
+def test_the_organizations_that_demos_left_behind_do_not_hide_the_only_other_one(db: None) -> None:
+    for slug in ("demo-20260304-120000", "default", "demo-20260304-130000"):
+        Organization.objects.create(slug=slug)
+
+    make_key()
+
+    assert str(ApiKey.objects.get().organization) == "default"
+
+
 def test_a_long_list_of_organizations_is_cut_short(db: None) -> None:
     Organization.objects.bulk_create(Organization(slug=f"org-{number:02}") for number in range(30))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -33,6 +34,13 @@ def test_the_documentation_is_found_in_every_format_that_is_asked_for(api: Calle
     answer = Client().get(f"/v1/docs{query}", headers=api.headers)
 
     assert (answer.status_code, answer["Content-Type"].partition(";")[0]) == (200, "text/html")
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "nothing.js", ".", ".."])
+def test_a_file_that_the_documentation_does_not_have_is_not_found(name: str) -> None:
+    with closing(Client().get("/v1/docs/swagger-ui.css")) as there:
+        assert there.status_code == 200
+    assert Client().get(f"/v1/docs/{name}").status_code == 404
 
 
 def test_a_request_with_a_byte_order_mark_is_read(api: Caller) -> None:

@@ -13,6 +13,7 @@ from deliveries.names import name_error
 from deliveries.systems import DEFAULT, SYSTEMS
 from hookhub.audited import audited
 from hookhub.management import key_arguments
+from hookhub.management.demos import LEFT_BY_A_DEMO
 from hookhub.models import ApiKey, Scope
 
 # The number of organizations that an error message lists.
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--organization", metavar="SLUG", help="the key's organization; optional if there is only one"
+            "--organization", metavar="SLUG", help="the key's organization; optional if there is only one, besides those of `demo`"
         )
         parser.add_argument(
             "--operator", action="store_true", help="create an operator key, which is valid for every organization"
@@ -114,7 +115,7 @@ class Command(BaseCommand):
                     f"Organization {slug!r} does not exist. {those_there_are()} Use --create-organization to create it."
                 )
             return found
-        few = list(Organization.objects.order_by("pk")[:2])
+        few = list(Organization.objects.exclude(slug__regex=LEFT_BY_A_DEMO).order_by("pk")[:2])
         if len(few) != 1:
             raise CommandError(f"Specify --organization SLUG or --operator. {those_there_are()}")
         return few[0]

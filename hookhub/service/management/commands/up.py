@@ -26,6 +26,7 @@ from deliveries.models import Organization
 from hookhub import procfile
 from hookhub.audited import audited
 from hookhub.embedded import servers, service
+from hookhub.management.demos import LEFT_BY_A_DEMO
 from hookhub.models import ApiKey, Membership, Scope
 from hookhub.service.management.commands import migrate
 
@@ -35,8 +36,6 @@ MAX_PORT = 1 << 16
 READY_WITHIN_SECONDS = 60
 # How often `up` looks whether an embedded server has died.
 LOOK_EVERY_SECONDS = 2
-# The slugs of organizations created by ``demo``, which end in its start time.
-LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
 # A worker finishes its in-flight requests before it stops; this is the margin on top of the longest timeout.
 GRACE_SECONDS = 5
 
