@@ -1,6 +1,7 @@
 """The story in which every operation of the OpenAPI document succeeds; its calls are the examples of the document."""
 
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -139,8 +140,10 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("POST", "/v1/webhooks/{uid}/ping", uid=good)
     call("POST", "/v1/webhooks/{uid}/verify", uid=good)
     call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
-    call("GET", "/v1/webhooks/{uid}/replay-missing", uid=good, query="?after=2026-03-04T00:00:00Z")
-    call("POST", "/v1/webhooks/{uid}/replay-missing", {"after": "2026-03-04T00:00:00Z"}, uid=good)
+    # The example of a time that does not move with the story's would be another one on each day.
+    days_ago = f"{timezone.now() - timedelta(days=6, hours=12):%Y-%m-%dT%H:%M:%SZ}"
+    call("GET", "/v1/webhooks/{uid}/replay-missing", uid=good, query=f"?after={days_ago}")
+    call("POST", "/v1/webhooks/{uid}/replay-missing", {"after": days_ago}, uid=good)
     call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
     call("GET", "/v1/webhooks/{uid}/timeseries", uid=slack["id"], query="?step=day")
     call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])

@@ -16,6 +16,8 @@ from tests.documents import Operation
 # Sets every example anew, after an intended change: HOOKHUB_WRITE_EXAMPLES=1, or `make examples`.
 WRITES = os.environ.get("HOOKHUB_WRITE_EXAMPLES") == "1"
 BEGIN = datetime(2026, 3, 4, 12, tzinfo=UTC)
+# What some answers have where there is no time; it does not move with the story.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Files of hundreds of pages, which their own descriptions describe.
 TOO_LONG = {"GET /v1/asyncapi.json", "GET /v1/schemas.json"}
 # Their answers have members named `type` and `example`, for which linters take them to be schemas with a wrong example.
@@ -106,7 +108,10 @@ class Recording:
         return self._numbers.setdefault(found, 1001 + len(self._numbers))
 
     def _time(self, found: str) -> str:
-        distance = datetime.fromisoformat(found) - self._begun_at
+        moment = datetime.fromisoformat(found)
+        if moment == EPOCH:
+            return found
+        distance = moment - self._begun_at
         # A story takes seconds, and a machine may be slow; the steps of statistics begin at full hours and days.
         unit = timedelta(minutes=15) if abs(distance) < timedelta(hours=12) else timedelta(days=1)
         count = round(distance / unit) if unit < timedelta(days=1) or distance > timedelta(0) else ceil(distance / unit)
