@@ -1,7 +1,6 @@
 """Standard Webhooks: the open wire format, and HookHub's default."""
 
 import base64
-import binascii
 import secrets
 from functools import lru_cache
 
@@ -29,7 +28,8 @@ def key_of(secret: str) -> bytes:
     """Return the signing key inside a ``whsec_`` secret. Raise ValueError if it is not base64."""
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
+    # Text beyond ASCII is an error of another kind than other characters.
+    except ValueError as error:
         raise ValueError("must be whsec_ followed by base64") from error
 
 

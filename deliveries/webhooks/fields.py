@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +27,7 @@ MAX_HEADERS = 20
 MAX_RETRIES = 20
 MAX_RETRY_WAIT = timedelta(days=7)
 MAX_IN_FLIGHT = 1000
+MAX_SECONDS = 10**9
 
 # RFC 9110: a name is a token; a value is visible ASCII, with spaces and tabs allowed except at its ends.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -207,9 +209,11 @@ def _timeout(value: object, _slug: str) -> timedelta | None:
 
 
 def _seconds(value: object) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and isnan(value)):
         raise ValueError(f"{str(value)[:100]!r} is not a number of seconds")
-    return timedelta(seconds=value)
+    # The caller refuses what is beyond its range, which a timedelta may not be able to hold.
+    return timedelta(seconds=min(max(value, -1), MAX_SECONDS))
 
 
 def _max_in_flight(value: object, _slug: str) -> int | None:
@@ -254,8 +258,8 @@ def _expires_at(value: object, _slug: str) -> datetime | None:
     if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
         return value
     try:
-        # The parser would stop at a NUL.
-        moment = parse_datetime(value) if isinstance(value, str) and value.isprintable() else None
+        # The parser would stop at a NUL, and takes T and Z in upper case only, unlike RFC 3339.
+        moment = parse_datetime(value.upper()) if isinstance(value, str) and value.isprintable() else None
         # In UTC, the last hours of the year 9999 may be beyond what Python and RFC 3339 can write.
         found = None if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):

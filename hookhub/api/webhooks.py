@@ -34,6 +34,10 @@ from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_know
 from hookhub.http.refusals import invalid
 from hookhub.models import Scope
 
+OF_A_NEW_ONE, CHANGEABLE = (
+    [name for name, field in serializer().fields.items() if not field.read_only]
+    for serializer in (NewWebhookSerializer, WebhookChangesSerializer)
+)
 STATUSES = [status.value for status in Webhook.Status if status is not Webhook.Status.DELETED]
 
 
@@ -86,6 +90,7 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
         """
         fields = fields_of(request.data)
         organization = self.authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
+        require_known_fields(fields, *OF_A_NEW_ONE)
         named = fields.pop("repository", None)
         repository = None if named is None else repository_of(organization, named)
         active = read_active(fields)
@@ -122,8 +127,9 @@ class WebhookView(PresentedView, GenericAPIView[Webhook]):
         """
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         fields = fields_of(request.data)
-        if "repository" in fields or "organization" in fields:
-            raise invalid({"repository": "cannot be changed; create another webhook"})
+        if fixed := {"repository", "organization"} & fields.keys():
+            raise invalid(dict.fromkeys(sorted(fixed), "cannot be changed; create another webhook"))
+        require_known_fields(fields, *CHANGEABLE)
         active = read_active(fields)
         self.presenter.validate(fields, organization=webhook.organization)
         changed, secret = changing.change(webhook.pk, fields, active=active, now=timezone.now())

@@ -1,7 +1,7 @@
 """Serializer fields whose output does not depend on the project's formats and time zone."""
 
-from datetime import UTC
-from typing import ClassVar, TypeVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar
 
 from django.db import models
 from rest_framework import ISO_8601, serializers
@@ -15,6 +15,11 @@ class DateTimeField(serializers.DateTimeField):
     timezone = UTC
     format = ISO_8601
     input_formats = (ISO_8601,)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """Return a time; T and Z may be in lower case, as RFC 3339 allows. Raise ValidationError."""
+        moment: datetime = super().to_internal_value(value.upper() if isinstance(value, str) else value)
+        return moment
 
 
 class ModelSerializer(serializers.ModelSerializer[Row]):

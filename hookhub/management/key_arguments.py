@@ -21,7 +21,8 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
     if at is None:
         return None
     try:
-        found = parse_datetime(at)
+        # RFC 3339 allows T and Z in lower case, too.
+        found = parse_datetime(at.upper())
         if found is not None:
             # Conversion to UTC can overflow in the last hours of the last year.
             found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

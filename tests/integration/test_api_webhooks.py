@@ -133,6 +133,25 @@ def test_a_wrong_field_is_named_and_nothing_changes(api: Caller, wanted: dict[st
     assert Webhook.objects.count() == 1
 
 
+def test_a_misspelt_field_is_answered_with_all_that_the_request_may_have(api: Caller, repository: Repository) -> None:
+    new = {"url": "https://8.8.8.8/", "events": ["*"], "repository": repository.name, "active": False, "kind": "push"}
+    said = faults(api.post("/v1/webhooks", {**new, "filtr": None}))["filtr"]
+    assert {*new, "filter", "headers", "secret"} <= {*said.replace(":", ",").split(", ")}
+    address = api.post("/v1/webhooks", new).headers["Location"]
+
+    said = faults(api.patch(address, {"filtr": None}))["filtr"]
+
+    assert {"active", "filter", "secret"} <= (named := {*said.replace(":", ",").split(", ")})
+    assert not {"repository", "id", "organization"} & named
+
+
+@pytest.mark.parametrize("name", ["organization", "repository"])
+def test_what_cannot_be_changed_is_named(api: Caller, name: str) -> None:
+    address = api.post("/v1/webhooks", {"url": "https://8.8.8.8/", "events": ["*"]}).headers["Location"]
+
+    assert faults(api.patch(address, {name: "x"})) == {name: "cannot be changed; create another webhook"}
+
+
 def test_what_is_missing_is_named(api: Caller) -> None:
     assert faults(api.post("/v1/webhooks", {})) == {"url": "is required", "events": "is required"}
     assert faults(api.post("/v1/webhooks", [1])) == {"body": "must be a JSON object"}

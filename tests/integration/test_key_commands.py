@@ -39,6 +39,7 @@ def key(db: None) -> ApiKey:
     [
         (["--expires-in", "90"], NOW + timedelta(days=90)),
         (["--expires-at", "2026-06-01T08:00:00+02:00"], datetime(2026, 6, 1, 6, tzinfo=UTC)),
+        (["--expires-at", "2026-06-01t06:00:00z"], datetime(2026, 6, 1, 6, tzinfo=UTC)),
         (["--expires-at", "2026-06-01T08:00:00"], datetime(2026, 6, 1, 8, tzinfo=UTC)),
         ([], None),
     ],

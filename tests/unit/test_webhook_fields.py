@@ -81,6 +81,7 @@ VALID: dict[str, list[tuple[object, object]]] = {
         (None, None),
         ("2026-03-04T12:00:00Z", NOON),
         ("2026-03-04T13:00:00.5+01:00", NOON + timedelta(seconds=0.5)),
+        ("2026-03-04t12:00:00z", NOON),
         (NOON, NOON),
     ],
 }
@@ -167,6 +168,18 @@ def test_an_invalid_value_has_an_error_of_reasonable_length(name: str) -> None:
 def test_a_megabyte_of_rubbish_is_not_echoed(name: str) -> None:
     for rubbish in ("x" * 2**20, ["x" * 2**20], {"x" * 2**20: "x" * 2**20}):
         assert len(errors_of({name: rubbish})[name]) < 500
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 31, 1e9, 10**400, INF, -INF])
+def test_a_time_out_of_range_is_answered_with_the_range(seconds: float) -> None:
+    assert errors_of({"timeout": seconds, "retry_schedule": [seconds, 604_801]}) == {
+        "timeout": "must be a number of seconds from 1 to 30, or null for the default",
+        "retry_schedule": "each delay must be from 1 to 604800 seconds",
+    }
+
+
+def test_a_secret_beyond_ascii_is_answered_with_the_form_of_a_secret() -> None:
+    assert errors_of({"secret": "whsec_ü"}) == {"secret": "must be whsec_ followed by base64"}
 
 
 REQUESTS, PER = "rate_limit.requests", "rate_limit.per"
