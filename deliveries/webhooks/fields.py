@@ -209,8 +209,7 @@ def _timeout(value: object, _slug: str) -> timedelta | None:
 
 
 def _seconds(value: object) -> timedelta:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (isinstance(value, float) and isnan(value)):
+    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and isnan(value)):
         raise ValueError(f"{str(value)[:100]!r} is not a number of seconds")
     # The caller refuses what is beyond its range, which a timedelta may not be able to hold.
     return timedelta(seconds=min(max(value, -1), MAX_SECONDS))

@@ -32,7 +32,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument(
-            "--organization", metavar="SLUG", help="the key's organization; optional if there is only one, besides those of `demo`"
+            "--organization",
+            metavar="SLUG",
+            help="the key's organization; optional if there is only one, besides those of `demo`",
         )
         parser.add_argument(
             "--operator", action="store_true", help="create an operator key, which is valid for every organization"
