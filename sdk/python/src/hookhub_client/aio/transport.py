@@ -46,13 +46,24 @@ class AsyncTransport:
         self._retries = retries
         self._deadline = deadline
         self._organization = organization
-        self._session = httpx.AsyncClient(
-            auth=_Bearer(clean_key(api_key)), headers=HEADERS, trust_env=may_use_proxy(self._base)
-        )
+        self._auth = _Bearer(clean_key(api_key))
+        self._session = self._opened()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _opened(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(auth=self._auth, headers=HEADERS, trust_env=may_use_proxy(self._base))
+
+    def _session_here(self) -> httpx.AsyncClient:
+        """Return the session of the running event loop: connections cannot be used or closed in another one."""
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop}:
+            self._session = self._opened()
+        self._loop = loop
+        return self._session
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.aclose()
+        await self._session_here().aclose()
 
     async def publish(self, lines: Sequence[bytes]) -> httpx.Response:
         """Post events as NDJSON; safe to repeat, because every event has an idempotency key."""
@@ -116,10 +127,11 @@ class AsyncTransport:
             repeatable=repeatable or method != "POST",
             done_status=done_status,
         )
+        session = self._session_here()
         while True:
             pause: timedelta | None
             try:
-                request = self._session.request(
+                request = session.request(
                     method,
                     f"{self._base}/{path}",
                     params=tuple(with_organization(query, path=path, organization=self._organization)),

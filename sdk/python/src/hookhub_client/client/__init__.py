@@ -13,8 +13,8 @@ raise ValueError or TypeError before anything is sent.
 Requests are retried with exponential backoff when the connection fails or the API answers 429, 502, 503 or 504, and
 when repeating them is safe. Publishing is safe to repeat, because every event has an idempotency key.
 
-A Client keeps one connection open and, like ``requests.Session``, must be used by one thread only. Requires Python 3.9
-or later.
+A Client keeps one connection open and, like ``requests.Session``, must be used by one thread only. A process that was
+forked has a connection of its own. Requires Python 3.9 or later.
 """
 
 from .client import Client

@@ -6,6 +6,7 @@ breaks off.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -66,6 +67,11 @@ class Transport:
         self._session.trust_env = may_use_proxy(self._base)
         self._session.auth = _Bearer(api_key)
         self._session.headers.update(HEADERS)
+        self._open()
+
+    def _open(self) -> None:
+        """Begin with no connections, those of this process."""
+        self._process = os.getpid()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, Adapter())
 
@@ -134,6 +140,9 @@ class Transport:
             repeatable=repeatable or method != "POST",
             done_status=done_status,
         )
+        # After a fork, two processes would read the responses of one connection.
+        if self._process != os.getpid():
+            self._open()
         while True:
             pause: timedelta | None
             try:
