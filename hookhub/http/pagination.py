@@ -1,7 +1,9 @@
 """Keyset pagination: the cost of a page does not depend on how far into the list it is."""
 
 import re
+from base64 import b64encode
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import UUIDField
 from rest_framework.exceptions import NotFound
@@ -49,6 +51,9 @@ class Cursor(CursorPagination):
             raise invalid({"cursor": NOT_OURS}) from error
         if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
             raise invalid({"cursor": NOT_OURS})
+        # The framework reads one that was cut short, or is of another list, as that of the first page.
+        if given and given != _encoded(cursor):
+            raise invalid({"cursor": NOT_OURS})
         return cursor
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
@@ -67,6 +72,12 @@ class Cursor(CursorPagination):
         for link in ("next", "previous"):
             page["properties"][link].pop("example", None)
         return page
+
+
+def _encoded(cursor: Any) -> str:
+    """Return a cursor as links to other pages have it."""
+    parts = {"o": cursor.offset or None, "r": 1 if cursor.reverse else None, "p": cursor.position}
+    return b64encode(urlencode({name: part for name, part in parts.items() if part is not None}).encode()).decode()
 
 
 class Whole(Cursor):
