@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 
 from hookhub.git.sending import Response, Unavailable, post
 from hookhub.git.settings import Settings
 
+# The names that a repository at HookHub can have.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_MEANWHILE = "Until then, pushes are queued in the spool."
 _OK, _CREATED, _CONFLICT = 200, 201, 409
 _UNAUTHENTICATED, _FORBIDDEN = 401, 403
 
@@ -76,12 +80,14 @@ def create(settings: Settings) -> CheckResult:
 def how_to_create(settings: Settings) -> str:
     """Return instructions to create the repository, which takes a key of a wider scope than the hook's."""
     identity = settings.identity
+    if not _NAME.fullmatch(identity.short):
+        return f"HookHub cannot have a repository of that name. Install again with --repository NAME. {_MEANWHILE}"
     body = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
     return (
         "Create it with --create and a key with the scope manage, or with:\n"
         f'  curl {shlex.quote(f"{settings.url}/v1/repositories")} -H "Authorization: Bearer $KEY" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}\n"
-        "Until then, pushes are queued in the spool."
+        f"{_MEANWHILE}"
     )
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -855,6 +856,29 @@ def test_an_administrators_own_hooks_path_is_told(host: Host, fake: FakeHookHub,
     assert (tmp_path / "my-hooks" / "post-receive").exists()
     assert f"core.hooksPath in file:{own} is {tmp_path}/my-hooks, so the hook was installed there" in said
     assert f"when another user receives a push, git looks in {host.bare}/hooks instead" in said
+
+
+def test_what_installing_tells_to_run_can_be_run_from_anywhere(
+    host: Host, fake: FakeHookHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.bare.rename(tmp_path / "my widgets.git")
+    monkeypatch.chdir(tmp_path)
+
+    said, _ = manage("--install", "my widgets.git", "--url", fake.url, "--api-key", KEY)
+
+    [command] = re.findall("from a timer, run: (.*)", said)
+    subprocess.run(["sh", "-c", command], cwd="/", check=True)
+
+
+def test_a_name_that_no_repository_can_have_is_not_told_to_be_created(host: Host, fake: FakeHookHub) -> None:
+    fake.answers = [refusal(422, "invalid", "Wrong.", ("repository", "acme has no such repository"))]
+
+    _, complaints = manage(
+        "--install", str(host.bare), "--url", fake.url, "--api-key", KEY, "--repository", "my wïdgets"
+    )
+
+    assert "curl" not in complaints
+    assert "HookHub cannot have a repository of that name. Install again with --repository NAME." in complaints
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``manage.py post_receive``: git's post-receive hook on a host with HookHub, and its installer for other hosts."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ class Command(BaseCommand):
             self.stdout.write(f"Renamed   the previous hook to {installed.backup}")
         if installed.note:
             self.stdout.write(f"Note      {installed.note}")
-        self.stdout.write(f"To send queued events from a timer, run: {installed.hook} --flush {options['install']}")
+        # A timer runs it elsewhere.
+        flushing = shlex.join([str(installed.hook), "--flush", str(Path(options["install"]).absolute())])
+        self.stdout.write(f"To send queued events from a timer, run: {flushing}")
         self._report(installed, creates=options["create"])
 
     def _key(self, options: dict[str, Any]) -> str | None:
