@@ -25,9 +25,16 @@ class Identity:
 
     @classmethod
     def make(
-        cls, path: Path, name: str, *, issuer: Self | None = None, address: str | None = None, expired: bool = False
+        cls,
+        path: Path,
+        name: str,
+        *,
+        issuer: Self | None = None,
+        address: str | None = None,
+        expired: bool = False,
+        valid_from: timedelta = -2 * DAY,
     ) -> Self:
-        """Create a certificate for ``address``, signed by ``issuer`` or self-signed."""
+        """Create a certificate for ``address``, signed by ``issuer`` or self-signed; ``valid_from`` counts from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         # Some tests use invalid names, so the library's own validation is off.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)])
@@ -38,7 +45,7 @@ class Identity:
             .issuer_name(issuer.certificate.subject if issuer else subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 2 * DAY)
+            .not_valid_before(now + valid_from)
             .not_valid_after(now - DAY if expired else now + DAY)
             .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         )

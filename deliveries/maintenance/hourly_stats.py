@@ -41,8 +41,11 @@ UNREACHABLE: frozenset[Cause] = frozenset(
     {"name_not_resolved", "connection_refused", "connection_failed", "connection_closed", "out_of_resources"}
 )
 TLS_ERRORS: frozenset[Cause] = frozenset(
-    {"certificate_expired", "certificate_untrusted", "certificate_for_other_name", "tls_failed"}
-)
+    {
+        "certificate_expired", "certificate_untrusted", "certificate_for_other_name", "certificate_invalid",
+        "client_certificate_demanded", "tls_failed",
+    }
+)  # fmt: skip
 BLOCKED: frozenset[Cause] = frozenset({"address_blocked", "https_required"})
 
 

@@ -103,7 +103,10 @@ BY_CAUSE: Mapping[Cause, Explanation] = {
         _REACH,
     ),
     "connection_failed": Explanation("No connection to {host} could be made: {error}.", _REACH),
-    "connection_timed_out": Explanation("{host} did not accept a connection within {seconds}.", _REACH),
+    "connection_timed_out": Explanation(
+        "There was no connection to {host} within {seconds}.",
+        _REACH + " If the URL begins with https://, the port must speak TLS.",
+    ),
     "connection_closed": Explanation(
         "The receiver closed the connection before its response was complete.",
         "Look into the log of the receiver, and of a proxy before it: a crash, a restart or a limit can be why.",
@@ -132,9 +135,17 @@ BY_CAUSE: Mapping[Cause, Explanation] = {
         "The certificate of {host} was issued for another name.",
         "Use the name in the certificate as the host of the URL, or have a certificate issued for this one.",
     ),
+    "certificate_invalid": Explanation(
+        "The certificate of {host} was not accepted: {error}.",
+        "Install a certificate that is valid by now, is meant for servers and has a key of 2,048 bits or more.",
+    ),
+    "client_certificate_demanded": Explanation(
+        "{host} demands a certificate of its clients, which HookHub does not have.",
+        "Let requests to this URL in without a client certificate; the receiver can verify their signatures instead.",
+    ),
     "tls_failed": Explanation(
         "HookHub and {host} could not agree on an encrypted connection: {error}.",
-        "Check that the port speaks TLS, version 1.2 or later.",
+        "Check that the port speaks TLS, version 1.2 or later, and demands no certificate of its clients.",
     ),
     "response_timed_out": Explanation("{host} accepted the request and did not respond within {seconds}.", _SLOW),
     "response_incomplete": Explanation(

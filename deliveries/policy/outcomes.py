@@ -16,7 +16,8 @@ NoResponseKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol
 Cause = Literal[
     "name_not_resolved", "name_timed_out", "connection_refused", "connection_failed", "connection_timed_out",
     "connection_closed", "out_of_resources", "address_blocked", "https_required",
-    "certificate_expired", "certificate_untrusted", "certificate_for_other_name", "tls_failed",
+    "certificate_expired", "certificate_untrusted", "certificate_for_other_name", "certificate_invalid",
+    "client_certificate_demanded", "tls_failed",
     "response_timed_out", "response_incomplete", "response_not_http", "response_headers_too_long", "unrenderable",
 ]  # fmt: skip
 CAUSES: tuple[str, ...] = get_args(Cause)

@@ -20,6 +20,8 @@ NOT_HTTP = frozenset({pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_R
 # Results of OpenSSL's verification of a certificate (openssl-verification-options(1)).
 EXPIRED, UNTRUSTED = 10, frozenset({18, 19, 20, 21})
 OTHER_NAME = "certificate subject name"
+# The alert of TLS 1.3 that asks for a client certificate in vain. The client may have sent its request by then.
+CLIENT_CERTIFICATE = "alert certificate required"
 
 
 def classify_failure(
@@ -36,10 +38,12 @@ def classify_failure(
         return NoResponse("timeout", text, "response_incomplete" if status else "connection_timed_out")
     if code in UNREACHABLE:
         return NoResponse("unreachable", text, _cause_of_unreachable(code, os_errno))
+    if CLIENT_CERTIFICATE in error:
+        return NoResponse("tls", text, "client_certificate_demanded")
     if code in TLS_ERRORS and expired_on:
         return NoResponse("tls", f"The certificate expired on {expired_on}", "certificate_expired")
     if code in TLS_ERRORS:
-        return NoResponse("tls", text, _cause_of_tls(error, verify_result))
+        return NoResponse("tls", text, _cause_of_tls(code, error, verify_result))
     if code in CLOSED:
         return NoResponse("protocol", text, "connection_closed")
     return NoResponse("protocol", text, "response_not_http" if code in NOT_HTTP else None)
@@ -51,12 +55,15 @@ def _cause_of_unreachable(code: int, os_errno: int) -> Cause:
     return "connection_refused" if os_errno == errno.ECONNREFUSED else "connection_failed"
 
 
-def _cause_of_tls(error: str, verify_result: int) -> Cause:
+def _cause_of_tls(code: int, error: str, verify_result: int) -> Cause:
     if verify_result == EXPIRED:
         return "certificate_expired"
     if verify_result in UNTRUSTED:
         return "certificate_untrusted"
-    return "certificate_for_other_name" if OTHER_NAME in error else "tls_failed"
+    if OTHER_NAME in error:
+        return "certificate_for_other_name"
+    # For other codes, libcurl returns an unspecified error of a verification that did not take place.
+    return "certificate_invalid" if code == pycurl.E_PEER_FAILED_VERIFICATION and verify_result else "tls_failed"
 
 
 def expiry_date(text: str) -> str:

@@ -18,7 +18,7 @@ from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
 from deliveries.sending.exchange import Request, Response
 from deliveries.sending.sender import Sender
-from tests.certificates import Identity
+from tests.certificates import DAY, Identity
 from tests.integration.test_sender import LATE, SOON, a_request, exchange, exchange_all, kind_of, status_of
 from tests.receiver import Receiver, refusing_port
 
@@ -63,6 +63,11 @@ IDENTITIES: dict[str, tuple[Make, str | None, str | None]] = {
         lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.1", expired=True),
         "expired on 20",
         "certificate_expired",
+    ),
+    "not valid yet": (
+        lambda path, ca: Identity.make(path, "receiver", issuer=ca, address="127.0.0.1", valid_from=DAY / 2),
+        "not yet valid",
+        "certificate_invalid",
     ),
     "a strange authority": (
         lambda path, ca: Identity.make(

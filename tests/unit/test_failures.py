@@ -21,7 +21,9 @@ from deliveries.sending.failures import classify_failure, expiry_date
         (pycurl.E_PEER_FAILED_VERIFICATION, {"verify_result": 10}, "tls", "certificate_expired"),
         (pycurl.E_PEER_FAILED_VERIFICATION, {"verify_result": 18}, "tls", "certificate_untrusted"),
         (pycurl.E_PEER_FAILED_VERIFICATION, {"verify_result": 20}, "tls", "certificate_untrusted"),
+        (pycurl.E_PEER_FAILED_VERIFICATION, {"verify_result": 9}, "tls", "certificate_invalid"),
         (pycurl.E_SSL_CONNECT_ERROR, {}, "tls", "tls_failed"),
+        (pycurl.E_SSL_CONNECT_ERROR, {"verify_result": 1}, "tls", "tls_failed"),
         (pycurl.E_GOT_NOTHING, {}, "protocol", "connection_closed"),
         (pycurl.E_PARTIAL_FILE, {"status": 200}, "protocol", "connection_closed"),
         (pycurl.E_UNSUPPORTED_PROTOCOL, {}, "protocol", "response_not_http"),
@@ -40,6 +42,13 @@ def test_a_certificate_for_another_name_is_told_by_libcurls_words() -> None:
     error = "SSL: no alternative certificate subject name matches target host name 'ci.example'"
 
     assert classify_failure(pycurl.E_PEER_FAILED_VERIFICATION, error).cause == "certificate_for_other_name"
+
+
+@pytest.mark.parametrize("code", [pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_SSL_CONNECT_ERROR])
+def test_a_receiver_that_demands_a_certificate_is_told_from_one_that_breaks_down(code: int) -> None:
+    error = "OpenSSL SSL_read: OpenSSL/3.6.5: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0"
+
+    assert classify_failure(code, error) == NoResponse("tls", error, "client_certificate_demanded")
 
 
 def test_an_expired_certificate_says_when_it_expired() -> None:

@@ -1404,6 +1404,8 @@ export interface components {
              *     * `certificate_expired` - certificate_expired
              *     * `certificate_untrusted` - certificate_untrusted
              *     * `certificate_for_other_name` - certificate_for_other_name
+             *     * `certificate_invalid` - certificate_invalid
+             *     * `client_certificate_demanded` - client_certificate_demanded
              *     * `tls_failed` - tls_failed
              *     * `response_timed_out` - response_timed_out
              *     * `response_incomplete` - response_incomplete
@@ -1430,6 +1432,8 @@ export interface components {
          *     * `certificate_expired` - certificate_expired
          *     * `certificate_untrusted` - certificate_untrusted
          *     * `certificate_for_other_name` - certificate_for_other_name
+         *     * `certificate_invalid` - certificate_invalid
+         *     * `client_certificate_demanded` - client_certificate_demanded
          *     * `tls_failed` - tls_failed
          *     * `response_timed_out` - response_timed_out
          *     * `response_incomplete` - response_incomplete
@@ -1438,7 +1442,7 @@ export interface components {
          *     * `unrenderable` - unrenderable
          * @enum {string}
          */
-        AttemptCause: "name_not_resolved" | "name_timed_out" | "connection_refused" | "connection_failed" | "connection_timed_out" | "connection_closed" | "out_of_resources" | "address_blocked" | "https_required" | "certificate_expired" | "certificate_untrusted" | "certificate_for_other_name" | "tls_failed" | "response_timed_out" | "response_incomplete" | "response_not_http" | "response_headers_too_long" | "unrenderable";
+        AttemptCause: "name_not_resolved" | "name_timed_out" | "connection_refused" | "connection_failed" | "connection_timed_out" | "connection_closed" | "out_of_resources" | "address_blocked" | "https_required" | "certificate_expired" | "certificate_untrusted" | "certificate_for_other_name" | "certificate_invalid" | "client_certificate_demanded" | "tls_failed" | "response_timed_out" | "response_incomplete" | "response_not_http" | "response_headers_too_long" | "unrenderable";
         /** @description Why an attempt did not deliver, in words. */
         AttemptExplanation: {
             what_happened: string;
