@@ -23,11 +23,16 @@ log = logging.getLogger("hookhub.logins")
 WINDOW = timedelta(minutes=5)
 BY_ADDRESS = Policy("logins-of-address", WINDOW)
 BY_NAME = Policy("logins-of-name", WINDOW)
-VIEWS = frozenset({"admin:login", "rest_framework:login", "account_login"})
+# The field of each login page that has the user's name: a name in another field must not be counted in its place.
+NAME_FIELDS = {"admin:login": "username", "rest_framework:login": "username", "account_login": "login"}
+# allauth's page for the second factor, and where the session has the name meanwhile. allauth counts wrong codes itself.
+SECOND_STEP, WAITING = "mfa_authenticate", "hookhub.login"
 # Attempts from a browser in which the user has logged in before are counted separately, so that strangers who try the
 # user's name cannot lock the user out.
 KNOWN_DEVICE = timedelta(days=90)
 SALT = "hookhub.logins.device"
+# Where allauth's adapter writes whether the password was right: by the response alone it cannot be told.
+IS_RIGHT = "hookhub.password_is_right"
 # The maximum length of Django's user names. The form rejects a longer one before it looks up the user.
 MAX_NAME_LENGTH = 150
 
@@ -44,16 +49,18 @@ class LimitLogins:
         attempt: Attempt | None = request.META.get("hookhub.login")
         if attempt is not None:
             attempt.finish(request, response)
+        elif request.method == "POST" and view_of(request) == SECOND_STEP:
+            finish_second_step(request, response)
         return response
 
     def process_view(
         self, request: HttpRequest, view: object, args: object, kwargs: Mapping[str, Any]
     ) -> HttpResponse | None:
         """Count an attempt before the view hashes its password; return a 429 response beyond the limits."""
-        matched = request.resolver_match
-        if request.method != "POST" or matched is None or matched.view_name not in VIEWS:
+        field = NAME_FIELDS.get(view_of(request))
+        if request.method != "POST" or field is None:
             return None
-        attempt = Attempt(request)
+        attempt = Attempt(request, request.POST.get(field, ""))
         try:
             attempt.count()
         except TooMany as error:
@@ -69,12 +76,11 @@ class LimitLogins:
 class Attempt:
     """One login attempt."""
 
-    def __init__(self, request: HttpRequest) -> None:
-        self.name = looked_up_name(request.POST.get("username") or request.POST.get("login", ""))
+    def __init__(self, request: HttpRequest, name: str) -> None:
+        self.name = looked_up_name(name)
         self.address = address_of(request.META)
-        digest = hashlib.sha256(self.name.lower().encode(errors="replace")).hexdigest()[:24]
+        digest = digest_of(self.name)
         device = device_of(request, digest)
-        self.digest = digest
         self.counted = (
             (BY_ADDRESS, subject_of(self.address), settings.HOOKHUB_LOGINS_PER_ADDRESS),
             (BY_NAME, f"{digest}:{device}" if device else digest, settings.HOOKHUB_LOGINS_PER_NAME),
@@ -86,23 +92,55 @@ class Attempt:
             rates.take(policy, subject, quota=quota, now=time.time())
 
     def finish(self, request: HttpRequest, response: HttpResponse) -> None:
-        """Log how the attempt ended; if it succeeded, take back its count and mark the browser as known."""
-        if response.status_code != 302 or not request.user.is_authenticated:
+        """Log how the attempt ended; if the password was right, take back its count."""
+        if view_of(request) == "account_login":
+            # It leads a person on that is logged in, or waits for a second factor, and looks at no password.
+            is_right = request.META.get(IS_RIGHT, False)
+        else:
+            is_right = response.status_code == 302 and request.user.is_authenticated
+        if not is_right:
             log.warning("login failed: name %r, address %s", secret_text.masked(self.name), self.address)
             return
-        log.info("login succeeded: name %r, address %s", self.name, self.address)
         for policy, subject, quota in self.counted:
             if quota:
                 rates.counters().spend(policy, subject, -1, now=time.time())
-        value = signing.dumps([self.digest, secrets.token_hex(8)], salt=SALT)
-        response.set_cookie(
-            settings.HOOKHUB_DEVICE_COOKIE,
-            value,
-            max_age=KNOWN_DEVICE,
-            secure=settings.SESSION_COOKIE_SECURE,
-            httponly=True,
-            samesite="Strict",
-        )
+        if request.user.is_authenticated:
+            succeed(self.name, request, response)
+        else:
+            log.info("login waits for a second factor: name %r, address %s", self.name, self.address)
+            request.session[WAITING] = self.name
+
+
+def finish_second_step(request: HttpRequest, response: HttpResponse) -> None:
+    """Log how the second step of a login ended, and mark the browser as known if it succeeded."""
+    name = request.session.pop(WAITING, "") if response.status_code == 302 else request.session.get(WAITING, "")
+    if response.status_code != 302:
+        log.warning("login failed at the second factor: name %r, address %s", name, address_of(request.META))
+    elif request.user.is_authenticated:
+        succeed(looked_up_name(request.user.get_username()), request, response)
+
+
+def succeed(name: str, request: HttpRequest, response: HttpResponse) -> None:
+    """Log that a login succeeded, and mark the browser as known."""
+    log.info("login succeeded: name %r, address %s", name, address_of(request.META))
+    response.set_cookie(
+        settings.HOOKHUB_DEVICE_COOKIE,
+        signing.dumps([digest_of(name), secrets.token_hex(8)], salt=SALT),
+        max_age=KNOWN_DEVICE,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+def view_of(request: HttpRequest) -> str:
+    """Return the name of the request's view, or "" without one."""
+    return request.resolver_match.view_name if request.resolver_match else ""
+
+
+def digest_of(name: str) -> str:
+    """Return what attempts for a name are counted under."""
+    return hashlib.sha256(name.lower().encode(errors="replace")).hexdigest()[:24]
 
 
 def looked_up_name(given: str) -> str:

@@ -12,8 +12,8 @@ PUBLISHING = frozenset({("POST", "/v1/events"), ("POST", "/v1/events/validate")}
 # The hub's clients send forms as `curl -F` does. Nothing else reads a multipart body.
 MULTIPART = frozenset({("POST", "/hub"), ("POST", "/api/v3/hub")})
 # The login forms, which any client may send: they hold only a user name and a password.
-LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/"})
-FORM_PATHS = ("/admin/", "/v1/auth/")
+LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/", "/accounts/login/"})
+FORM_PATHS = ("/admin/", "/v1/auth/", "/accounts/")
 # An event type may have a schema and an example of 64 KiB each, and form encoding triples most characters.
 EVENT_TYPE_PATHS = ("/v1/event-types", "/admin/hookhub/customeventtype/")
 

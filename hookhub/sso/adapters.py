@@ -41,6 +41,12 @@ class Accounts(DefaultAccountAdapter):  # type: ignore[misc] # allauth has no ty
         if request.resolver_match is None or request.resolver_match.view_name != "account_login":
             super().pre_authenticate(request, **credentials)
 
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """Return the user, or None, and let the middleware that counts logins know which."""
+        user = super().authenticate(request, **credentials)
+        request.META["hookhub.password_is_right"] = user is not None
+        return user
+
     def is_reauthentication_required(self, *, app: str) -> bool:  # noqa: ARG002 - allauth's signature
         """Return whether a password is asked for again before a second factor is changed: not after a recent login."""
         records = get_authentication_records(self.request, self.request.user)

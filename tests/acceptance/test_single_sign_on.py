@@ -269,6 +269,49 @@ def test_all_web_servers_know_which_codes_were_tried_and_used(deployed: tuple[In
     instance.ask("DELETE FROM mfa_authenticator RETURNING id")
 
 
+def logins_of(instance: Instance, name: str) -> list[str]:
+    """Return how the logins of a name ended, as the log of the web server says."""
+    text = "".join(path.read_text() for path in instance.logs.glob("*.log"))
+    return re.findall(rf"login ([a-z ]+): name '{name}', address", text)
+
+
+def test_a_login_in_two_steps_is_counted_and_recorded_under_its_own_name(
+    deployed: tuple[Instance, Provider],
+) -> None:
+    instance, _ = deployed
+    url, wanted = instance.url, like_root(instance, "frank")
+    decoys = [f"decoy{number}" for number in range(11)]
+    with a_browser() as session:
+        _, codes = enrol(session, log_in_by_password(session, url, like_root(instance, "grace")))
+        # Led on without a look at the password, which is no login of that name.
+        page = session.get(f"{url}/accounts/2fa/", timeout=30)
+        form = {"csrfmiddlewaretoken": session.cookies["csrftoken"], "login": wanted, "password": "any"}
+        led_on = session.post(
+            f"{url}/accounts/login/", form, headers={"Referer": page.url}, timeout=30, allow_redirects=False
+        )
+        assert (led_on.status_code, "hookhub_device" in led_on.cookies) == (302, False)
+    assert logins_of(instance, wanted) == ["failed"]
+
+    with a_browser() as session:
+        page = log_in_by_password(session, url, "grace")
+        wrong = submit(session, page, code="000000")
+        known = submit(session, wrong, code=codes[0]).history[0].cookies
+        assert "hookhub_device" in known
+    assert logins_of(instance, "grace") == [
+        "succeeded", "waits for a second factor", "failed at the second factor", "succeeded",
+    ]  # fmt: skip
+
+    # One more than an attempt for each of the ten that a name may have.
+    with a_browser() as session:
+        page = session.get(f"{url}/accounts/login/", timeout=30)
+        tried = [
+            submit(session, page, form=-1, username=decoy, login=wanted, password="wrong").status_code
+            for decoy in decoys
+        ]
+    assert tried == [200] * 9 + [429] * 2
+    assert [logins_of(instance, decoy) for decoy in decoys] == [[]] * len(decoys)
+
+
 def test_no_other_page_of_allauth_is_open(deployed: tuple[Instance, Provider]) -> None:
     instance, _ = deployed
     with a_browser() as session:

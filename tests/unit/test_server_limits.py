@@ -23,6 +23,8 @@ LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=10), min_rate=1000
         pytest.param(Head("POST", "/repos/a/b/hooks", has_key=True), 65_536, id="a dialect"),
         pytest.param(Head("POST", "/v1/event-types", has_key=True), 524_288, id="an event type with its schema"),
         pytest.param(Head("POST", "/admin/login/"), 4096, id="the admin's login"),
+        pytest.param(Head("POST", "/accounts/login/", has_session=True), 4096, id="the login in two steps"),
+        pytest.param(Head("POST", "/accounts/2fa/authenticate/"), 4096, id="its second step"),
         pytest.param(Head("POST", "/admin/login/", has_session=True), 4096, id="the login with some cookie"),
         pytest.param(Head("POST", "/v1/auth/login/"), 4096, id="the API's login"),
         pytest.param(Head("POST", "/admin/hookhub/apikey/add/"), 4096, id="a form of a stranger's"),
