@@ -55,15 +55,25 @@ def require_webhook_quota(organization: Organization) -> None:
         raise InvalidFields({"organization": error})
 
 
+def lock_subscription_quota(organization: Organization) -> None:
+    """Lock an organization until the transaction ends, if it has a limit of subscriptions at the hub.
+
+    Call it before a repository is locked: to lock both in another order than the quotas of other webhooks do would be a
+    deadlock.
+    """
+    if limit_of(organization, "hub_subscriptions"):
+        _lock(organization)
+
+
 def require_subscription_quota(callback: str, *, organization: Organization) -> None:
     """Raise LimitReached if there are too many subscriptions at the hub to an organization, or to a callback's host.
 
-    They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
+    They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction that has called
+    ``lock_subscription_quota``, so that two concurrent requests cannot both use the last place.
     """
-    if limit := limit_of(organization, "hub_subscriptions"):
-        _lock(organization)
-        if _subscriptions(organization, "topic")[:limit].count() >= limit:
-            raise LimitReached
+    limit = limit_of(organization, "hub_subscriptions")
+    if limit and _subscriptions(organization, "topic")[:limit].count() >= limit:
+        raise LimitReached
     try:
         require_host_quota(callback)
     except InvalidFields as error:
@@ -73,8 +83,8 @@ def require_subscription_quota(callback: str, *, organization: Organization) -> 
 def require_mcp_quota(callback: str, *, organization: Organization) -> None:
     """Raise LimitReached if agents have too many subscriptions in an organization, or to a callback's host.
 
-    They do not count as its webhooks: a key that may only read is enough to subscribe. Call it in a transaction, as
-    above.
+    They do not count as its webhooks: a key that may only read is enough to subscribe. Call it in a transaction; it
+    locks the organization, as ``require_webhook_quota`` does.
     """
     if limit := limit_of(organization, "mcp_subscriptions"):
         _lock(organization)

@@ -57,6 +57,7 @@ def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta,
     cleaned["url"] = check_callback(wanted.callback)
     proof = Wanted(WebSub.slug, wanted.details, lasts, KEPT_FOR)
     with transaction.atomic():
+        quotas.lock_subscription_quota(repository.organization)
         # Of two subscribers at once, the second finds what the first has created.
         locked = find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk))
         if locked is None or (locked.private and wanted.is_public):
