@@ -81,7 +81,7 @@ def request_of(claimed: VerificationClaim, *, now: datetime) -> Request | None:
             url=webhook.url if change.url is None else change.url,
             challenge=claimed.challenge,
             details=verification.details,
-            lasts=verification.lasts,
+            lasts=_lease_of(verification, webhook, now=now),
             secrets=_secrets(webhook, change, now=now),
             sent_at=now,
         )
@@ -89,6 +89,13 @@ def request_of(claimed: VerificationClaim, *, now: datetime) -> Request | None:
     own = {name.lower() for name, _ in ask.headers}
     custom = tuple((name, value) for name, value in headers.items() if name.lower() not in own)
     return Request(ask.url, (*ask.headers, *custom), ask.body, TIMEOUT, webhook.verify_ssl, ask.method)
+
+
+def _lease_of(verification: Verification, webhook: Webhook, *, now: datetime) -> timedelta | None:
+    """Return how long the webhook lasts once the proof is there; None if it has no end, or has ended."""
+    if verification.lasts is None and webhook.expires_at is not None and not webhook.has_ended(now=now):
+        return webhook.expires_at - now
+    return verification.lasts
 
 
 def _secrets(webhook: Webhook, change: pending_changes.PendingChange, *, now: datetime) -> tuple[str, ...]:

@@ -810,7 +810,27 @@ def test_asking_again_by_the_owner_names_the_topic(forge: Forge) -> None:
     webhook = subscribed(forge)
     assert Caller.of(forge.organization).post(f"/v1/webhooks/{webhook.uid}/verify").status_code in {200, 202}
     verify_due(now=timezone.now())
-    assert parameters_of(forge.receiver.received[0]) == {"hub.mode": "subscribe", "hub.topic": TOPIC}
+    asked = parameters_of(forge.receiver.received[0])
+    assert (asked["hub.mode"], asked["hub.topic"]) == ("subscribe", TOPIC)
+
+
+@pytest.mark.parametrize("way", ["verify", "move"])
+def test_asking_again_by_the_owner_tells_what_is_left_of_the_lease(forge: Forge, way: str) -> None:
+    webhook = subscribed(forge, lease_seconds="3600")
+    end = webhook.expires_at
+    owner = Caller.of(forge.organization)
+    echo(forge.receiver)
+
+    if way == "verify":
+        owner.post(f"/v1/webhooks/{webhook.uid}/verify")
+    else:
+        owner.patch(f"/v1/webhooks/{webhook.uid}", {"url": forge.receiver.url("/moved")})
+    assert verify_due(now=timezone.now() + 600 * SECOND) == ["verified"]
+
+    # A subscription is asked for with its lease, without which subscribers refuse it.
+    assert 2900 <= int(parameters_of(forge.receiver.received[0])["hub.lease_seconds"]) <= 3000
+    webhook.refresh_from_db()
+    assert webhook.expires_at == end
 
 
 def test_a_deployment_under_a_prefix_names_its_addresses_with_it(
