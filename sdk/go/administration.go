@@ -81,14 +81,7 @@ func (r EventTypes) Create(ctx context.Context, eventType NewEventType) (*EventT
 
 // List returns the event types of a dialect, and the organization's own.
 func (r EventTypes) List(ctx context.Context, filter EventTypesFilter) ([]EventType, error) {
-	type list struct {
-		Results []EventType `json:"results"`
-	}
-	found, err := get[list](ctx, r.c, filter.values(), "event-types")
-	if err != nil {
-		return nil, err
-	}
-	return found.Results, nil
+	return all[EventType](ctx, r.c, "results", filter.values(), "event-types")
 }
 
 // Get returns one event type with its schema and its example.

@@ -75,12 +75,13 @@ func WithTransport(transport http.RoundTripper) Option {
 //
 // The error of an invalid address or key contains neither.
 func New(address, apiKey string, options ...Option) (*Client, error) {
+	// What was read from a file ends in a line break.
+	address = strings.TrimSpace(address)
 	parsed, err := url.Parse(address)
 	isBase := err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Hostname() != ""
-	if !isBase || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
+	if !isBase || parsed.User != nil || strings.ContainsAny(address, "?# ") {
 		return nil, errors.New("the address must look like https://hooks.example.org, without credentials, query or fragment")
 	}
-	// A key read from a file ends in a line break.
 	apiKey = strings.TrimSpace(apiKey)
 	if !validKey.MatchString(apiKey) {
 		return nil, errors.New("the API key is empty, too long or contains invalid characters; copy it again")

@@ -2,7 +2,6 @@ package hookhub
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
@@ -60,11 +59,7 @@ func (r Deliveries) Cancel(ctx context.Context, delivery string) (*Delivery, err
 		}
 		return &seen.Delivery, nil
 	}
-	cancelled := new(Delivery)
-	if json.Unmarshal(found.body, cancelled) != nil {
-		return nil, notHookHub(found.Response, found.body)
-	}
-	return cancelled, nil
+	return decode[Delivery](found)
 }
 
 // Replays is client.Replays: jobs that redeliver in the background.

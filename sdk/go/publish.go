@@ -127,7 +127,8 @@ func (c *Client) publish(ctx context.Context, lines [][]byte) ([]Receipt, error)
 	var batch struct {
 		Events []Receipt `json:"events"`
 	}
-	if json.Unmarshal(found.body, &batch) != nil || len(batch.Events) != len(lines) {
+	isBad := func(receipt Receipt) bool { return receipt.ID == "" }
+	if json.Unmarshal(found.body, &batch) != nil || len(batch.Events) != len(lines) || slices.ContainsFunc(batch.Events, isBad) {
 		return nil, notHookHub(found.Response, found.body)
 	}
 	for at := range batch.Events {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // one sends a request and returns the object in the response.
@@ -15,11 +16,37 @@ func one[T any](ctx context.Context, c *Client, asked call) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decode[T](found)
+}
+
+// decode returns the object in a successful response.
+func decode[T any](found *answer) (*T, error) {
 	result := new(T)
 	if !bytes.HasPrefix(bytes.TrimSpace(found.body), []byte("{")) || json.Unmarshal(found.body, result) != nil {
 		return nil, notHookHub(found.Response, found.body)
 	}
 	return result, nil
+}
+
+// isList reports whether all rows of a list are objects.
+func isList[T any](rows []*T) bool { return rows != nil && !slices.Contains(rows, nil) }
+
+// all sends a request and returns the objects that the response lists under a name.
+func all[T any](ctx context.Context, c *Client, name string, query url.Values, parts ...string) ([]T, error) {
+	found, err := c.do(ctx, call{method: http.MethodGet, path: path(parts...), query: query})
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	var rows []*T
+	if json.Unmarshal(found.body, &fields) != nil || json.Unmarshal(fields[name], &rows) != nil || !isList(rows) {
+		return nil, notHookHub(found.Response, found.body)
+	}
+	values := make([]T, 0, len(rows))
+	for _, row := range rows {
+		values = append(values, *row)
+	}
+	return values, nil
 }
 
 func get[T any](ctx context.Context, c *Client, query url.Values, parts ...string) (*T, error) {
@@ -57,14 +84,14 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values)
 				return
 			}
 			var page struct {
-				Results *[]*T  `json:"results"`
+				Results []*T   `json:"results"`
 				Next    string `json:"next"`
 			}
-			if json.Unmarshal(found.body, &page) != nil || page.Results == nil {
+			if json.Unmarshal(found.body, &page) != nil || !isList(page.Results) {
 				yield(nil, notHookHub(found.Response, found.body))
 				return
 			}
-			for _, row := range *page.Results {
+			for _, row := range page.Results {
 				if !yield(row, nil) {
 					return
 				}

@@ -109,11 +109,7 @@ func (r Webhooks) Commit(ctx context.Context, webhook, consumer, cursor string) 
 
 // Consumers returns the consumers of a polling webhook.
 func (r Webhooks) Consumers(ctx context.Context, webhook string) ([]PollConsumer, error) {
-	found, err := get[PollConsumers](ctx, r.c, nil, "webhooks", webhook, "consumers")
-	if err != nil {
-		return nil, err
-	}
-	return found.Consumers, nil
+	return all[PollConsumer](ctx, r.c, "consumers", nil, "webhooks", webhook, "consumers")
 }
 
 // DeleteConsumer deletes a consumer and its position.

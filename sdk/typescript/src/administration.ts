@@ -67,8 +67,8 @@ export class EventTypes extends Resource {
     }
 
     /** Return the event types of a dialect, and the organization's own. */
-    async list(query: t.Query<"event_types_list"> = {}): Promise<t.EventType[]> {
-        return (await this.transport.json<{ results: t.EventType[] }>("GET", "event-types", { query })).results;
+    list(query: t.Query<"event_types_list"> = {}): Promise<t.EventType[]> {
+        return this.transport.rows("event-types", "results", { query });
     }
 
     get(type: string, query: t.Query<"event_types_retrieve"> = {}): Promise<t.EventType> {

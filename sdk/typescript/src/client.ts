@@ -11,6 +11,7 @@ import {
     Repositories,
 } from "./administration.js";
 import { Deliveries, Events, Replays, Webhooks } from "./deliveries.js";
+import { parsed, rowsOf } from "./reading.js";
 import { type Options, Transport } from "./transport.js";
 import type { Meta, NewEvent, Receipt, Validated } from "./types.js";
 
@@ -108,15 +109,12 @@ export class HookHub {
     }
 
     async #publish(lines: readonly string[], signal: AbortSignal | undefined): Promise<Receipt[]> {
-        const { response, body } = await this.#transport.call("POST", "events", { lines, repeatable: true, signal });
-        const replayed = response.headers.get("idempotent-replayed") === "true";
-        let events: unknown;
-        try {
-            events = JSON.parse(body).events;
-        } catch {
-            // It is another program's response, such as a proxy's.
+        const answer = await this.#transport.call("POST", "events", { lines, repeatable: true, signal });
+        const replayed = answer.response.headers.get("idempotent-replayed") === "true";
+        const events = rowsOf<Receipt>(parsed<{ events?: unknown }>(answer).events, answer);
+        if (events.length !== lines.length || events.some(({ id }) => typeof id !== "string")) {
+            throw notHookHub(answer.response, answer.body);
         }
-        if (!Array.isArray(events) || events.length !== lines.length) throw notHookHub(response, body);
         return events.map((event) => ({ ...event, replayed }));
     }
 }
@@ -142,6 +140,8 @@ function lineOf(event: NewEvent): string {
     const data = JSON.stringify(event.data);
     if (data === undefined) throw new TypeError("data must be a JSON value, such as an object; use null for none");
     const { type, id, repository, timestamp, organization, trace } = event;
+    // JSON would have null, which is the time of acceptance.
+    if (timestamp instanceof Date && Number.isNaN(timestamp.getTime())) throw new TypeError("timestamp is no valid Date");
     return JSON.stringify({ type, data: event.data, id, repository, timestamp, organization, trace });
 }
 

@@ -1,6 +1,7 @@
 import { HookHubError, rejection } from "./errors.js";
+import { type Answer, parsed } from "./reading.js";
 import { Resource } from "./resource.js";
-import { type Answer, pathOf } from "./transport.js";
+import { pathOf } from "./transport.js";
 import type * as t from "./types.js";
 
 /** `hookhub.webhooks`; `webhook` is a webhook's id. */
@@ -103,9 +104,9 @@ export class Webhooks extends Resource {
     }
 
     /** Return the consumers of a polling webhook. */
-    async consumers(webhook: string): Promise<t.PollConsumer[]> {
+    consumers(webhook: string): Promise<t.PollConsumer[]> {
         const path = pathOf("webhooks", webhook, "consumers");
-        return (await this.transport.json<{ consumers: t.PollConsumer[] }>("GET", path)).consumers;
+        return this.transport.rows(path, "consumers");
     }
 
     /** Delete a consumer and its position. */
@@ -147,7 +148,7 @@ export class Deliveries extends Resource {
     async cancel(delivery: string): Promise<t.Delivery> {
         const path = pathOf("deliveries", delivery, "cancel");
         const answer = await this.transport.call("POST", path, { repeatable: true, doneStatus: 409 });
-        if (answer.response.ok) return JSON.parse(answer.body);
+        if (answer.response.ok) return parsed(answer);
         return this.#cancelledBefore(delivery, answer);
     }
 

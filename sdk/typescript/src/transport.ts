@@ -1,4 +1,5 @@
-import { ConnectionFailed, HookHubError, notHookHub, rejection } from "./errors.js";
+import { ConnectionFailed, HookHubError, rejection } from "./errors.js";
+import { type Answer, nextOf, parsed, rowsOf, textOf } from "./reading.js";
 
 export interface Options {
     /** The address of HookHub with or without `/v1`, such as `https://hooks.example.org`. */
@@ -29,11 +30,6 @@ export interface Call {
     signal?: AbortSignal | undefined;
 }
 
-export interface Answer {
-    response: Response;
-    body: string;
-}
-
 interface Content {
     type: string;
     text: string;
@@ -60,16 +56,18 @@ export class Transport {
     readonly #fetch: typeof fetch;
 
     constructor({ url, apiKey, timeout = 10_000, retries = 4, deadline = 120_000, organization, fetch: own }: Options) {
+        // What was read from a file ends in a line break.
+        const address = trimmed(url);
         // The message does not quote the value: it may hold a password, or be the key if the two were swapped.
-        if (!isBaseUrl(url)) {
+        if (!isBaseUrl(address)) {
             throw new TypeError("url must look like https://hooks.example.org, without credentials, query or fragment");
         }
-        const key = apiKey.trim();
+        const key = trimmed(apiKey);
         if (!/^[\x21-\x7e]{1,1000}$/.test(key)) {
             throw new TypeError("apiKey is empty, too long or contains invalid characters; copy it again");
         }
         checkNumbers({ timeout, retries, deadline });
-        this.#base = `${url.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
+        this.#base = `${address.replace(/\/+$/, "").replace(/\/v1$/, "")}/v1`;
         this.#apiKey = key;
         this.#timeout = timeout;
         this.#retries = retries;
@@ -83,19 +81,21 @@ export class Transport {
         return parsed<Result>(await this.call(method, path, call));
     }
 
+    /** Send a request and return the objects that the response lists under a name. */
+    async rows<Row>(path: string, name: string, call: Call = {}): Promise<Row[]> {
+        const answer = await this.call("GET", path, call);
+        return rowsOf<Row>(parsed<Record<string, unknown>>(answer)[name], answer);
+    }
+
     /** Yield the results of a paginated list, fetching pages as needed. */
     async *pages<Row>(path: string, query: Readonly<Record<string, unknown>>): AsyncGenerator<Row, void, undefined> {
         let search = searchOf(query);
         for (;;) {
             const answer = await this.call("GET", path + search);
-            const page = parsed<{ results?: Row[]; next?: string | null }>(answer);
-            if (!Array.isArray(page.results)) throw notHookHub(answer.response, answer.body);
-            yield* page.results;
-            if (!page.next) return;
-            // Take only the query from the link: behind a proxy the server may not know its public address, and the key must
-            // not be sent to any other host. A link back to the same page would loop forever.
-            const next = page.next.includes("?") ? `?${page.next.split("#")[0]!.split("?").slice(1).join("?")}` : "";
-            if (next === search) throw notHookHub(answer.response, answer.body);
+            const page = parsed<{ results?: unknown; next?: unknown }>(answer);
+            yield* rowsOf<Row>(page.results, answer);
+            const next = nextOf(page.next, search, answer);
+            if (next === null) return;
             search = next;
         }
     }
@@ -189,12 +189,17 @@ export class Transport {
                 redirect: "manual",
                 signal: cancel.signal,
             });
-            return { response, body: await response.text() };
+            return { response, body: await textOf(response) };
         } finally {
             clearTimeout(timer);
             call.signal?.removeEventListener("abort", abort);
         }
     }
+}
+
+/** Return a setting without the white space around it; one that is missing is empty. */
+function trimmed(setting: unknown): string {
+    return typeof setting === "string" ? setting.trim() : "";
 }
 
 /** Throw a TypeError for a number that is none, as of a setting that is missing: all comparisons with NaN are false. */
@@ -239,8 +244,9 @@ export function retryAfter(header: string | null, now: number): number {
 
 function isBaseUrl(text: string): boolean {
     try {
-        const { protocol, username, password, search, hash } = new URL(text);
-        return /^https?:$/.test(protocol) && !(username || password || search || hash);
+        const { protocol, username, password } = new URL(text);
+        // URL drops line breaks, and finds no query after a "?" at the end.
+        return /^https?:$/.test(protocol) && !(username || password || /[?#\s]/.test(text));
     } catch {
         return false;
     }
@@ -257,16 +263,6 @@ function searchOf(query: Readonly<Record<string, unknown>>): string {
     }
     const text = search.toString();
     return text && `?${text}`;
-}
-
-function parsed<Result>({ response, body }: Answer): Result {
-    try {
-        const found: unknown = JSON.parse(body);
-        if (typeof found === "object" && found !== null && !Array.isArray(found)) return found as Result;
-    } catch {
-        // It is another program's response, such as a proxy's.
-    }
-    throw notHookHub(response, body);
 }
 
 function codeOf(error: unknown): string {

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hookhub_client.aio.transport import AsyncTransport
-from hookhub_client.client.encoding import Json, given, path_of
+from hookhub_client.client.encoding import Json, given, path_of, query_of
+from hookhub_client.client.responses import rows_of
 
 
 class Organizations:
@@ -98,8 +99,8 @@ class EventTypes:
 
     async def list(self, *, dialect: str | None = None) -> Sequence[Json]:
         """Return the event types: those of a dialect, and the organization's own."""
-        found = await self._transport.json("GET", "event-types", query={"dialect": dialect})
-        return list(found.get("results") or ())
+        response = await self._transport.call("GET", "event-types", query=query_of({"dialect": dialect}))
+        return rows_of(response, "results")
 
     async def get(self, type: str, *, dialect: str | None = None) -> Json:
         """Return one event type with its schema and its example."""

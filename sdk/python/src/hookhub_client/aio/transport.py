@@ -11,8 +11,16 @@ from typing import Any
 import httpx
 
 from hookhub_client.client.attempts import Attempts
-from hookhub_client.client.connection import BROKEN_OFF, HEADERS, base_of, clean_key, may_use_proxy, with_organization
-from hookhub_client.client.encoding import Json, encode, query_of
+from hookhub_client.client.connection import (
+    BROKEN_OFF,
+    HEADERS,
+    base_of,
+    check_limits,
+    clean_key,
+    may_use_proxy,
+    with_organization,
+)
+from hookhub_client.client.encoding import MAX_BODY, Json, Response, encode, query_of
 from hookhub_client.client.responses import json_object, page_of
 
 
@@ -41,6 +49,7 @@ class AsyncTransport:
         deadline: timedelta,
         organization: str | None = None,
     ) -> None:
+        check_limits(timeout=timeout, retries=retries, deadline=deadline)
         self._base = base_of(base_url)
         self._timeout = timeout
         self._retries = retries
@@ -65,7 +74,7 @@ class AsyncTransport:
         """Close the connections."""
         await self._session_here().aclose()
 
-    async def publish(self, lines: Sequence[bytes]) -> httpx.Response:
+    async def publish(self, lines: Sequence[bytes]) -> Response:
         """Post events as NDJSON; safe to repeat, because every event has an idempotency key."""
         content = b"".join(line + b"\n" for line in lines)
         return await self.call("POST", "events", content=content, content_type="application/x-ndjson", repeatable=True)
@@ -115,7 +124,7 @@ class AsyncTransport:
         repeatable: bool = False,
         done_status: int | None = None,
         waits: timedelta = timedelta(0),
-    ) -> httpx.Response:
+    ) -> Response:
         """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError.
 
         After an attempt that the API may have carried out, a response with ``done_status`` is returned as well.
@@ -131,16 +140,15 @@ class AsyncTransport:
         while True:
             pause: timedelta | None
             try:
-                request = session.request(
+                request = session.build_request(
                     method,
                     f"{self._base}/{path}",
                     params=tuple(with_organization(query, path=path, organization=self._organization)),
                     content=content,
                     headers={"Content-Type": content_type} if content is not None else None,
                     timeout=attempts.limit(self._timeout + waits),
-                    follow_redirects=False,
                 )
-                response = await _ending(request, seconds=attempts.left())
+                response = await _ending(_sent(session, request), seconds=attempts.left())
             except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
                 pause = attempts.pause_after_error(
                     error, is_transient=_is_transient(error), has_arrived=not _never_arrived(error)
@@ -152,7 +160,21 @@ class AsyncTransport:
             await asyncio.sleep(pause.total_seconds())
 
 
-async def _ending(request: Coroutine[Any, Any, httpx.Response], *, seconds: float) -> httpx.Response:
+async def _sent(session: httpx.AsyncClient, request: httpx.Request) -> Response:
+    """Send a request and return the response with its body; raise the exceptions of ``httpx``."""
+    response = await session.send(request, stream=True, follow_redirects=False)
+    body = bytearray()
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) >= MAX_BODY:
+                break
+    finally:
+        await response.aclose()
+    return Response(response.status_code, response.headers, bytes(body[:MAX_BODY]), str(response.url))
+
+
+async def _ending(request: Coroutine[Any, Any, Response], *, seconds: float) -> Response:
     """Return the response; raise httpx's timeout if it has not arrived in time: its own is for each part."""
     try:
         return await asyncio.wait_for(request, seconds)

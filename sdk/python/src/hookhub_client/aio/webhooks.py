@@ -9,6 +9,7 @@ from typing import Any
 from hookhub_client.aio.replays import Replay, replay_of
 from hookhub_client.aio.transport import AsyncTransport
 from hookhub_client.client.encoding import Json, given, path_of
+from hookhub_client.client.responses import rows_of
 
 
 class Webhooks:
@@ -171,8 +172,7 @@ class Webhooks:
 
     async def consumers(self, webhook: str) -> Sequence[Json]:
         """Return the consumers of a polling webhook, with the number of events that each is ``behind``."""
-        found = await self._transport.json("GET", path_of("webhooks", webhook, "consumers"))
-        return tuple(found.get("consumers") or ())
+        return rows_of(await self._transport.call("GET", path_of("webhooks", webhook, "consumers")), "consumers")
 
     async def delete_consumer(self, webhook: str, consumer: str) -> None:
         """Delete a consumer and its position; a 404 after a lost response counts as success."""

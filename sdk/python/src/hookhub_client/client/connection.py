@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 VERSION = "0.1.0"
@@ -25,10 +26,12 @@ BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 def base_of(base_url: str) -> str:
     """Return the address of the API; raise ValueError if the base URL is none."""
+    # An address read from a file ends in a line break.
+    address = base_url.strip() if isinstance(base_url, str) else ""
     # The message does not quote the value: it may hold a password, or be the key if the arguments were swapped.
-    if not _is_base_url(base_url):
+    if not _is_base_url(address):
         raise ValueError("base_url must look like https://hooks.example.org, without credentials, query or fragment")
-    return f"{base_url.rstrip('/').removesuffix('/v1')}/v1"
+    return f"{address.rstrip('/').removesuffix('/v1')}/v1"
 
 
 def clean_key(api_key: str) -> str:
@@ -44,6 +47,19 @@ def clean_key(api_key: str) -> str:
     return key
 
 
+def check_limits(*, timeout: object, retries: object, deadline: object) -> None:
+    """Raise TypeError or ValueError for limits that are none, such as a number of seconds."""
+    for name, span in (("timeout", timeout), ("deadline", deadline)):
+        if not isinstance(span, timedelta):
+            raise TypeError(f"{name} must be a timedelta, such as timedelta(seconds=10), not {type(span).__name__}")
+        if span <= timedelta(0):
+            raise ValueError(f"{name} must be longer than zero")
+    if not isinstance(retries, int):
+        raise TypeError(f"retries must be an int, not {type(retries).__name__}")
+    if retries < 0:
+        raise ValueError("retries must not be negative")
+
+
 def with_organization(
     query: Sequence[tuple[str, str]], *, path: str, organization: str | None
 ) -> list[tuple[str, str]]:
@@ -57,11 +73,12 @@ def may_use_proxy(base: str) -> bool:
     return urlsplit(base).hostname not in {"127.0.0.1", "localhost", "::1"}
 
 
-def _is_base_url(url: object) -> bool:
+def _is_base_url(url: str) -> bool:
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         return False
-    plain = not (parts.query or parts.fragment or "@" in parts.netloc) and port != 0
+    # ``urlsplit`` drops line breaks, and finds no query after a "?" at the end.
+    plain = not re.search(r"[?#\s]", url) and "@" not in parts.netloc and port != 0
     return bool(parts.scheme in {"http", "https"} and host and plain)

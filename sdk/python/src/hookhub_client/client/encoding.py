@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 Json = dict[str, Any]
 
 
-class Response(Protocol):
-    """What a response of ``requests`` has in common with one of ``httpx``."""
+# Far more than the API answers. The rest of a longer response is not read.
+MAX_BODY = 64 << 20
 
-    @property
-    def status_code(self) -> int: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def content(self) -> bytes: ...
-    @property
-    def url(self) -> object: ...
+
+@dataclass(frozen=True)
+class Response:
+    """A response of ``requests`` or ``httpx`` that has arrived; of a body above ``MAX_BODY`` only the beginning."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+    url: str
 
 
 # RFC 3339, as the API writes times. ``fromisoformat`` of Python 3.9 rejects the "Z".

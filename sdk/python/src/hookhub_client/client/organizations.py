@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from .encoding import Json, given, path_of
+from .encoding import Json, given, path_of, query_of
+from .responses import rows_of
 from .transport import Transport
 
 
@@ -100,8 +101,8 @@ class EventTypes:
 
     def list(self, *, dialect: str | None = None) -> Sequence[Json]:
         """Return the event types: those of a dialect, and the organization's own."""
-        found = self._transport.json("GET", "event-types", query={"dialect": dialect})
-        return list(found.get("results") or ())
+        response = self._transport.call("GET", "event-types", query=query_of({"dialect": dialect}))
+        return rows_of(response, "results")
 
     def get(self, type: str, *, dialect: str | None = None) -> Json:
         """Return one event type with its schema and its example."""

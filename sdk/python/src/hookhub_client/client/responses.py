@@ -32,6 +32,11 @@ def json_object(response: Response) -> Json:
     return parsed
 
 
+def rows_of(response: Response, name: str) -> list[Json]:
+    """Return the JSON objects that a successful response lists; raise HookHubError if it does not."""
+    return _rows(json_object(response).get(name), response)
+
+
 def receipts(response: Response, *, expected: int) -> list[PublishedEvent]:
     """Return the receipts of published events; raise HookHubError unless there are as many as were sent."""
     replayed = response.headers.get("Idempotent-Replayed") == "true"
@@ -60,9 +65,7 @@ def page_of(
     ``before`` is the query of this page. Raise HookHubError if it is no page.
     """
     page = json_object(response)
-    rows, following = page.get("results"), page.get("next")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise not_hookhub(response)
+    rows, following = _rows(page.get("results"), response), page.get("next")
     if not following:
         return rows, None
     if not isinstance(following, str):
@@ -74,6 +77,12 @@ def page_of(
         # A link back to the same page would loop forever.
         raise not_hookhub(response)
     return rows, query
+
+
+def _rows(listed: object, response: Response) -> list[Json]:
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise not_hookhub(response)
+    return listed
 
 
 def not_hookhub(response: Response) -> HookHubError:

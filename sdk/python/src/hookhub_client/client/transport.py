@@ -17,9 +17,9 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, SSLError
 
 from .attempts import Attempts
-from .connection import BROKEN_OFF, HEADERS, base_of, clean_key, may_use_proxy, with_organization
+from .connection import BROKEN_OFF, HEADERS, base_of, check_limits, clean_key, may_use_proxy, with_organization
 from .deadline import Adapter, ending_in
-from .encoding import Json, encode, query_of
+from .encoding import MAX_BODY, Json, Response, encode, query_of
 from .responses import json_object, page_of
 
 
@@ -57,6 +57,7 @@ class Transport:
         deadline: timedelta,
         organization: str | None = None,
     ) -> None:
+        check_limits(timeout=timeout, retries=retries, deadline=deadline)
         self._base = base_of(base_url)
         api_key = clean_key(api_key)
         self._timeout = timeout
@@ -79,7 +80,7 @@ class Transport:
         """Close the connection."""
         self._session.close()
 
-    def publish(self, lines: Sequence[bytes]) -> requests.Response:
+    def publish(self, lines: Sequence[bytes]) -> Response:
         """Post events as NDJSON; safe to repeat, because every event has an idempotency key."""
         content = b"".join(line + b"\n" for line in lines)
         return self.call("POST", "events", content=content, content_type="application/x-ndjson", repeatable=True)
@@ -126,7 +127,7 @@ class Transport:
         repeatable: bool = False,
         done_status: int | None = None,
         waits: timedelta = timedelta(0),
-    ) -> requests.Response:
+    ) -> Response:
         """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError.
 
         After an attempt that the API may have carried out, a response with ``done_status`` is returned as well.
@@ -147,7 +148,7 @@ class Transport:
             pause: timedelta | None
             try:
                 with ending_in(attempts.left()):
-                    response = self._session.request(
+                    arriving = self._session.request(
                         method,
                         f"{self._base}/{path}",
                         params=with_organization(query, path=path, organization=self._organization),
@@ -156,7 +157,9 @@ class Transport:
                         timeout=attempts.limit(self._timeout + waits),
                         # Following a redirect would turn POST into GET.
                         allow_redirects=False,
+                        stream=True,
                     )
+                    response = _arrived(arriving)
             # The libraries raise HTTPError, OSError and ValueError for responses that are not valid HTTP. A ValueError
             # cannot be about the request, which was validated before.
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -168,6 +171,17 @@ class Transport:
                 if pause is None:
                     return response
             time.sleep(pause.total_seconds())
+
+
+def _arrived(response: requests.Response) -> Response:
+    """Return a response with its body; raise the exceptions of ``requests``."""
+    body = bytearray()
+    with response:
+        for part in response.iter_content(1 << 16):
+            body += part
+            if len(body) >= MAX_BODY:
+                break
+    return Response(response.status_code, response.headers, bytes(body[:MAX_BODY]), response.url)
 
 
 def _is_transient(error: Exception) -> bool:

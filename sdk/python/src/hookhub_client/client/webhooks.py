@@ -10,6 +10,7 @@ from typing import Any
 
 from .encoding import Json, given, path_of
 from .replays import Replay, replay_of
+from .responses import rows_of
 from .transport import Transport
 
 
@@ -173,8 +174,7 @@ class Webhooks:
 
     def consumers(self, webhook: str) -> Sequence[Json]:
         """Return the consumers of a polling webhook, with the number of events that each is ``behind``."""
-        found = self._transport.json("GET", path_of("webhooks", webhook, "consumers"))
-        return tuple(found.get("consumers") or ())
+        return rows_of(self._transport.call("GET", path_of("webhooks", webhook, "consumers")), "consumers")
 
     def delete_consumer(self, webhook: str, consumer: str) -> None:
         """Delete a consumer and its position; a 404 after a lost response counts as success."""
