@@ -347,7 +347,8 @@ class Migration(migrations.Migration):
             options={
                 'db_table': 'hookhub_verification',
                 'indexes': [
-                    models.Index(condition=models.Q(('state', 'pending')), fields=['host', 'due_at'], name='verification_due'),
+                    models.Index(condition=models.Q(('state', 'pending'), models.Q(('proof', 'websub'), _negated=True)), fields=['host', 'due_at'], name='verification_due'),
+                    models.Index(condition=models.Q(('proof', 'websub'), ('state', 'pending')), fields=['host', 'due_at'], name='verification_due_of_hub'),
                     models.Index(condition=models.Q(('lease__isnull', False)), fields=['leased_until'], name='verification_leased'),
                     models.Index(fields=['webhook', '-id'], name='verification_log_of_webhook'),
                     models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='verification_to_forget'),

@@ -97,7 +97,12 @@ class Verification(models.Model):
     class Meta:
         db_table = "hookhub_verification"
         indexes: ClassVar = [
-            models.Index(fields=["host", "due_at"], name="verification_due", condition=Q(state="pending")),
+            models.Index(
+                fields=["host", "due_at"], name="verification_due", condition=Q(state="pending") & ~Q(proof="websub")
+            ),
+            models.Index(
+                fields=["host", "due_at"], name="verification_due_of_hub", condition=Q(state="pending", proof="websub")
+            ),
             models.Index(fields=["leased_until"], name="verification_leased", condition=Q(lease__isnull=False)),
             models.Index(fields=["webhook", "-id"], name="verification_log_of_webhook"),
             models.Index(fields=["forget_at"], name="verification_to_forget", condition=Q(forget_at__isnull=False)),

@@ -25,6 +25,8 @@ TIMEOUT = timedelta(seconds=10)
 LEASE = timedelta(seconds=30)
 # After this many claims it fails: its requests, or their responses, take their processes down.
 MAX_ATTEMPTS = 20
+# Of the requests that a worker can still begin, those left to proofs that the holder of a key waits for.
+RESERVED = 2
 # An arbitrary number, the same in every worker of a deployment.
 CLAIM_LOCK = 7_305_665
 
@@ -44,20 +46,26 @@ def claim(limit: int, *, now: datetime) -> list[VerificationClaim]:
     """Claim up to ``limit`` due verifications for one request each, and at most one for each host.
 
     A host that has a request in flight, of any worker, has to wait. Claims are made one after another; the unique
-    index on the host guards the same. Requests whose lease has expired are repeated, with another challenge.
+    index on the host guards the same. Requests whose lease has expired are repeated, with another challenge. Those of
+    the hub, which take no key, come last, and do not get the last RESERVED.
     """
     if not sql.run(IS_ANYTHING_DUE, {"now": now})[0][0]:
         return []
     with transaction.atomic():
         sql.run("SELECT pg_advisory_xact_lock(%(key)s)", {"key": CLAIM_LOCK})
         sql.run(RELEASE_EXPIRED, {"now": now, "most": MAX_ATTEMPTS, "lasts": LEASE})
-        claims = [
-            VerificationClaim(uid, uuid4(), webhook_id, make_challenge(), now)
-            for uid, webhook_id in sql.run(FIND_DUE, {"now": now, "limit": limit})
-        ]
-        for each in claims:
-            params = {"id": each.id, "lease": each.lease, "until": now + LEASE, "challenge": each.challenge}
-            sql.run(LEASE_ONE, params)
+        claims = _lease(FIND_DUE, limit, now=now)
+        claims += _lease(FIND_DUE_OF_HUB, limit - RESERVED - len(claims), now=now)
+    return claims
+
+
+def _lease(statement: str, limit: int, *, now: datetime) -> list[VerificationClaim]:
+    """Lease what the statement finds; what it finds next has other hosts."""
+    found = sql.run(statement, {"now": now, "limit": limit}) if limit > 0 else ()
+    claims = [VerificationClaim(uid, uuid4(), webhook_id, make_challenge(), now) for uid, webhook_id in found]
+    for each in claims:
+        params = {"id": each.id, "lease": each.lease, "until": now + LEASE, "challenge": each.challenge}
+        sql.run(LEASE_ONE, params)
     return claims
 
 
@@ -109,7 +117,8 @@ def _secrets(webhook: Webhook, change: pending_changes.PendingChange, *, now: da
 
 
 IS_ANYTHING_DUE = """
-SELECT EXISTS (SELECT FROM hookhub_verification WHERE state = 'pending' AND due_at <= %(now)s)
+SELECT EXISTS (SELECT FROM hookhub_verification WHERE state = 'pending' AND proof <> 'websub' AND due_at <= %(now)s)
+    OR EXISTS (SELECT FROM hookhub_verification WHERE state = 'pending' AND proof = 'websub' AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM hookhub_verification WHERE lease IS NOT NULL AND leased_until < %(now)s)
 """
 
@@ -132,14 +141,15 @@ FROM lost WHERE v.id = lost.id
 """
 
 # A loose index scan over the hosts: a host with very many verifications costs no more than one with a single one, and
-# does not delay the others.
-FIND_DUE = """
+# does not delay the others. The hub's have an index of their own: without a key, a client could fill the queue of
+# any host, and with hosts that answer slowly that of all.
+_FIND_DUE = """
 WITH RECURSIVE heads AS (
-    (SELECT id, host, due_at FROM hookhub_verification WHERE state = 'pending' ORDER BY host, due_at LIMIT 1)
+    (SELECT id, host, due_at FROM hookhub_verification WHERE state = 'pending' AND {kind} ORDER BY host, due_at LIMIT 1)
     UNION ALL
     SELECT next.* FROM heads CROSS JOIN LATERAL (
         SELECT id, host, due_at FROM hookhub_verification
-        WHERE state = 'pending' AND host > heads.host ORDER BY host, due_at LIMIT 1
+        WHERE state = 'pending' AND {kind} AND host > heads.host ORDER BY host, due_at LIMIT 1
     ) AS next
 ), due AS MATERIALIZED (
     SELECT id FROM heads
@@ -152,6 +162,8 @@ WHERE id = ANY(ARRAY(SELECT id FROM due)) AND state = 'pending'
 ORDER BY id
 FOR NO KEY UPDATE SKIP LOCKED
 """
+FIND_DUE = _FIND_DUE.format(kind="proof <> 'websub'")
+FIND_DUE_OF_HUB = _FIND_DUE.format(kind="proof = 'websub'")
 
 LEASE_ONE = """
 UPDATE hookhub_verification

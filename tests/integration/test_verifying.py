@@ -10,17 +10,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from deliveries import pipeline, redelivery, vault
 from deliveries.db import sql
 from deliveries.formats import MASK
 from deliveries.maintenance import invariants, leases
-from deliveries.models import AuditEntry, Delivery, Verification, Webhook
+from deliveries.models import AuditEntry, Delivery, Repository, Verification, Webhook
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import changing, creating, lifecycle, secrets, verification_queue, verifying
+from deliveries.webhooks import changing, creating, lifecycle, secrets, subscribing, verification_queue, verifying
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.verifying import Wanted
 from deliveries.worker.verifier import Verifier
@@ -212,7 +212,7 @@ def test_a_door_may_forget_what_was_never_verified_at_once(forge: Forge, now: da
     fields = {"url": forge.receiver.url("/"), "events": ["push"]}
     wanted = Wanted("websub", kept_for=timedelta(0))
     webhook, _ = creating.create(fields, organization=forge.organization, repository=None, wanted=wanted, now=now)
-    [claim] = verification_queue.claim(1, now=now)
+    [claim] = verification_queue.claim(8, now=now)
     assert verifying.conclude(claim, Exchange(SECOND, Response(410, "", (), b"")), now=now) == "failed"
 
     assert leases.forget_unverified(now=now) == 1
@@ -582,6 +582,44 @@ def test_only_one_request_is_in_flight_to_a_host(forge: Forge, receiver: Receive
     pending = Verification.objects.filter(state="pending")
     with pytest.raises(IntegrityError), transaction.atomic():
         pending.update(state="sending", due_at=None, lease=uuid4(), leased_until=now, challenge="x")
+
+
+def of_a_stranger(forge: Forge, url: str, *, now: datetime) -> None:
+    wanted = subscribing.Subscription(
+        url, "http://testserver/acme/widgets/events/push", "http://testserver/hub", "push", "", "sha256",
+        is_public=True, sent_back={},
+    )  # fmt: skip
+    assert subscribing.subscribe(wanted, repository=forge.repository, lasts=60 * SECOND, now=now)
+
+
+def test_strangers_at_the_hub_delay_no_proof_that_a_key_has_asked_for(forge: Forge, now: datetime) -> None:
+    Repository.objects.update(private=False)
+    for number in range(1, 12):
+        of_a_stranger(forge, f"http://127.0.0.{number}:9999/{number}", now=now - 60 * SECOND)
+    owners = unverified(forge, now=now)
+
+    claims = verification_queue.claim(8, now=now)
+
+    # Also before the stranger's of the same host, and there is room for the next.
+    assert owners.pk in {claim.webhook_id for claim in claims}
+    assert len(claims) == 8 - verification_queue.RESERVED
+    assert verification_queue.claim(verification_queue.RESERVED, now=now) == []
+    forge.webhook(now=now, url="http://localhost:9999/", verify="challenge")
+    assert len(verification_queue.claim(1, now=now)) == 1
+
+
+def test_each_kind_of_due_proofs_is_found_by_an_index(forge: Forge, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for statement, index in [
+            (verification_queue.FIND_DUE, "verification_due on"),
+            (verification_queue.FIND_DUE_OF_HUB, "verification_due_of_hub on"),
+            (verification_queue.IS_ANYTHING_DUE, "verification_due_of_hub on"),
+        ]:
+            cursor.execute(f"EXPLAIN {statement}", {"now": now, "limit": 8})
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert index in plan
+            assert "Seq Scan" not in plan
 
 
 @pytest.mark.django_db(transaction=True)
