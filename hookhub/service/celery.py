@@ -22,6 +22,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries.db.sql import prefer_indexes
 from hookhub.celery import deliver_in
+from hookhub.service import note_loaded
 from hookhub.telemetry import starting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
@@ -56,6 +57,12 @@ def leave_logging_to_django(**_: object) -> None:
     Without a receiver of this signal, Celery sets the level of the root logger to that of its command line, even if it
     must not hijack that logger, and the attempt log is not written.
     """
+
+
+@worker_init.connect
+def collect_garbage(**_: object) -> None:
+    """Let the garbage collector run once the worker has loaded its tasks."""
+    note_loaded()
 
 
 @worker_before_create_process.connect

@@ -66,9 +66,9 @@ def _readable_failures() -> Iterator[None]:
 
 def _run() -> None:
     from django.conf import settings
-    from django.core.management import execute_from_command_line
 
     from hookhub.embedded import servers
+    from hookhub.service.management_utility import Utility
 
     command = sys.argv[1] if len(sys.argv) > 1 else None
     if command in NEED_NO_SERVERS or not (settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS):
@@ -76,4 +76,4 @@ def _run() -> None:
     else:
         running = servers.running(servers.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS)
     with running:
-        execute_from_command_line(sys.argv)
+        Utility(sys.argv).execute()

@@ -1,10 +1,6 @@
 """The WSGI entry point, for servers other than the Procfile's, such as `gunicorn hookhub.service.wsgi:application`."""
 
-import gc
 import os
-
-# What is loaded here is needed until the end; the garbage collector would search it again and again meanwhile.
-gc.set_threshold(20_000, 10, 10)
 
 from django.core.wsgi import get_wsgi_application
 
@@ -19,6 +15,7 @@ from hookhub.cache_invalidation import listening
 from hookhub.server.limits import Limits
 from hookhub.server.prefix import mounted
 from hookhub.server.wsgi import Limited
+from hookhub.service import note_loaded
 from hookhub.telemetry import starting
 
 # Before a server forks its processes, so that all share what this loads, and no first request has to wait for it.
@@ -32,3 +29,4 @@ application = mounted(
     ),
     prefix=settings.FORCE_SCRIPT_NAME or "",
 )
+note_loaded()
