@@ -130,7 +130,7 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
             where: tuple[str, ...] = ("organization", "repository", "name")
             what: tuple[str, ...] = ("url", "events", "filter", "format", "content_type", "headers", "secret")
         elif self.has_change_permission(request, obj):
-            where = ("organization", "repository", "name")
+            where = ("organization", "repository", "name", "version")
             # What a subscriber has asked for is not its owner's to change.
             filters = () if obj.subscription is not None else ("filter",)
             what = ("url", "events", *filters, "format", "content_type", "headers", "drop_headers")
@@ -172,7 +172,8 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
         now, secret = timezone.now(), None
         if change:
             if form.submitted:
-                _, secret = changing.change(obj.pk, form.submitted, now=now)
+                # Changes since the page was loaded are shown by the form; these are since it was validated.
+                _, secret = changing.change(obj.pk, form.submitted, unchanged_since=obj.changed_at, now=now)
         else:
             cleaned = form.cleaned_data
             created, secret = creating.create(
@@ -184,7 +185,9 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
             self.show_secret(request, obj, secret)
 
     def late_error(self, error: Exception) -> str | None:
-        """Return also why a secret could not be read."""
+        """Return also why a secret could not be read, and that another change came first."""
+        if isinstance(error, changing.ChangedMeanwhile):
+            return "The webhook has been changed by somebody else in this moment. Nothing was saved."
         return str(error) if isinstance(error, vault.Unreadable) else super().late_error(error)
 
     def change_view(

@@ -13,7 +13,7 @@ from deliveries import vault
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, lifecycle
 from hookhub import replays
 from hookhub.models import ApiKey, Scope
 from tests.admin_pages import (
@@ -55,6 +55,34 @@ def as_sent(client: Client, webhook: Webhook, **fields: Any) -> dict[str, Any]:
     shown = client.get(page_of(webhook)).context["adminform"].form
     sent = {name: field.value() for name, field in ((name, shown[name]) for name in shown.fields)}
     return {name: value for name, value in (sent | fields).items() if value not in {None, False, ""}}
+
+
+def test_a_form_does_not_undo_a_change_that_it_has_not_seen(forge: Forge, operator: Client, now: datetime) -> None:
+    webhook = forge.webhook(now=now, events=["push"])
+    sent = as_sent(operator, webhook, name="by the admin")
+    changing.change(webhook.pk, {"events": ["issues"], "timeout": 5}, now=now + timedelta(minutes=1))
+
+    answer = operator.post(page_of(webhook), sent)
+
+    shown = answer.context["adminform"].form
+    [error] = shown.non_field_errors()
+    assert error.startswith("The webhook has been changed since this page was loaded, and nothing was saved.")
+    assert "Events: issues" in error
+    assert "Timeout: 5.0" in error
+    webhook.refresh_from_db()
+    assert (webhook.name, webhook.events) == ("", ["issues"])
+    # The page that shows it has seen it.
+    again = operator.post(page_of(webhook), {**sent, "version": shown["version"].value()})
+    webhook.refresh_from_db()
+    assert (again.status_code, webhook.name, webhook.events, webhook.timeout) == (302, "by the admin", ["push"], None)
+
+
+def test_a_form_without_changes_is_saved_whatever_happened_since(forge: Forge, operator: Client, now: datetime) -> None:
+    webhook = forge.webhook(now=now, events=["push"])
+    sent = as_sent(operator, webhook, events="issues")
+    changing.change(webhook.pk, {"events": ["issues"]}, now=now + timedelta(minutes=1))
+
+    assert operator.post(page_of(webhook), sent).status_code == 302
 
 
 def test_a_webhook_is_created_through_the_engine_and_its_secret_shown_once(forge: Forge, operator: Client) -> None:

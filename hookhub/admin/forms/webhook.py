@@ -79,6 +79,9 @@ class WebhookForm(ModelForm):
         help_text="From then on the webhook gets no events. Leave blank for no end.",
     )
 
+    # When the webhook was last changed, as the page was loaded; absent in what a program sends.
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+
     class Meta:
         model = Webhook
         fields = ("organization", "repository", "name", "verify_ssl", "auto_disable")
@@ -95,7 +98,9 @@ class WebhookForm(ModelForm):
         self._choices("format", format_choices(self.instance))
         self._choices("content_type", [(name, name) for name in CONTENT_TYPES])
         self._offer_proofs()
-        if not self.is_new:
+        if self.is_new:
+            self.fields.pop("version", None)
+        else:
             self.initial.update(initial_values(self.instance))
         if self.instance.is_polled:
             for name in (*kinds.ABOUT_SENDING, "rate_requests", "rate_per"):
@@ -136,7 +141,21 @@ class WebhookForm(ModelForm):
             self.show(error)
         except vault.Unreadable as error:
             self.add_error(None, f"The webhook's stored secrets cannot be decrypted: {error}.")
+        if self.submitted and cleaned.get("version") not in {None, "", self.initial.get("version")}:
+            self._show_what_changed()
         return cleaned
+
+    def _show_what_changed(self) -> None:
+        """Show what is stored in the fields that would be replaced, and let the user send the form again."""
+        differing = [name for name in self.changed_data if name != "version" and name in self.initial]
+        stored = "; ".join(f"{self[name].label}: {self.initial[name] or '–'}" for name in differing)
+        self.add_error(
+            None,
+            "The webhook has been changed since this page was loaded, and nothing was saved. Save again to replace "
+            f"what is stored now. {stored}",
+        )
+        self.data = self.data.copy()
+        self.data[self.add_prefix("version")] = self.initial["version"]
 
     def show(self, error: InvalidFields) -> None:
         """Show each error next to its field."""
@@ -217,6 +236,7 @@ def initial_values(webhook: Webhook) -> dict[str, object]:
     """Return a webhook's fields as a user would type them."""
     schedule = webhook.retry_schedule
     return {
+        "version": webhook.changed_at.isoformat(),
         "url": webhook.shown_url,
         "events": "\n".join(webhook.events),
         "headers": "\n".join(masked_headers_of(webhook)),
