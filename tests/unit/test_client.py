@@ -69,6 +69,15 @@ def test_what_was_not_given_is_not_sent_except_the_data(hookhub: Client, fake: F
     assert fake.asked[0].events == [{"type": "ping", "data": None, "id": "key-1"}]
 
 
+def test_an_empty_id_is_sent_for_hookhub_to_refuse_and_not_taken_for_none(hookhub: Client, fake: FakeHookHub) -> None:
+    fake.answers = [refusal(422, "invalid", "Wrong.", ("events[0].id", "must be a string of 1 to 255 characters"))]
+
+    with pytest.raises(HookHubError, match="must be a string"):
+        hookhub.publish("push", 1, id="")
+
+    assert [event["id"] for event in fake.asked[0].events] == [""]
+
+
 def test_publishing_the_same_id_again_is_told_apart(hookhub: Client) -> None:
     first = hookhub.publish("push", 1, id="key-1")
     second = hookhub.publish("push", 1, id="key-1")

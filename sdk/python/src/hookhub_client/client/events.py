@@ -70,7 +70,8 @@ def batches(events: Iterable[Event], *, max_events: int, max_bytes: int) -> Iter
     batch: list[bytes] = []
     size = 0
     for event in events:
-        line = encode((event if event.id else replace(event, id=uuid.uuid4().hex)).as_json())
+        # An empty id is HookHub's to refuse: a generated one would not recognize a repetition.
+        line = encode((replace(event, id=uuid.uuid4().hex) if event.id is None else event).as_json())
         # With the line break that separates it from the next.
         length = len(line) + 1
         if batch and (len(batch) == max_events or size + length > max_bytes):
