@@ -1,10 +1,11 @@
 """The form of a webhook, which validates with the same rules as the API."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.http import QueryDict
 
 from deliveries import formats, proofs, vault
 from deliveries.models import Organization, Webhook
@@ -154,8 +155,9 @@ class WebhookForm(ModelForm):
             "The webhook has been changed since this page was loaded, and nothing was saved. Save again to replace "
             f"what is stored now. {stored}",
         )
-        self.data = self.data.copy()
-        self.data[self.add_prefix("version")] = self.initial["version"]
+        seen = cast("QueryDict", self.data).copy()
+        seen[self.add_prefix("version")] = self.initial["version"]
+        self.data = seen
 
     def show(self, error: InvalidFields) -> None:
         """Show each error next to its field."""
