@@ -6,10 +6,11 @@ from urllib.parse import quote
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.helpers import ActionForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import get_fields_from_path, unquote
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
@@ -29,6 +30,15 @@ else:
 
 M = TypeVar("M", bound=Model)
 R = TypeVar("R")
+
+
+class Autocomplete(AutocompleteSelect):
+    """Django's widget, which shows no row for a text that cannot be the key of one, instead of failing."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        """Return the options that are selected."""
+        keys = self.field.remote_field.model._meta.pk
+        return super().optgroups(name, [text for text in value if can_be(keys, text)], attr)
 
 
 class OrganizationScoped(ModelAdmin):
@@ -95,7 +105,9 @@ class OrganizationScoped(ModelAdmin):
         return super().has_delete_permission(request, obj) and self.may_change(request, obj)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any) -> Any:
-        """Run an action on those selected rows that the user may change."""
+        """Run an action on those selected rows that the user may change; reject what cannot be the key of a row."""
+        if not all(can_be(self.opts.pk, text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise DisallowedModelAdminLookup("No row has such a key.")
         return super().response_action(
             request, self.rows_with_scope(request, queryset, scope=self.change_scope), *where
         )
@@ -106,6 +118,8 @@ class OrganizationScoped(ModelAdmin):
         if isinstance(related, OrganizationScoped) and "queryset" not in kwargs:
             rows = related.model._default_manager.all()
             kwargs["queryset"] = related.rows_with_scope(request, rows, scope=self.change_scope)
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = Autocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     # Lookups ---------------------------------------------------------------------------------------------------------
@@ -284,6 +298,15 @@ class ObjectActions(OrganizationScoped):
         """Record the action in the admin's own history."""
         if objects and request.user.pk is not None:
             LogEntry.objects.log_actions(request.user.pk, list(objects), CHANGE, what)
+
+
+def can_be(keys: Any, text: str) -> bool:
+    """Return whether a text can be a key in the column ``keys``."""
+    try:
+        keys.to_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def page_of(found: Model) -> str:

@@ -63,6 +63,12 @@ def staff(organization: Organization | None, role: str = "owner", *, name: str =
     return client
 
 
+def request_of_superuser() -> Any:
+    request = RequestFactory().get("/")
+    request.user = User(is_superuser=True, is_staff=True, is_active=True)
+    return request
+
+
 @pytest.fixture
 def superuser(db: None) -> Client:
     client = Client(raise_request_exception=False)
@@ -127,9 +133,7 @@ def names_of(model: type[Model], *, depth: int = 3) -> Iterator[str]:
 @every_model
 def test_no_lookup_is_allowed_but_the_filters_on_the_page(model: type[Model]) -> None:
     """Otherwise view-only staff could read masked URLs letter by letter with ``?url__startswith=``."""
-    page = admin.site._registry[model]
-    request = RequestFactory().get("/")
-    request.user = User(is_superuser=True, is_staff=True, is_active=True)
+    page, request = admin.site._registry[model], request_of_superuser()
     tried = list(names_of(model))
     tried += [f"{name}__{lookup}" for name in names_of(model) for lookup in LOOKUPS]
 
@@ -160,9 +164,7 @@ SECRET = {
 
 @every_model
 def test_no_secret_column_is_searched_sorted_by_or_referred_to(model: type[Model]) -> None:
-    page = admin.site._registry[model]
-    request = RequestFactory().get("/")
-    request.user = User(is_superuser=True, is_staff=True, is_active=True)
+    page, request = admin.site._registry[model], request_of_superuser()
     ordered = [getattr(getattr(page, str(name), None), "admin_order_field", name) for name in page.list_display]
 
     columns = [*page.search_fields, *ordered, *(page.ordering or ())]
@@ -215,6 +217,40 @@ def test_odd_values_are_never_an_error_of_the_server(model: type[Model], superus
     for value, expected in (("\0", {422}), ("x", {200, 302, 400}), ("9" * 30, {200, 302, 400})):
         answer = superuser.get(path_of(model), {"q": value, "id__exact": value})
         assert answer.status_code in expected, value
+
+
+@every_model
+def test_odd_keys_of_selected_rows_are_never_an_error_of_the_server(
+    model: type[Model], superuser: Client, tenants: Any
+) -> None:
+    actions = admin.site._registry[model].get_actions(request_of_superuser())
+
+    answered = {
+        (action, value): superuser.post(path_of(model), {"action": action, "_selected_action": [value]}).status_code
+        for action in actions
+        for value in ODD_VALUES
+    }
+
+    assert {key: status for key, status in answered.items() if status not in {200, 302, 400, 422}} == {}
+
+
+@every_model
+def test_odd_rows_chosen_in_a_form_are_never_an_error_of_the_server(
+    model: type[Model], superuser: Client, tenants: Any
+) -> None:
+    for name in admin.site._registry[model].get_autocomplete_fields(request_of_superuser()):
+        for value in ODD_VALUES:
+            answer = superuser.post(f"{path_of(model)}add/", {name: value})
+            assert (answer.status_code, bool(answer.context["errors"])) == (200, True), (name, value)
+
+
+@pytest.mark.parametrize("limits", ["[" * 20_000, '{"a":' * 3000, "9" * 5000, '{"a": 1e400}', r'"\ud800"', "NaN"])
+def test_odd_limits_are_errors_in_the_form(limits: str, superuser: Client, tenants: Tenants) -> None:
+    organization = tenants[0][Organization]
+
+    answer = superuser.post(f"{path_of(Organization)}{organization.pk}/change/", {"limits": limits})
+
+    assert (answer.status_code, bool(answer.context["adminform"].form.errors["limits"])) == (200, True)
 
 
 def test_odd_values_of_autocompletion_and_addresses_are_never_an_error_of_the_server(superuser: Client) -> None:

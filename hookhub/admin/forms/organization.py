@@ -1,5 +1,6 @@
 """The form of an organization, with how its portal looks."""
 
+import json
 from typing import Any
 
 from django import forms
@@ -12,6 +13,19 @@ from hookhub.admin.forms.named import NamedForm
 from hookhub.models import PortalSettings
 
 OF_PORTAL = ("product_name", "accent_color", "logo", "embed_origins")
+
+
+class Showable(json.JSONDecoder):
+    """Decodes JSON that a form can show again; of what else is invalid, Django's field expects this one error only."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        """Return what is decoded; raise JSONDecodeError also for what is nested too deeply, or no text of UTF-8."""
+        try:
+            found = super().decode(s, *args)
+            json.dumps(found, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), s, 0) from error
+        return found
 
 
 class OrganizationForm(NamedForm):
@@ -47,6 +61,8 @@ class OrganizationForm(NamedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if isinstance(limits := self.fields.get("limits"), forms.JSONField):
+            limits.decoder = Showable
         stored = PortalSettings.objects.filter(organization=self.instance.pk).first() or PortalSettings()
         for name in OF_PORTAL:
             value = getattr(stored, name)
