@@ -203,6 +203,7 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
         webhook.proof = webhook.verified_at = None
         verifying.set_grant(webhook, Grant(), now=now)
         webhook.verifications.supersede(now=now)
+    leases.reconsider(webhook)
     webhook.changed_at = now
     webhook.save(
         update_fields=[

@@ -22,6 +22,16 @@ def set_lease(webhook: Webhook, expires_at: datetime | None, *, warns: bool = Tr
     webhook.expiry_warning_at = None if expires_at is None or not warns else warning_at(expires_at, now=now)
 
 
+def reconsider(webhook: Webhook) -> None:
+    """Let the maintenance tasks look again at a locked subscription that has ended if no proof can renew it any more.
+
+    One that its owner has disabled is kept. The caller saves COLUMNS.
+    """
+    has_ended = webhook.subscription is not None and webhook.ended_at is not None
+    if has_ended and not webhook.is_disabled_by_owner and not webhook.verifications.open().exists():
+        webhook.ended_at = None
+
+
 def require_future(expires_at: object, *, now: datetime) -> datetime | None:
     """Return a validated ``expires_at``. Raise InvalidFields unless it lies in the future or is None."""
     if not isinstance(expires_at, datetime):

@@ -142,6 +142,9 @@ def revoke_unseen(repository_id: int, *, now: datetime) -> int:
         for verification in waiting.filter(mode=Verification.Mode.SUBSCRIBE):
             if _makes_public(verification):
                 Verification.objects.filter(pk=verification.pk).supersede(now=now)
+                # One that has ended was kept for this proof.
+                kept = Webhook.objects.filter(pk__in=[verification.webhook_id], disabled_at=None)
+                kept.filter(ended_at__isnull=False).update(ended_at=None)
     return len(unseen)
 
 

@@ -295,6 +295,7 @@ def _prove(webhook: Webhook, verification: Verification, change: PendingChange, 
     set_grant(webhook, grant, now=now)
     if verification.lasts is not None:
         leases.set_lease(webhook, now + verification.lasts, warns=PROOFS[verification.proof].warns_owner, now=now)
+    leases.reconsider(webhook)
     webhook.save(update_fields=[*PROVED_COLUMNS, "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
     recording.verified(webhook, before=before, after=webhook_state(webhook), now=now)
 

@@ -417,6 +417,36 @@ def test_subscribers_at_once_make_one_subscription(forge: Forge) -> None:
 # Lease ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("way", ["proved for its owner", "move called off", "proof dropped", "made private"])
+def test_what_was_kept_for_a_proof_after_its_end_goes_when_nothing_can_renew_it(forge: Forge, way: str) -> None:
+    owner = Caller.of(forge.organization)
+    webhook = subscribed(forge, lease_seconds="300")
+    address = f"/v1/webhooks/{webhook.uid}"
+    if way == "proved for its owner":
+        owner.post(f"{address}/verify")
+    elif way == "made private":
+        Webhook.objects.update(subscription={**(webhook.subscription or {}), "is_public": False})
+        ask(forge.receiver.url("/"))
+    else:
+        owner.patch(address, {"url": forge.receiver.url("/moved")})
+    Webhook.objects.update(expires_at=timezone.now())
+    leases.end_expired(now=timezone.now())
+    assert Webhook.objects.kept().get().ended_at is not None
+
+    if way == "proved for its owner":
+        echo(forge.receiver)
+        assert verify_due(now=timezone.now()) == ["verified"]
+    elif way == "move called off":
+        assert owner.patch(address, {"url": forge.receiver.url("/")}).status_code == 200
+    elif way == "proof dropped":
+        assert owner.patch(address, {"verify": None}).status_code == 200
+    else:
+        assert owner.patch("/v1/repositories/widgets", {"private": True}).status_code == 200
+    leases.end_expired(now=timezone.now())
+
+    assert not Webhook.objects.kept().exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "granted"),
     [
