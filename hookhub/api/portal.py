@@ -88,6 +88,8 @@ class NewPortalSessionSerializer(serializers.Serializer[Any]):
 
 
 class PortalSessionSerializer(ModelSerializer[PortalSession]):
+    """A session of the portal, without its link."""
+
     scope = serializers.SerializerMethodField()
 
     class Meta:

@@ -30,6 +30,8 @@ class Logo(serializers.CharField):
 
 
 class PortalSettingsSerializer(StrictModelSerializer[PortalSettings]):
+    """The look of an organization's portal."""
+
     product_name = OneLineField(
         required=False, allow_blank=True, max_length=branding.MAX_NAME, validators=[plain_text.validate],
         help_text="Name of your product, shown at the head of each page.",

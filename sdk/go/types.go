@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Alert: Writes a model's times in UTC.
+// Alert: A message about a webhook that was sent, or will be, to one channel.
 type Alert struct {
 	ID   string    `json:"id"`
 	Kind AlertKind `json:"kind"`
@@ -29,7 +29,7 @@ type Alert struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// AlertChannel: Writes a model's times in UTC.
+// AlertChannel: Where alerts about webhooks are sent.
 type AlertChannel struct {
 	ID          string             `json:"id"`
 	Name        string             `json:"name"`
@@ -92,7 +92,7 @@ const (
 	AlertChannelTypeWebhook AlertChannelType = "webhook"
 )
 
-// AlertChannelWithSecret: A new channel; one of type “webhook“ with the secret that signs, which is shown only
+// AlertChannelWithSecret: A new channel; one of type `webhook` with the secret that signs, which is shown only
 // once.
 type AlertChannelWithSecret struct {
 	AlertChannel
@@ -137,7 +137,7 @@ type AlertedWebhook struct {
 	Name string `json:"name"`
 }
 
-// APIKey: Writes a model's times in UTC.
+// APIKey: An API key, without the text of the key itself.
 type APIKey struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -177,7 +177,7 @@ type APIKeyWithText struct {
 	Key string `json:"key"`
 }
 
-// Attempt: Writes a model's times in UTC.
+// Attempt: One request that was made for a delivery.
 type Attempt struct {
 	ID        string         `json:"id"`
 	Number    int            `json:"number"`
@@ -328,7 +328,7 @@ const (
 	ContentTypeForm ContentType = "form"
 )
 
-// Delivery: Writes a model's times in UTC.
+// Delivery: An event for one webhook, the same on each attempt and redelivery.
 type Delivery struct {
 	ID         string        `json:"id"`
 	Event      string        `json:"event"`
@@ -351,7 +351,7 @@ type Delivery struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// DeliveryDetail: Writes a model's times in UTC.
+// DeliveryDetail: A delivery with its attempts.
 type DeliveryDetail struct {
 	Delivery
 	Attempts []Attempt `json:"attempts"`
@@ -414,7 +414,7 @@ type EnabledWebhook struct {
 	Released int `json:"released"`
 }
 
-// Event: Writes a model's times in UTC.
+// Event: Something that happened, as it was published.
 type Event struct {
 	ID             string    `json:"id"`
 	Type           string    `json:"type"`
@@ -425,7 +425,7 @@ type Event struct {
 	AcceptedAt     time.Time `json:"accepted_at"`
 }
 
-// EventDetail: Writes a model's times in UTC.
+// EventDetail: An event with its data and its deliveries.
 type EventDetail struct {
 	Event
 	// The published data.
@@ -542,7 +542,7 @@ type MissingCount struct {
 	IsAtLeast bool `json:"is_at_least"`
 }
 
-// NewAlertChannel: The fields of a new channel; those of a change are the same, without “type“.
+// NewAlertChannel: The fields of a new channel; those of a change are the same, without `type`.
 type NewAlertChannel struct {
 	// `slack` is an incoming webhook, `teams` a workflow, `webhook` a URL of your own.
 	Type AlertChannelType `json:"type"`
@@ -560,7 +560,7 @@ type NewAlertChannel struct {
 	Enabled Optional[bool] `json:"enabled,omitzero"`
 }
 
-// NewAPIKey: Writes a model's times in UTC.
+// NewAPIKey: An API key, without the text of the key itself.
 type NewAPIKey struct {
 	Name string `json:"name,omitzero"`
 	// What the key permits. manage includes publish and read; master includes all.
@@ -603,7 +603,7 @@ type NewOrganizationLimits struct {
 	WebhooksPerURL          Optional[int] `json:"webhooks_per_url,omitzero"`
 }
 
-// NewOrganization: Uses “StrictCharField“ for a model's text columns.
+// NewOrganization: A tenant: it has repositories, webhooks, members and API keys of its own.
 type NewOrganization struct {
 	Slug string `json:"slug"`
 	Name string `json:"name,omitzero"`
@@ -741,7 +741,7 @@ type OrganizationLimits struct {
 	WebhooksPerURL          int `json:"webhooks_per_url"`
 }
 
-// Organization: Uses “StrictCharField“ for a model's text columns.
+// Organization: A tenant: it has repositories, webhooks, members and API keys of its own.
 type Organization struct {
 	Slug string `json:"slug"`
 	Name string `json:"name"`
@@ -771,7 +771,7 @@ type OrganizationChangesLimits struct {
 	WebhooksPerURL          Optional[int] `json:"webhooks_per_url,omitzero"`
 }
 
-// OrganizationChanges: Uses “StrictCharField“ for a model's text columns.
+// OrganizationChanges: A tenant: it has repositories, webhooks, members and API keys of its own.
 type OrganizationChanges struct {
 	Slug Optional[string] `json:"slug,omitzero"`
 	Name Optional[string] `json:"name,omitzero"`
@@ -875,7 +875,7 @@ type PortalScope struct {
 	Webhooks []string `json:"webhooks"`
 }
 
-// PortalSession: Writes a model's times in UTC.
+// PortalSession: A session of the portal, without its link.
 type PortalSession struct {
 	ID    string      `json:"id"`
 	Scope PortalScope `json:"scope"`
@@ -892,7 +892,7 @@ type PortalSession struct {
 	RevokedAt *time.Time `json:"revoked_at"`
 }
 
-// PortalSettings: Uses “StrictCharField“ for a model's text columns.
+// PortalSettings: The look of an organization's portal.
 type PortalSettings struct {
 	// Name of your product, shown at the head of each page.
 	ProductName string `json:"product_name"`
@@ -904,7 +904,7 @@ type PortalSettings struct {
 	EmbedOrigins []string `json:"embed_origins"`
 }
 
-// PortalSettingsChanges: Uses “StrictCharField“ for a model's text columns.
+// PortalSettingsChanges: The look of an organization's portal.
 type PortalSettingsChanges struct {
 	// Name of your product, shown at the head of each page.
 	ProductName Optional[string] `json:"product_name,omitzero"`
@@ -943,7 +943,7 @@ type RateLimit struct {
 	Per int `json:"per"`
 }
 
-// Replay: Writes a model's times in UTC.
+// Replay: A job that redelivers in the background.
 type Replay struct {
 	ID    string      `json:"id"`
 	Kind  ReplayKind  `json:"kind"`
@@ -990,7 +990,7 @@ const (
 	ReplayStateCancelled ReplayState = "cancelled"
 )
 
-// Repository: Uses “StrictCharField“ for a model's text columns.
+// Repository: What most events are about.
 type Repository struct {
 	Name     string `json:"name"`
 	FullName string `json:"full_name"`
@@ -999,7 +999,7 @@ type Repository struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// RepositoryChanges: Uses “StrictCharField“ for a model's text columns.
+// RepositoryChanges: What most events are about.
 type RepositoryChanges struct {
 	Name Optional[string] `json:"name,omitzero"`
 	// Whether the repository is private, as GitHub-compatible responses show it.

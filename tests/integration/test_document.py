@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from hookhub.api.serializers.fields import StrictModelSerializer
+from hookhub.http.fields import ModelSerializer
 from tests.api import Caller
 from tests.api_story import JSON, NDJSON, Exerciser, play
 from tests.documents import Document, Operation
@@ -71,6 +73,13 @@ def test_null_is_a_type_as_in_this_version_of_openapi(document: Document) -> Non
         {"$ref": "#/components/schemas/DeliveryFinishReason"}, {"type": "null"},
     ]  # fmt: skip
     assert document.content["components"]["schemas"]["DeliveryFinishReason"]["enum"][0] == "delivered"
+
+
+def test_a_schema_is_described_by_what_it_is_and_not_by_how_it_is_made(document: Document) -> None:
+    made_of = {str(ModelSerializer.__doc__), str(StrictModelSerializer.__doc__)}
+    described = {name: schema.get("description") for name, schema in document.content["components"]["schemas"].items()}
+
+    assert [name for name, text in described.items() if text in made_of] == []
 
 
 def test_every_body_has_an_example_that_matches_its_schema(document: Document) -> None:

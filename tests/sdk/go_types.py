@@ -188,6 +188,8 @@ def filter_name(operation: str) -> str:
 def comment(description: str, *, indent: str, name: str = "") -> list[str]:
     """Return a description as a comment, without the lists of values that are constants."""
     said = " ".join(line for line in description.splitlines() if not line.startswith("* `")).strip()
+    # gofmt would make typographic quotes of double ones.
+    said = said.replace("``", "`")
     if not said and not name:
         return []
     opening = f"{name}: {said}" if name and said else said or f"{name} is an object of the API."

@@ -72,6 +72,8 @@ class AlertChannelChangesSerializer(NewAlertChannelSerializer):
 
 
 class AlertChannelSerializer(ModelSerializer[AlertChannel]):
+    """Where alerts about webhooks are sent."""
+
     kinds = serializers.ListField(child=serializers.ChoiceField(CHOICES))
     from_percent = Level()
     repository = serializers.SlugRelatedField[Any](slug_field="name", read_only=True, allow_null=True)
@@ -116,6 +118,8 @@ class AlertedWebhookSerializer(serializers.Serializer[Any]):
 
 
 class AlertSerializer(ModelSerializer[Alert]):
+    """A message about a webhook that was sent, or will be, to one channel."""
+
     webhook = serializers.SerializerMethodField()
     channel = serializers.SerializerMethodField(help_text="The id of the channel; null for an e-mail to the owners.")
     channel_type = serializers.ChoiceField([(Alert.OWNERS, "e-mail to the owners"), *AlertChannel.Type.choices])

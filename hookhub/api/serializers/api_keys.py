@@ -36,6 +36,8 @@ class Networks(serializers.Field[Any, Any, Any, Any]):
 
 
 class ApiKeySerializer(ModelSerializer[ApiKey]):
+    """An API key, without the text of the key itself."""
+
     id = serializers.CharField(source="key_id", read_only=True)
     name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     scope = serializers.ChoiceField(

@@ -18,6 +18,8 @@ MAX_IDS = 1000
 
 
 class DeliverySerializer(ModelSerializer[Delivery]):
+    """An event for one webhook, the same on each attempt and redelivery."""
+
     event = serializers.UUIDField(source="event_id", read_only=True)
     type = serializers.CharField(source="event_type", read_only=True)
     webhook = serializers.UUIDField(source="webhook.uid", read_only=True)
@@ -71,6 +73,8 @@ class ExplanationSerializer(serializers.Serializer[Any]):
 
 
 class AttemptSerializer(ModelSerializer[Attempt]):
+    """One request that was made for a delivery."""
+
     duration = Seconds(allow_null=True)
     request = serializers.SerializerMethodField()
     response = serializers.SerializerMethodField()
@@ -107,6 +111,8 @@ class AttemptSerializer(ModelSerializer[Attempt]):
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
+    """A delivery with its attempts."""
+
     attempts = serializers.SerializerMethodField()
 
     class Meta(DeliverySerializer.Meta):
@@ -139,6 +145,8 @@ class NewReplaySerializer(serializers.Serializer[Any]):
 
 
 class ReplaySerializer(ModelSerializer[Replay]):
+    """A job that redelivers in the background."""
+
     asked = serializers.DictField(read_only=True, help_text="The filter as sent.")
     cancel_reason = serializers.ChoiceField(
         Replay.CancelReason.choices, read_only=True, allow_null=True, help_text="Why it was cancelled, or null."

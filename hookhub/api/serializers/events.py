@@ -65,6 +65,8 @@ class ReceiptBatchSerializer(serializers.Serializer[Any]):
 
 
 class EventSerializer(ModelSerializer[Event]):
+    """Something that happened, as it was published."""
+
     organization = serializers.CharField(source="organization.slug", read_only=True)
     repository = serializers.CharField(source="repository.name", default=None, read_only=True, allow_null=True)
     idempotency_key = serializers.CharField(read_only=True, allow_null=True)
@@ -84,6 +86,8 @@ class DeliveryOfEventSerializer(serializers.Serializer[Any]):
 
 
 class EventDetailSerializer(EventSerializer):
+    """An event with its data and its deliveries."""
+
     data = serializers.SerializerMethodField(help_text="The published data.")  # type: ignore[assignment]  # a field
     deliveries = serializers.SerializerMethodField(help_text="The first 100 deliveries of this event.")
 

@@ -25,6 +25,8 @@ class LimitsField(serializers.JSONField):
 
 
 class OrganizationSerializer(StrictModelSerializer[Organization]):
+    """A tenant: it has repositories, webhooks, members and API keys of its own."""
+
     name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     validate_events = StrictBooleanField(
         required=False, help_text="Reject events whose data violates the schema of their type."
@@ -70,6 +72,8 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
 
 
 class RepositorySerializer(StrictModelSerializer[Repository]):
+    """What most events are about."""
+
     full_name = serializers.CharField(read_only=True)
     private = StrictBooleanField(
         required=False, help_text="Whether the repository is private, as GitHub-compatible responses show it."

@@ -1115,7 +1115,7 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description Writes a model's times in UTC. */
+        /** @description A message about a webhook that was sent, or will be, to one channel. */
         Alert: {
             /** Format: uuid */
             readonly id: string;
@@ -1143,7 +1143,7 @@ export interface components {
             /** Format: date-time */
             finished_at: string | null;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description Where alerts about webhooks are sent. */
         AlertChannel: {
             /** Format: uuid */
             readonly id: string;
@@ -1286,7 +1286,7 @@ export interface components {
             id: string;
             name: string;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description An API key, without the text of the key itself. */
         ApiKey: {
             readonly id: string;
             name: string;
@@ -1377,7 +1377,7 @@ export interface components {
             readonly revoked_at: string | null;
             readonly key: string;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description One request that was made for a delivery. */
         Attempt: {
             /** Format: uuid */
             readonly id: string;
@@ -1667,7 +1667,7 @@ export interface components {
          * @enum {string}
          */
         ContentType: "json" | "form";
-        /** @description Writes a model's times in UTC. */
+        /** @description An event for one webhook, the same on each attempt and redelivery. */
         Delivery: {
             /** Format: uuid */
             readonly id: string;
@@ -1706,7 +1706,7 @@ export interface components {
             /** Format: date-time */
             finished_at: string | null;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description A delivery with its attempts. */
         DeliveryDetail: {
             /** Format: uuid */
             readonly id: string;
@@ -2017,7 +2017,7 @@ export interface components {
             /** @description Number of held deliveries that were released. */
             readonly released: number;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description Something that happened, as it was published. */
         Event: {
             /** Format: uuid */
             readonly id: string;
@@ -2030,7 +2030,7 @@ export interface components {
             /** Format: date-time */
             accepted_at: string;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description An event with its data and its deliveries. */
         EventDetail: {
             /** Format: uuid */
             readonly id: string;
@@ -2192,7 +2192,7 @@ export interface components {
             /** @default true */
             enabled?: boolean;
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description An API key, without the text of the key itself. */
         NewApiKey: {
             name?: string;
             /**
@@ -2259,7 +2259,7 @@ export interface components {
              */
             before?: string | null;
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description A tenant: it has repositories, webhooks, members and API keys of its own. */
         NewOrganization: {
             slug: string;
             name?: string;
@@ -2469,7 +2469,7 @@ export interface components {
             /** @description Whether the webhook is enabled. */
             active?: boolean;
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description A tenant: it has repositories, webhooks, members and API keys of its own. */
         Organization: {
             slug: string;
             name: string;
@@ -2522,7 +2522,7 @@ export interface components {
             /** Format: date-time */
             readonly created_at: string;
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description A tenant: it has repositories, webhooks, members and API keys of its own. */
         OrganizationChanges: {
             slug?: string;
             name?: string;
@@ -2694,7 +2694,7 @@ export interface components {
             /** @description Only these webhooks. */
             webhooks?: string[];
         };
-        /** @description Writes a model's times in UTC. */
+        /** @description A session of the portal, without its link. */
         PortalSession: {
             /** Format: uuid */
             readonly id: string;
@@ -2729,7 +2729,7 @@ export interface components {
             previous: string | null;
             results: components["schemas"]["PortalSession"][];
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description The look of an organization's portal. */
         PortalSettings: {
             /** @description Name of your product, shown at the head of each page. */
             product_name: string;
@@ -2740,7 +2740,7 @@ export interface components {
             /** @description Origins whose pages may embed the portal, such as `https://app.example`. */
             embed_origins: string[];
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description The look of an organization's portal. */
         PortalSettingsChanges: {
             /** @description Name of your product, shown at the head of each page. */
             product_name?: string;
@@ -2780,7 +2780,7 @@ export interface components {
             events: components["schemas"]["Receipt"][];
         };
         Receipts: components["schemas"]["Receipt"] | components["schemas"]["ReceiptBatch"];
-        /** @description Writes a model's times in UTC. */
+        /** @description A job that redelivers in the background. */
         Replay: {
             /** Format: uuid */
             readonly id: string;
@@ -2840,7 +2840,7 @@ export interface components {
          * @enum {string}
          */
         ReplayState: "running" | "finished" | "cancelled";
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description What most events are about. */
         Repository: {
             name: string;
             readonly full_name: string;
@@ -2849,7 +2849,7 @@ export interface components {
             /** Format: date-time */
             readonly created_at: string;
         };
-        /** @description Uses ``StrictCharField`` for a model's text columns. */
+        /** @description What most events are about. */
         RepositoryChanges: {
             name?: string;
             /** @description Whether the repository is private, as GitHub-compatible responses show it. */
