@@ -236,6 +236,9 @@ class Sender:
 
     def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
         wanted = WATCHED_FOR.get(what)
+        if descriptor == self._interrupt_at:
+            # What could interrupt ``wait`` was closed: a connection has its number, whose response would not be heard.
+            self._interrupting, self._interrupt_at = None, -1
         # A descriptor that was closed is watched no more, and another thread may have got its number since. An error
         # here would make libcurl give up all transfers, which would then wait for their deadlines.
         if wanted is None:

@@ -21,6 +21,8 @@ from deliveries.worker.slots import SlotTracker
 
 # Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
 AT_ONCE = 64
+# A request is built again that has waited longer than this for the COMMIT of its claim: receivers refuse old signatures.
+FRESH = timedelta(seconds=1)
 
 
 class Dispatcher:
@@ -36,6 +38,8 @@ class Dispatcher:
         self._numbers = count()
         # Claims whose requests must not be started any more.
         self._late: list[Claim] = []
+        # When requests were last rendered ahead.
+        self._rendered_at = clock()
 
     @property
     def has_waiting(self) -> bool:
@@ -49,11 +53,14 @@ class Dispatcher:
     def render_ahead(self, claims: Sequence[Claim]) -> Mapping[UUID, Request]:
         """Return the first requests of claims that are still being committed, for ``start``."""
         first = [claim for claim in claims if claim.starts_at is None][:AT_ONCE]
-        return attempting.render_ahead(first, now=self._clock())
+        self._rendered_at = self._clock()
+        return attempting.render_ahead(first, now=self._rendered_at)
 
     def start(self, claims: Sequence[Claim], *, rendered: Mapping[UUID, Request] = NOTHING_RENDERED) -> None:
         """Start the claimed deliveries, or let them wait for their turn; release those whose claim was too long ago."""
         now = self._clock()
+        if now - self._rendered_at > FRESH:
+            rendered = NOTHING_RENDERED
         timely = []
         for claim in claims:
             if claim.starts_at is not None:

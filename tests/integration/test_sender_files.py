@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,6 +66,39 @@ def test_a_descriptor_may_have_been_closed_and_be_another_threads_by_now(sender:
 
         sender._watch(pycurl.POLL_REMOVE, number, None, None)
         os.close(number)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_connection_that_has_the_number_of_what_could_interrupt_gets_its_response(
+    sender: Sender, *, is_replaced: bool
+) -> None:
+    # A lower number is free as well, for the copy of libcurl's socket that is closed again.
+    lower, (source, peer) = socket.socket(), socket.socketpair()
+    number = source.fileno()
+    sender.let_interrupt(source)
+    with peer, socket.create_server(("127.0.0.1", 0), backlog=16) as silent, ThreadPoolExecutor() as threads:
+        lower.close()
+        source.close()
+        for n in range(8):
+            sender.start(a_request(f"http://127.0.0.1:{silent.getsockname()[1]}/"), token=n)
+        sender.wait(timedelta(milliseconds=100))
+        assert number in sender._watched
+
+        if is_replaced:
+            sender.let_interrupt(None)
+        answering = [threads.submit(answer_one, silent) for _ in range(8)]
+        found = [each for _ in range(99) if sender.in_flight for each in sender.wait(timedelta(milliseconds=50))]
+
+        assert [status_of(exchange) for _, exchange in found] == [200] * 8
+        assert [each.result() for each in answering] == [None] * 8
+
+
+def answer_one(server: socket.socket) -> None:
+    """Accept a connection and answer its request."""
+    with server.accept()[0] as connection:
+        connection.settimeout(5)
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 def test_running_out_of_files_is_not_told_as_the_receivers_fault(

@@ -39,6 +39,19 @@ class InstantSender:
         return [(token, Exchange(timedelta(milliseconds=1), a_reply(200))) for token in ended]
 
 
+@dataclass
+class Moving:
+    """A clock that is set by hand."""
+
+    moment: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def resync(self) -> None:
+        """Do nothing, since the clock is always right."""
+
+
 def start(count: int, *, now: datetime = NOW) -> tuple[InstantSender, ResultBuffer, SlotTracker]:
     sender, results, slots = InstantSender(), ResultBuffer(), SlotTracker(1000)
     dispatcher = Dispatcher(cast("Sender", sender), Stopped(now), slots=slots, results=results)
@@ -78,6 +91,21 @@ def test_what_was_rendered_ahead_is_sent_and_the_rest_rendered(monkeypatch: pyte
     assert dispatcher.render_ahead(claims) == {}
 
 
+@pytest.mark.parametrize(("seconds", "is_kept"), [(1, True), (1.000001, False), (29, False)])
+def test_what_has_waited_for_its_commit_is_signed_anew(seconds: float, *, is_kept: bool) -> None:
+    sender, results, clock = InstantSender(), ResultBuffer(), Moving()
+    dispatcher = Dispatcher(cast("Sender", sender), clock, slots=SlotTracker(1000), results=results)
+    claim = a_claim(delivery_id=uuid4(), leased_until=NOW + settings.HOOKHUB_LEASE)
+
+    ahead = dispatcher.render_ahead([claim])
+    clock.moment += timedelta(seconds=seconds)
+    dispatcher.start([claim], rendered=ahead)
+
+    [result] = results.unsettled
+    assert result.request == attempting.render(claim, now=NOW if is_kept else clock.moment)
+    assert (result.request is ahead[claim.delivery_id]) is is_kept
+
+
 # Seconds since the claim, which is leased for a minute; since its turn, if it has one, which may be late by 0.1 s; and
 # whether its request is still sent.
 AGES = {
@@ -97,19 +125,6 @@ def test_a_request_follows_its_claim_and_its_turn(age: float, late: float | None
     claim = a_claim(leased_until=NOW + settings.HOOKHUB_LEASE, starts_at=turn, pace_lag=timedelta(seconds=0.1))
 
     assert is_timely(claim, now=now) is is_sent
-
-
-@dataclass
-class Moving:
-    """A clock that is set by hand."""
-
-    moment: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def resync(self) -> None:
-        """Do nothing, since the clock is always right."""
 
 
 @dataclass
