@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,7 @@ import pytest
 from django.db import DataError, InternalError, OperationalError, connection
 from pytest_django import Settings
 from redis import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from deliveries import pipeline
 from deliveries.models import Delivery, Event, Organization, Repository
@@ -522,28 +523,45 @@ def test_rubbish_under_the_streams_name_is_told_and_no_harm(
     assert stored() == [1]
 
 
-def test_a_redis_without_memory_for_what_is_dead_lettered_goes_on_with_the_rest(
-    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
+@contextmanager
+def without_dead_letters(valkey: Redis, stream: str, *, why: str) -> Iterator[None]:
+    """Make Redis refuse what is added to the dead-letter stream, meanwhile."""
+    match why:
+        case "no memory":
+            valkey.config_set("maxmemory", "1")
+        case "another type":
+            valkey.set(dead_letter_stream(stream), "mistyped")
+        case "no permission":
+            valkey.execute_command("ACL", "SETUSER", "default", "resetkeys", f"~{stream}")
+    try:
+        yield
+    finally:
+        valkey.config_set("maxmemory", "0")
+        valkey.execute_command("ACL", "SETUSER", "default", "allkeys")
+        if why == "another type":
+            valkey.delete(dead_letter_stream(stream))
+
+
+@pytest.mark.parametrize("why", ["no memory", "another type", "no permission"])
+def test_a_redis_that_takes_no_dead_letters_goes_on_with_the_rest_and_loses_none(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, why: str, monkeypatch: pytest.MonkeyPatch,
     settings: Settings,
 ) -> None:  # fmt: skip
-    def be_full(*_: Any, **__: Any) -> None:
-        raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
-
     settings.HOOKHUB_LEASE = timedelta(hours=1)
+    monkeypatch.setattr(reading, "FIRST_BATCH", 3)
     for number in range(3):
         add(number, repository="nowhere")
-    with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "dead_letter", be_full)
-        workers.take()
-        add("published")
-        workers.take(later=timedelta(0))
-        workers.take()
+    add("published")
+
+    with without_dead_letters(valkey, stream, why=why):
+        for later in (PENDING_CHECK_INTERVAL, timedelta(0), PENDING_CHECK_INTERVAL):
+            workers.take("second", later=later)
         assert stored() == ["published"]
-        assert counts(valkey, stream) == (0, 3, 0)
+    assert counts(valkey, stream) == (0, 3, 0)
 
     # The rest of the check that has found them, and the next one.
     for _ in range(2):
-        workers.take()
+        workers.take("second")
 
     assert counts(valkey, stream) == (0, 0, 3)
 

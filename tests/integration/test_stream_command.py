@@ -160,6 +160,18 @@ def test_two_operators_at_once_put_an_entry_back_once(
     assert valkey.xlen(stream) == 1
 
 
+def test_what_redis_does_not_put_back_stays_a_dead_letter(
+    dead_letter_ids: list[str], valkey: Redis, stream: str
+) -> None:
+    valkey.delete(stream)
+    valkey.set(stream, "mistyped")
+
+    assert "WRONGTYPE" in complaint("retry", "--all")
+
+    valkey.delete(stream)
+    assert dead_letters.count(valkey, stream).refused == len(dead_letter_ids)
+
+
 def test_what_is_dead_lettered_meanwhile_is_not_put_back_with_all(
     dead_letter_ids: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
 ) -> None:

@@ -187,6 +187,8 @@ class Consumer:
     def dead_letter(self, rejected: Sequence[InvalidEntry], *, now: datetime) -> None:
         """Move invalid entries to the dead-letter stream, each with its error."""
         dead_letters = dead_letter_stream(self._stream)
+        # Fails if that is no stream. A transaction would fail at XADD only, and delete the entries all the same.
+        self._redis.xlen(dead_letters)
         for start in range(0, len(rejected), DEAD_LETTERS_AT_ONCE):
             with self._redis.pipeline() as transaction:
                 for each in rejected[start : start + DEAD_LETTERS_AT_ONCE]:

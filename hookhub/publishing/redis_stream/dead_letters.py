@@ -83,6 +83,8 @@ def find(client: Redis, stream: str, letter_id: str) -> DeadLetter | None:
 def retry(client: Redis, stream: str, letter_id: str) -> bool:
     """Move a dead letter back to the stream as its producer wrote it; return whether it was still there."""
     letters = dead_letter_stream(stream)
+    # Fails if that is no stream. The transaction would fail at XADD only, and delete the dead letter all the same.
+    client.xlen(stream)
     while True:
         transaction: Any
         with client.pipeline() as transaction:

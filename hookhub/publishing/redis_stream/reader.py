@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from django.conf import settings
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from deliveries import telemetry
 from hookhub.publishing.redis_stream.consumer import START, Consumer
@@ -123,10 +123,10 @@ class Reader:
         )
         try:
             self.consumer.dead_letter(rejected, now=now)
-        except OutOfMemoryError:
-            # They stay pending until the next check. Meanwhile continue with other entries: only reading the stream
-            # frees memory in Redis.
-            log.warning("Redis is out of memory for the dead-letter stream; the invalid entries stay pending for now")
+        except ResponseError as error:
+            # They stay pending until the next check. Meanwhile continue with other entries, which those would block:
+            # only reading the stream frees memory in Redis.
+            log.warning("Redis takes no dead letters (%s); the invalid entries stay pending for now", error)
 
     def _reopen(self, now: datetime) -> None:
         try:
