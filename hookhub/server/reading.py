@@ -52,7 +52,8 @@ class Reading:
         """Return how many bytes the kernel has not sent yet, or the client's has not acknowledged.
 
         The kernel takes more only once a third of its megabytes is free. For a client that reads some kilobytes a
-        second, that takes minutes.
+        second, that takes minutes. The client's kernel in turn tells of what was read a segment at a time, which is 64
+        KiB or more within a machine: a client there that reads less than some 1.5 KB/s seems to read nothing.
         """
         try:
             counted = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
