@@ -21,7 +21,7 @@ from deliveries.worker.slots import SlotTracker
 
 # Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
 AT_ONCE = 64
-# A request is built again that has waited longer than this for the COMMIT of its claim: receivers refuse old signatures.
+# A request that has waited longer for the COMMIT of its claim is built again: receivers refuse old signatures.
 FRESH = timedelta(seconds=1)
 
 
