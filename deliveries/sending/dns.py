@@ -46,11 +46,11 @@ def host_to_resolve(url: str) -> Name | None:
 
 
 class Resolver:
-    """Resolves host names in up to ``threads_most`` daemon threads. One instance serves a whole process."""
+    """Resolves host names in up to ``max_threads`` daemon threads. One instance serves a whole process."""
 
-    def __init__(self, *, threads_most: int = MAX_THREADS, waiting_most: int = MAX_WAITING) -> None:
-        self._threads_most = threads_most
-        self._waiting_most = waiting_most
+    def __init__(self, *, max_threads: int = MAX_THREADS, max_waiting: int = MAX_WAITING) -> None:
+        self._max_threads = max_threads
+        self._max_waiting = max_waiting
         self._lock = Lock()
         self._open: dict[str, Future[Addresses]] = {}
         self._waiting: deque[str] = deque()
@@ -67,8 +67,8 @@ class Resolver:
             if answer is None:
                 answer = self._open[host] = Future()
                 self._waiting.append(host)
-            dropped = self._open.pop(self._waiting.popleft()) if len(self._waiting) > self._waiting_most else None
-            needs_thread = bool(self._waiting) and self._threads < self._threads_most
+            dropped = self._open.pop(self._waiting.popleft()) if len(self._waiting) > self._max_waiting else None
+            needs_thread = bool(self._waiting) and self._threads < self._max_threads
             self._threads += needs_thread
         if dropped:
             dropped.set_exception(TimeoutError("Too many DNS lookups are in progress."))
@@ -140,11 +140,11 @@ class Mailbox:
         """Return the descriptor to poll for reading."""
         return self._near.fileno()
 
-    def ask(self, host: str) -> None:
+    def submit(self, host: str) -> None:
         """Start a look-up whose result will arrive in this mailbox."""
         resolver_of_this_process().look_up(host).add_done_callback(partial(self._put, host))
 
-    def take(self) -> list[tuple[str, Future[Addresses]]]:
+    def completed(self) -> list[tuple[str, Future[Addresses]]]:
         """Return and remove the completed look-ups as (host, future)."""
         with self._lock:
             taken, self._answers = self._answers, []
@@ -163,7 +163,7 @@ class Mailbox:
     def _put(self, host: str, answer: Future[Addresses]) -> None:
         with self._lock:
             if self._is_open:
-                # A single byte signals that the mailbox is not empty; take() empties it and reads the byte.
+                # A single byte signals that the mailbox is not empty; completed() empties it and reads the byte.
                 if not self._answers:
                     self._far.send(b"\0")
                 self._answers.append((host, answer))

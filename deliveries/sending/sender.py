@@ -48,9 +48,13 @@ class Sender:
     def __init__(self, *, slots: int, policy: ssrf.Policy, certificates: str, body_kept: int = MAX_BODY) -> None:
         self.slots = slots
         # The sockets of libcurl's idle connections, by local port.
-        kept: dict[int, int] = {}
+        idle_sockets: dict[int, int] = {}
         self._make_transfer = partial(
-            Transfer, policy=policy, certificates=certificates, body_kept=min(body_kept, MAX_BODY), kept=kept
+            Transfer,
+            policy=policy,
+            certificates=certificates,
+            body_kept=min(body_kept, MAX_BODY),
+            idle_sockets=idle_sockets,
         )
         self._idle: list[Transfer] = []
         self._busy: dict[Any, tuple[Transfer, Hashable]] = {}
@@ -125,9 +129,9 @@ class Sender:
     def close(self) -> None:
         """Abort all requests in flight and close all connections."""
         for transfer, _ in self._busy.values():
-            if transfer.wanted is None:
+            if transfer.unresolved is None:
                 self._multi.remove_handle(transfer.curl)
-            transfer.let_go()
+            transfer.close_socket()
             transfer.curl.close()
         for transfer in self._idle:
             transfer.curl.close()
@@ -173,8 +177,8 @@ class Sender:
                     transfer.repeat()
                     self._multi.add_handle(curl)
                     continue
-                if transfer.wanted is not None:
-                    self._look_up(transfer.wanted.host, transfer)
+                if transfer.unresolved is not None:
+                    self._look_up(transfer.unresolved.host, transfer)
                     continue
                 ended.append((token, transfer.conclude(code, error)))
                 self._release(transfer)
@@ -184,7 +188,7 @@ class Sender:
         """Defer the transfer until its host is resolved; one look-up serves all transfers to the same host."""
         if host not in self._unresolved:
             self._unresolved[host] = {}
-            self._inbox.ask(host)
+            self._inbox.submit(host)
         self._unresolved[host][transfer.curl] = transfer
 
     def _resume(self) -> list[tuple[Hashable, Exchange]]:
@@ -192,7 +196,7 @@ class Sender:
         ended: list[tuple[Hashable, Exchange]] = []
         if not self._unresolved:
             return ended
-        for host, answer in self._inbox.take():
+        for host, answer in self._inbox.completed():
             for curl, transfer in self._unresolved.pop(host).items():
                 error = answer.exception()
                 if error is None:
@@ -217,10 +221,10 @@ class Sender:
         ended: list[tuple[Hashable, Exchange]] = []
         for curl in overdue:
             transfer, token = self._busy[curl]
-            if transfer.wanted is None:
+            if transfer.unresolved is None:
                 self._multi.remove_handle(curl)
             else:
-                del self._unresolved[transfer.wanted.host][curl]
+                del self._unresolved[transfer.unresolved.host][curl]
             ended.append((token, transfer.give_up()))
             self._release(transfer)
         return ended

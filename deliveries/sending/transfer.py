@@ -44,18 +44,18 @@ def host_and_plainness(url: str) -> tuple[str, bool]:
 class Transfer:
     """A libcurl easy handle that is reused for one request after another, and the response it is receiving."""
 
-    def __init__(self, *, policy: ssrf.Policy, certificates: str, body_kept: int, kept: dict[int, int]) -> None:
+    def __init__(self, *, policy: ssrf.Policy, certificates: str, body_kept: int, idle_sockets: dict[int, int]) -> None:
         self.policy = policy
         self.body_kept = body_kept
         # The sockets of libcurl's idle connections, by local port; shared by all transfers of a sender.
-        self.kept = kept
+        self.idle_sockets = idle_sockets
         # The options that are set on the handle, so that they are set again only if they differ.
         self.url = self.host = self.method = ""
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
         self.is_fresh = self.is_plain = self.reads_certificate = False
         self._opened: socket.socket | None = None
-        self._look = select.poll()
+        self._stale_check = select.poll()
         # One list for all responses, because libcurl appends the header lines to it without a Python frame for each.
         self.lines: list[bytes] = []
         self._expect_nothing()
@@ -82,7 +82,7 @@ class Transfer:
     def _expect_nothing(self) -> None:
         """Reset the state of the previous response."""
         # Set while the transfer is out of the multi handle, waiting for this name to be resolved.
-        self.wanted: Name | None = None
+        self.unresolved: Name | None = None
         self.is_resolved = False
         self.lookup_us: int | None = None
         self.must_retry_on_fresh_connection = self.is_too_long = False
@@ -143,7 +143,7 @@ class Transfer:
         HTTP/2 needs no such check, because its responses name the request's stream.
         """
         if code == pycurl.E_OK and self.lines and self.lines[0].startswith(b"HTTP/1"):
-            self.kept[self.curl.getinfo(pycurl.LOCAL_PORT)] = self.curl.getinfo(pycurl.ACTIVESOCKET)
+            self.idle_sockets[self.curl.getinfo(pycurl.LOCAL_PORT)] = self.curl.getinfo(pycurl.ACTIVESOCKET)
 
     def repeat(self) -> None:
         """Prepare to send the request again, on a new connection."""
@@ -162,21 +162,21 @@ class Transfer:
 
     def resume(self, addresses: list[str]) -> None:
         """Prepare to continue with the addresses of the host name that had to be resolved."""
-        if self.wanted is None:
+        if self.unresolved is None:
             raise RuntimeError("This transfer is not waiting for a lookup.")
-        (host, port), self.wanted, self.is_resolved = self.wanted, None, True
+        (host, port), self.unresolved, self.is_resolved = self.unresolved, None, True
         self.lookup_us = int((time.monotonic() - self.lookup_began_at) * 1e6)
         # CURLOPT_RESOLVE accepts no address with a scope (%eth0). If all have one, libcurl resolves the name itself.
-        told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
-        if told:
+        resolved = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
+        if resolved:
             # They enter libcurl's DNS cache, also for later requests; the plus makes them expire like other entries.
-            self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(told)}"])
+            self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(resolved)}"])
 
     def lose_name(self, error: BaseException) -> Exchange:
         """Return the result for a failed look-up: a timeout, or an unreachable host."""
         if isinstance(error, TimeoutError):
             return self._end(NoResponse("timeout", str(error), "name_timed_out"))
-        host = self.wanted.host if self.wanted else self.host
+        host = self.unresolved.host if self.unresolved else self.host
         return self._end(NoResponse("unreachable", f"Could not resolve host: {host}", "name_not_resolved"))
 
     def conclude(self, code: int, error: str) -> Exchange:
@@ -198,7 +198,7 @@ class Transfer:
 
     def give_up(self) -> Exchange:
         """Return the exchange for a request whose deadline has passed."""
-        if self.wanted is not None:
+        if self.unresolved is not None:
             milliseconds = self.timeout // timedelta(milliseconds=1)
             error = f"Resolving the host name timed out after {milliseconds} ms"
             return self._end(NoResponse("timeout", error, "name_timed_out"))
@@ -215,13 +215,13 @@ class Transfer:
         return self._end(NoResponse("timeout", f"No connection within {seconds}", "connection_timed_out"))
 
     def _end(self, result: Response | NoResponse) -> Exchange:
-        self.let_go()
+        self.close_socket()
         return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result, self._timing())
 
     def _timing(self) -> Timing:
         """Return how long each phase took; libcurl counts each from the start of the transfer."""
         get = self.curl.getinfo
-        if self.wanted is not None:
+        if self.unresolved is not None:
             return Timing()
         connected_at = get(pycurl.CONNECT_TIME_T)
         first_byte = get(pycurl.STARTTRANSFER_TIME_T) - get(pycurl.PRETRANSFER_TIME_T) if self.lines else None
@@ -232,7 +232,7 @@ class Transfer:
         tls = secured_at - connected_at if secured_at else None
         return Timing(dns, connected_at - looked_up_at, tls, first_byte)
 
-    def let_go(self) -> None:
+    def close_socket(self) -> None:
         """Close our copy of the socket, if it is still open."""
         if self._opened is not None:
             self._opened.close()
@@ -277,9 +277,9 @@ class Transfer:
         server would block all others. The sender resolves the name itself (``dns.py``) and resumes the request.
         """
         if not self.is_resolved:
-            self.wanted = host_to_resolve(self.url)
+            self.unresolved = host_to_resolve(self.url)
             self.lookup_began_at = time.monotonic()
-        return int(self.wanted is not None)
+        return int(self.unresolved is not None)
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
         """Open a socket for libcurl, unless the guard refuses the address.
@@ -296,7 +296,7 @@ class Transfer:
         if self.policy.https_only and self.is_plain:
             self.forbidden = HTTPS_REQUIRED
             return int(pycurl.SOCKET_BAD)
-        self.let_go()
+        self.close_socket()
         try:
             self._opened = socket.socket(family, kind, protocol)
         except OSError as error:
@@ -309,7 +309,7 @@ class Transfer:
 
     def _leave_socket(self, _descriptor: int, _purpose: int) -> int:
         """Close our copy of the socket once libcurl has its own: each connection must use only one descriptor."""
-        self.let_go()
+        self.close_socket()
         self.shortage = ""
         return int(pycurl.SOCKOPT_OK)
 
@@ -318,11 +318,11 @@ class Transfer:
 
         libcurl checks for this itself, but at most once a second.
         """
-        kept = self.kept.pop(local_port, -1)
-        if kept >= 0:
-            self._look.register(kept, select.POLLIN)
-            self.must_retry_on_fresh_connection = bool(self._look.poll(0))
-            self._look.unregister(kept)
+        idle = self.idle_sockets.pop(local_port, -1)
+        if idle >= 0:
+            self._stale_check.register(idle, select.POLLIN)
+            self.must_retry_on_fresh_connection = bool(self._stale_check.poll(0))
+            self._stale_check.unregister(idle)
         return int(pycurl.PREREQFUNC_ABORT if self.must_retry_on_fresh_connection else pycurl.PREREQFUNC_OK)
 
     def _take_body(self, chunk: bytes) -> int | None:

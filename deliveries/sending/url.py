@@ -40,7 +40,7 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
-Resolve = Callable[[str, int], list[str]]
+Resolve = Callable[[str], list[str]]
 
 
 class InvalidURL(ValueError):
@@ -128,7 +128,7 @@ def changes_receiver(url: str, before: str) -> bool:
 def check(url: object, *, policy: ssrf.Policy, https_only: bool = False, resolve: Resolve | None = None) -> str:
     """Return the normalized form of ``url``. Raise InvalidURL if it is invalid or not allowed for a webhook.
 
-    ``resolve`` returns the addresses of a host name and port; a single forbidden address is enough to refuse the URL.
+    ``resolve`` returns the addresses of a host name; a single forbidden address is enough to refuse the URL.
     If it raises OSError or returns none, the URL is accepted, because the guard checks every connection anyway.
     """
     target = _parse(url, https_only=https_only)
@@ -143,12 +143,11 @@ def check(url: object, *, policy: ssrf.Policy, https_only: bool = False, resolve
     return target.url
 
 
-def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) -> list[str]:
+def resolve_quickly(host: str, *, budget: timedelta = LOOKUP_BUDGET) -> list[str]:
     """Return the addresses that the system's resolver finds for ``host``. Raise OSError if it fails.
 
     Raise TimeoutError, an OSError, after ``budget``, or at once if MAX_WAITING threads are already waiting.
     """
-    del port  # The addresses of a name do not depend on the port.
     if not _waiting.acquire(blocking=False):
         raise TimeoutError("Too many DNS lookups are in progress.")
     try:
@@ -167,7 +166,7 @@ def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:
     if resolve is None:
         return []
     try:
-        return resolve(target.host, target.port)
+        return resolve(target.host)
     except OSError:
         return []
 

@@ -40,7 +40,7 @@ def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: py
     caplog.set_level(logging.WARNING, "hookhub.guard")
 
     with pytest.raises(InvalidURL) as refused:
-        url.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
+        url.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host: ["10.20.30.40"])
 
     assert refused.value.message == SENTENCE.format("ci.corp")
     logged = (

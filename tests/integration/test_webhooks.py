@@ -214,7 +214,7 @@ MOVES = {
 def test_a_move_to_another_receiver_replaces_the_secret_and_removes_the_headers(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, url: str, *, moves: bool
 ) -> None:
-    monkeypatch.setattr("deliveries.sending.url.resolve_quickly", lambda host, port: [])
+    monkeypatch.setattr("deliveries.sending.url.resolve_quickly", lambda host: [])
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"Authorization": "Bearer x"})
 
     _, secret = changing.change(webhook.pk, {"url": url}, now=now)

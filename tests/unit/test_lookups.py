@@ -64,7 +64,7 @@ def test_an_answer_is_not_kept(nameserver: Nameserver) -> None:
 
 
 def test_silent_names_take_a_thread_each_and_no_more_than_there_may_be(nameserver: Nameserver) -> None:
-    resolver = Resolver(threads_most=3)
+    resolver = Resolver(max_threads=3)
 
     answers = [resolver.look_up(f"{n}.example") for n in range(6)]
     nameserver.wait_until_asked(3)
@@ -76,7 +76,7 @@ def test_silent_names_take_a_thread_each_and_no_more_than_there_may_be(nameserve
 
 
 def test_of_the_names_that_wait_the_newest_is_next_and_the_oldest_is_dropped(nameserver: Nameserver) -> None:
-    resolver = Resolver(threads_most=1, waiting_most=2)
+    resolver = Resolver(max_threads=1, max_waiting=2)
     resolver.look_up("silent.example")
     nameserver.wait_until_asked(1)
 
@@ -111,16 +111,16 @@ def test_an_inbox_can_be_read_from_until_its_answers_are_taken(nameserver: Names
     poll = select.poll()
     poll.register(inbox.fileno(), select.POLLIN)
     for host in ("a.example", "b.example"):
-        inbox.ask(host)
+        inbox.submit(host)
     nameserver.wait_until_asked(2)
     assert poll.poll(0) == []
-    assert inbox.take() == []
+    assert inbox.completed() == []
 
     nameserver.may_answer.set()
     taken = []
     while len(taken) < 2:
         assert poll.poll(10_000)
-        taken += inbox.take()
+        taken += inbox.completed()
 
     assert sorted((host, answer.result()) for host, answer in taken) == [
         ("a.example", ["192.0.2.1"]), ("b.example", ["192.0.2.1"]),
@@ -131,7 +131,7 @@ def test_an_inbox_can_be_read_from_until_its_answers_are_taken(nameserver: Names
 
 def test_an_answer_for_a_closed_inbox_is_nobodys(nameserver: Nameserver) -> None:
     inbox = Mailbox()
-    inbox.ask("late.example")
+    inbox.submit("late.example")
     nameserver.wait_until_asked(1)
     inbox.close()
     answer = dns.resolver_of_this_process().look_up("late.example")
@@ -139,7 +139,7 @@ def test_an_answer_for_a_closed_inbox_is_nobodys(nameserver: Nameserver) -> None
     nameserver.may_answer.set()
 
     assert answer.result(60) == ["192.0.2.1"]
-    assert inbox.take() == []
+    assert inbox.completed() == []
 
 
 PROGRAM = """

@@ -288,7 +288,7 @@ def test_a_deployment_may_insist_on_https(settings: Settings) -> None:
 
 
 def test_a_name_server_that_is_away_does_not_keep_a_webhook_from_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(host: str, port: int) -> list[str]:
+    def away(host: str) -> list[str]:
         raise OSError("no route")
 
     monkeypatch.setattr(url, "resolve_quickly", away)
