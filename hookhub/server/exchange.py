@@ -52,7 +52,7 @@ class Peer(Protocol):
         """Note that the response is complete."""
 
 
-class Lost(OSError):
+class ClientGone(OSError):
     """The client is gone, and gets no more of the response."""
 
 
@@ -74,7 +74,7 @@ class Exchange:
         self._body: list[bytes] = []
         self._size = 0
         self._is_read = False
-        self._news: asyncio.Future[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
         self._start: Message | None = None
         self._is_begun = False
         self._has_content = True
@@ -86,7 +86,7 @@ class Exchange:
         """Let the application answer; where it does not, respond with an error, or cut the response short."""
         try:
             await application(self.scope, self.receive, self.send)
-        except Lost:
+        except ClientGone:
             log.debug("The client left in the midst of a response: %s %s", self.scope["method"], self.scope["path"])
         except Exception:
             log.exception("The application failed: %s %s", self.scope["method"], self.scope["path"])
@@ -105,33 +105,33 @@ class Exchange:
         if not self.is_answered:
             self._body.append(part)
             self._size += len(part)
-            self._tell()
+            self._wake_receiver()
         return self._size <= READ_AHEAD
 
     def complete(self) -> None:
         """Note that all of the request has arrived."""
         self.is_received = True
-        self._tell()
+        self._wake_receiver()
 
     def cut(self) -> None:
         """Note that the rest of the request will not arrive: it is malformed, or the client sends no more."""
         self.is_cut = True
         self.keeps_alive = False
-        self._tell()
+        self._wake_receiver()
 
     def hurry(self) -> None:
         """Note that the response is wanted now: the client sends no more, or this process is about to stop."""
         self._is_hurried = True
-        self._tell()
+        self._wake_receiver()
 
     def lose(self) -> None:
         """Note that the client is gone: it gets no response either."""
         self._is_lost = True
         self.cut()
 
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+    def _wake_receiver(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     async def receive(self) -> Message:
         """Return the next part of the body, or that there is none: ASGI's ``receive``."""
@@ -144,8 +144,8 @@ class Exchange:
                 return {"type": "http.disconnect"}
             if self._body or (self.is_received and not self._is_read):
                 return self._next_part()
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
 
     def _next_part(self) -> Message:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -161,7 +161,7 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Send the start of the response, or a part of its body: ASGI's ``send``.
 
-        Raise Lost if more is to come for a client that is gone, so that nothing goes on making it.
+        Raise ClientGone if more is to come for a client that is gone, so that nothing goes on making it.
         """
         if message["type"] == "http.response.start":
             # It is written together with the beginning of the body.
@@ -173,7 +173,7 @@ class Exchange:
             await self._peer.drained()
         body, is_last = message.get("body", b""), not message.get("more_body", False)
         if self._is_lost and not is_last:
-            raise Lost
+            raise ClientGone
         head = b""
         if self._start is not None:
             head = self._head(self._start["status"], self._start["headers"])
@@ -194,7 +194,7 @@ class Exchange:
     def _end(self) -> None:
         self.is_answered = True
         self._body.clear()
-        self._tell()
+        self._wake_receiver()
         self._peer.answered()
 
     def _head(self, status: int, headers: Headers) -> bytes:

@@ -13,7 +13,7 @@ from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.server.environ import Scope, add_body, environ_of, head_of
 from hookhub.server.health import Readiness, Report, as_json
 from hookhub.server.limits import MAX_BODY, Head, Limits, refusal_of
-from hookhub.server.polling import POLL, found_by, headers_of
+from hookhub.server.polling import POLL, headers_of, poll_until_found
 from hookhub.server.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
@@ -77,12 +77,12 @@ class Front:
         responded: Responded | None = None,
         finish: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the WSGI application, what limits it, and three callbacks.
+        """Take the WSGI application, its limits, and callbacks.
 
         ``admit`` is called in a thread with a request's environment; it returns why the body must not be long, or None.
         ``turn_of`` returns the address and the caller that a waiting request is queued under. ``prepare`` is called
         once, when this process starts. ``intake`` answers published events without a thread, if it can. ``responded``
-        is told of each response, if anything is. ``finish`` is called once, when this process ends.
+        is called after each response. ``finish`` is called once, when this process ends.
         """
         self._application = application
         self._limits = limits
@@ -127,7 +127,7 @@ class Front:
             await _send_json(send, head, await self._readiness.report())
             return
         if self._responded is not None:
-            send = _telling(self._responded, head, send)
+            send = _reporting(self._responded, head, send)
         if not head.is_unmeasured and head.content_length in {"", "0"}:
             await self._hand_over(environ, head, b"", receive, send)
         else:
@@ -194,9 +194,9 @@ class Front:
         environ[POLL] = None
         turn = partial(self._turn_of, environ)
         try:
-            answer: Answer = await self._pool.run(partial(_make, self._application, environ), turn=turn)
+            answer: Answer = await self._pool.run(partial(_call, self._application, environ), turn=turn)
             if environ[POLL] is not None:
-                found = await found_by(
+                found = await poll_until_found(
                     environ[POLL], run=partial(self._in_turn, turn=turn), disconnected=_disconnected(receive)
                 )
                 answer = Answer(found.status, headers_of(found, answer.headers), found.content)
@@ -253,7 +253,7 @@ class Front:
         await _send_refusal(send, environ, refusal)
 
 
-def _make(application: Wsgi, environ: dict[str, Any]) -> Answer:
+def _call(application: Wsgi, environ: dict[str, Any]) -> Answer:
     """Call the application and return its response, complete if it is short."""
     started: list[Any] = []
 
@@ -301,16 +301,16 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _telling(responded: Responded, head: Head, send: Send) -> Send:
-    """Return a ``send`` that also tells of the response."""
+def _reporting(responded: Responded, head: Head, send: Send) -> Send:
+    """Return a ``send`` that also reports the response."""
     began_at = time.perf_counter()
 
-    async def send_and_tell(message: Message) -> None:
+    async def send_and_report(message: Message) -> None:
         await send(message)
         if message["type"] == "http.response.start":
             responded(head.method, head.path, message["status"], time.perf_counter() - began_at)
 
-    return send_and_tell
+    return send_and_report
 
 
 async def _send_json(send: Send, head: Head, report: Report) -> None:

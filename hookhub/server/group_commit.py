@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from deliveries.events import Batch, Receipt
-from hookhub.server.pool import Full, Turn, Waiting
+from hookhub.server.pool import FairQueue, Full, Turn
 
 log = logging.getLogger("hookhub.http")
 
@@ -40,7 +40,7 @@ class GroupCommit:
     def __init__(self, store: Store, *, max_waiting: int) -> None:
         """``store`` returns the receipts of each batch, None for NotStored, or an exception."""
         self._store = store
-        self._waiting: Waiting[Entry] = Waiting(limit=max_waiting)
+        self._waiting: FairQueue[Entry] = FairQueue(limit=max_waiting)
         self._storing: asyncio.Task[None] | None = None
 
     def add(self, batch: Batch, *, turn: Turn) -> "asyncio.Future[Receipts]":

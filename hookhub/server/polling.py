@@ -46,12 +46,12 @@ class Poll(Protocol):
         """Called once, before the last look."""
 
 
-async def found_by(
+async def poll_until_found(
     poll: Poll, *, run: Callable[[Look], Awaitable[Any]], disconnected: Coroutine[Any, Any, None]
 ) -> Found:
     """Return what a poll finds; ``run`` makes a call in a thread.
 
-    It hurries once ``disconnected`` returns: the client leaves, or this process stops.
+    The poll hurries once ``disconnected`` returns: the client leaves, or this process stops.
     """
     leaving = asyncio.ensure_future(disconnected)
     hurry = poll.hurry

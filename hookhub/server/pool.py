@@ -35,8 +35,8 @@ class Full(Exception):
     """The queue is full; raised for the newest job of the busiest caller at the busiest address."""
 
 
-class Waiting(Generic[Item]):
-    """Jobs that wait for a thread, at most ``limit``, taken round-robin.
+class FairQueue(Generic[Item]):
+    """Jobs that wait for their turn, at most ``limit``, taken round-robin.
 
     Behind a proxy that does not forward client addresses many tenants share one address, so the callers at an address
     take turns too. They are the inner ring, because a client can invent any number of credentials but has only one
@@ -45,7 +45,7 @@ class Waiting(Generic[Item]):
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._circles: OrderedDict[str, OrderedDict[str, deque[Item]]] = OrderedDict()
+        self._rings: OrderedDict[str, OrderedDict[str, deque[Item]]] = OrderedDict()
         self._counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -54,37 +54,37 @@ class Waiting(Generic[Item]):
 
     def add(self, job: Item, turn: Turn) -> Item | None:
         """Add a job; if that exceeds the limit, remove one, possibly the same, and return it."""
-        self._circles.setdefault(turn.address, OrderedDict()).setdefault(turn.caller, deque()).append(job)
+        self._rings.setdefault(turn.address, OrderedDict()).setdefault(turn.caller, deque()).append(job)
         self._counts[turn.address] += 1
-        return self._push_out(newest=turn) if self._counts.total() > self._limit else None
+        return self._evict(newest=turn) if self._counts.total() > self._limit else None
 
     def take(self) -> Item:
         """Return the oldest job of the caller whose turn it is, at the address whose turn it is."""
-        address, circle = self._circles.popitem(last=False)
-        caller, queue = circle.popitem(last=False)
+        address, ring = self._rings.popitem(last=False)
+        caller, queue = ring.popitem(last=False)
         job = queue.popleft()
         if queue:
-            circle[caller] = queue
-        if circle:
-            self._circles[address] = circle
-        self._forget_one(address)
+            ring[caller] = queue
+        if ring:
+            self._rings[address] = ring
+        self._count_off(address)
         return job
 
-    def _push_out(self, *, newest: Turn) -> Item:
+    def _evict(self, *, newest: Turn) -> Item:
         """Remove and return the newest job of the caller with the most jobs, at the address with the most jobs."""
         # Ties go to the address and the caller of the newest job, or else to those whose turn is last.
-        address = max(reversed(self._circles), key=lambda one: (self._counts[one], one == newest.address))
-        circle = self._circles[address]
-        caller = max(reversed(circle), key=lambda one: (len(circle[one]), Turn(address, one) == newest))
-        job = circle[caller].pop()
-        if not circle[caller]:
-            del circle[caller]
-        if not circle:
-            del self._circles[address]
-        self._forget_one(address)
+        address = max(reversed(self._rings), key=lambda one: (self._counts[one], one == newest.address))
+        ring = self._rings[address]
+        caller = max(reversed(ring), key=lambda one: (len(ring[one]), Turn(address, one) == newest))
+        job = ring[caller].pop()
+        if not ring[caller]:
+            del ring[caller]
+        if not ring:
+            del self._rings[address]
+        self._count_off(address)
         return job
 
-    def _forget_one(self, address: str) -> None:
+    def _count_off(self, address: str) -> None:
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]
@@ -96,7 +96,7 @@ class Pool:
     def __init__(self, *, threads: int, max_waiting: int) -> None:
         self._threads = threads
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._waiting: Waiting[Job] = Waiting(limit=max_waiting)
+        self._waiting: FairQueue[Job] = FairQueue(limit=max_waiting)
         self._handed_out = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -110,9 +110,9 @@ class Pool:
         if self._handed_out < self._threads + AHEAD:
             self._hand_out(job)
         else:
-            given_way = self._waiting.add(job, turn())
-            if given_way is not None and not given_way.done.done():
-                given_way.done.set_exception(Full())
+            evicted = self._waiting.add(job, turn())
+            if evicted is not None and not evicted.done.done():
+                evicted.done.set_exception(Full())
         return job.done
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ class Limited:
     """
 
     def __init__(self, application: Application, *, limits: Limits, responded: Responded | None = None) -> None:
-        """``responded`` is told of each response, if anything is."""
+        """``responded`` is called after each response."""
         self._application = application
         self._limits = limits
         self._responded = responded
@@ -35,7 +35,7 @@ class Limited:
         """Handle one request."""
         head = head_of(environ)
         if self._responded is not None:
-            start_response = _telling(self._responded, head, start_response)
+            start_response = _reporting(self._responded, head, start_response)
         refusal = refusal_of(head, limits=self._limits)
         if refusal is None and head.is_unmeasured:
             refusal = self._measure(environ, max_body(head, limits=self._limits))
@@ -61,12 +61,12 @@ class Limited:
         return None
 
 
-def _telling(responded: Responded, head: Head, start_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``start_response`` that also tells of the response."""
+def _reporting(responded: Responded, head: Head, start_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a ``start_response`` that also reports the response."""
     began_at = time.perf_counter()
 
-    def start_and_tell(status: str, *rest: Any) -> Any:
+    def start_and_report(status: str, *rest: Any) -> Any:
         responded(head.method, head.path, int(status[:3]), time.perf_counter() - began_at)
         return start_response(status, *rest)
 
-    return start_and_tell
+    return start_and_report

@@ -27,7 +27,7 @@ def looked_for(found: list[bytes | None]) -> tuple[bytes, int]:
     async def never() -> None:
         await asyncio.get_running_loop().create_future()
 
-    return asyncio.run(polling.found_by(Poll(look), run=run, disconnected=never())).content, calls
+    return asyncio.run(polling.poll_until_found(Poll(look), run=run, disconnected=never())).content, calls
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
@@ -52,7 +52,9 @@ def test_it_hurries_once_when_the_client_leaves_and_looks_again() -> None:
     def look() -> Found | None:
         return Found(b"nothing") if hurried else None
 
-    assert asyncio.run(polling.found_by(Poll(look, hurry), run=run, disconnected=at_once())).content == b"nothing"
+    assert (
+        asyncio.run(polling.poll_until_found(Poll(look, hurry), run=run, disconnected=at_once())).content == b"nothing"
+    )
     assert hurried == 1
 
 
