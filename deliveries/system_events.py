@@ -1,4 +1,4 @@
-"""System events: what happened to HookHub's own objects, told to webhooks of the same organization that ask for it.
+"""System events: what happened to HookHub's own objects, for webhooks of the same organization that ask for it.
 
 They are of the types in ``topics``, belong to no repository, and are not part of ``*``. Those of this module are stored
 only if a webhook subscribes to them, by the transaction of the change.
@@ -77,10 +77,10 @@ def about_change(event_type: str, webhook: Webhook, facts: Mapping[str, object],
     return about_webhook(event_type, webhook, {**facts, "actor": actor}, now=now)
 
 
-def store_wanted(events: Sequence[NewEvent], *, now: datetime) -> int:
+def store_subscribed(events: Sequence[NewEvent], *, now: datetime) -> int:
     """Store those of the events that a webhook subscribes to, with their outbox entries; return how many.
 
-    Called in the transaction of what they tell; call ``stored`` once that is committed.
+    Call it in the transaction of the change that they are about, and ``committed`` after its COMMIT.
     """
     columns = {
         "ids": arrays.uuids(uuid7s(now, len(events))),
@@ -91,18 +91,18 @@ def store_wanted(events: Sequence[NewEvent], *, now: datetime) -> int:
         "hops": arrays.texts(each.hops for each in events),
         "traces": arrays.texts(each.trace for each in events),
     }
-    return sql.change(STORE_WANTED, {**columns, "now": now})
+    return sql.change(STORE_SUBSCRIBED, {**columns, "now": now})
 
 
-def stored(count: int) -> None:
-    """Wake a worker, and count the events; do nothing without any."""
+def committed(count: int) -> None:
+    """Wake a worker for so many new events, and count them; do nothing without any."""
     if count:
         wakeup.notify(wakeup.Work.EVENTS)
         telemetry.accepted(count)
 
 
 def keys_of(event_type: str, organizations: Iterable[int]) -> arrays.Array:
-    """Return the keys under which webhooks of organizations that want a type are in the index webhook_by_topic."""
+    """Return the keys in the index webhook_by_topic of webhooks of the organizations that subscribe to a type."""
     topics = system_topics(event_type)
     return arrays.texts(f"{organization}//{topic}" for organization in organizations for topic in topics)
 
@@ -115,7 +115,7 @@ EXISTS (SELECT FROM hookhub_webhook s
               ) COLLATE "C" && {keys} AND s.disabled_at IS NULL)
 """
 
-STORE_WANTED = f"""
+STORE_SUBSCRIBED = f"""
 WITH stored AS (
     INSERT INTO hookhub_event (id, organization_id, type, topics, payload, hops, trace, occurred_at, accepted_at)
     SELECT id, organization_id, type, string_to_array(topics, ' '), payload, hops, trace, %(now)s, %(now)s

@@ -36,14 +36,14 @@ NO_ARGUMENTS = "W1tdLCB7fSwge31d"
 
 
 class Work(StrEnum):
-    """What a wake-up tells a worker loop to look for."""
+    """The work that a wake-up announces."""
 
     EVENTS = "events"
     ANY = "any"
 
 
 class Route(StrEnum):
-    """Whom a wake-up is sent to."""
+    """The processes to which a wake-up is sent."""
 
     LISTENER = "listener"  # a worker loop that listens, or an idle process if none does
     PROCESS = "process"  # an idle process, through Celery

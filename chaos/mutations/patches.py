@@ -139,7 +139,7 @@ def retry_measured_from_the_wrong_time() -> None:
 
     def conclude_early(claim: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
         result = build_result(claim, *args, started_at=started_at, jitter=jitter, **more)
-        terms = {"failures": claim.failures, "schedule": attempting.schedule_of(claim), "jitter": jitter}
+        terms = {"failures": claim.failures, "schedule": attempting.schedule_of(claim.destination), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
     _put(attempting, "build_result", conclude_early)
@@ -178,7 +178,7 @@ def always_the_first_step() -> None:
     from deliveries.pipeline import attempting
 
     schedule_of = attempting.schedule_of
-    _put(attempting, "schedule_of", lambda claim: [schedule_of(claim)[0]] * len(schedule_of(claim)))
+    _put(attempting, "schedule_of", lambda webhook: [schedule_of(webhook)[0]] * len(schedule_of(webhook)))
 
 
 def ids_swapped() -> None:

@@ -1,4 +1,4 @@
-"""Looks up a row by what only one row can have."""
+"""Look up one row by a unique key."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -24,7 +24,7 @@ def find_one(rows: Iterable[Row]) -> Row | None:
 class Lookup(Generic[AnyModel]):
     """A query that finds one row at most, made of parameters with these names and compiled once.
 
-    To compile it takes Django twice as long as to execute it and to make an object of the row.
+    Django takes twice as long to compile it as to execute it and to make an object of the row.
     """
 
     def __init__(self, rows: Callable[..., QuerySet[AnyModel]], *names: str) -> None:
@@ -69,7 +69,7 @@ class Parameter(Expression):
 
 
 class Compiled(NamedTuple):
-    """A query as SQL, its values or what stands for them, and what has compiled it and makes objects of rows."""
+    """A query as SQL, its parameters, and the compiler that makes objects of its rows."""
 
     compiler: SQLCompiler
     sql: str

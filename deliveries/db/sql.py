@@ -66,7 +66,7 @@ def transaction() -> "Transaction":
 
 def commit_ahead() -> None:
     """Send the COMMIT of the ``transaction`` unless that has happened; the end of the block waits for it."""
-    current = _of_thread.transaction
+    current = _thread.transaction
     if current is not None and not current.is_committed and current.session.is_in_transaction:
         current.commit_ahead()
 
@@ -112,10 +112,10 @@ class Transaction:
             self._savepoint = atomic()
             self._savepoint.__enter__()
             return
-        if _of_thread.transaction is not None:
+        if _thread.transaction is not None:
             raise RuntimeError("a transaction cannot be inside another one")
         self.session = _session_of(self._wrapper)
-        _of_thread.transaction = self
+        _thread.transaction = self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
@@ -124,7 +124,7 @@ class Transaction:
         if self._savepoint is not None:
             self._savepoint.__exit__(exc_type, exc_value, traceback)
             return
-        _of_thread.transaction = None
+        _thread.transaction = None
         if self.is_committing:
             self._end_commit(self.session.last())
             return
@@ -160,7 +160,7 @@ def _execute(
     statement: str, parameters: Mapping[str, object], *, commits: bool = False, is_commit_awaited: bool = True
 ) -> tuple[Session, PGresult]:
     """Execute a statement, with the BEGIN and the COMMIT that it takes with it, and return its result."""
-    current = _of_thread.transaction
+    current = _thread.transaction
     wrapper = connections[DEFAULT_DB_ALIAS]
     with wrapper.wrap_database_errors:
         if current is None:
@@ -202,19 +202,19 @@ def _session_of(wrapper: BaseDatabaseWrapper) -> Session:
     """Return the session of Django's connection, which is connected if need be."""
     wrapper.close_if_health_check_failed()
     wrapper.ensure_connection()
-    if _of_thread.session is None or _of_thread.session.connection is not wrapper.connection:
-        _of_thread.session = Session(wrapper.connection, parameters=getattr(wrapper, "transaction_parameters", None))
-    return _of_thread.session
+    if _thread.session is None or _thread.session.connection is not wrapper.connection:
+        _thread.session = Session(wrapper.connection, parameters=getattr(wrapper, "transaction_parameters", None))
+    return _thread.session
 
 
-class _OfThread(threading.local):
-    """What a thread has: the session of its connection, and the transaction that it is in."""
+class _ThreadState(threading.local):
+    """The session of a thread's connection, and the transaction that it is in."""
 
     session: Session | None = None
     transaction: Transaction | None = None
 
 
-_of_thread = _OfThread()
+_thread = _ThreadState()
 
 
 # A cached plan lives as long as its connection. A plan made while the tables of a new installation were empty uses

@@ -12,7 +12,7 @@ from deliveries import pipeline, system_events
 from deliveries.db import arrays, sql
 from deliveries.models import Webhook
 from deliveries.pipeline import health
-from deliveries.pipeline.attempting import schedule_for
+from deliveries.pipeline.attempting import schedule_of
 from deliveries.policy import incidents
 from deliveries.policy.incidents import Failing, Incident, Over, Progress, Retried, Step
 
@@ -112,10 +112,10 @@ def progress_of(webhooks: Iterable[Watched], *, now: datetime) -> dict[int, Prog
             continue
         if allowed:
             found[webhook.id] = incidents.progress_by_count(incident.failure_count, failures_allowed=allowed)
-        if incidents.may_reach(level, incident, schedule=schedule_for(webhook), now=now):
+        if incidents.may_reach(level, incident, schedule=schedule_of(webhook), now=now):
             late[webhook.id] = webhook
     for webhook_id, retried in longest_retried(late.values()).items():
-        by_time = incidents.progress_by_time(retried, schedule=schedule_for(late[webhook_id]), now=now)
+        by_time = incidents.progress_by_time(retried, schedule=schedule_of(late[webhook_id]), now=now)
         found[webhook_id] = max(found.get(webhook_id, by_time), by_time, key=lambda each: each.percent)
     return found
 

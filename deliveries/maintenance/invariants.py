@@ -104,8 +104,8 @@ def _accepted(query: str, parameters: dict[str, Any]) -> Iterator[str]:
         with connection.chunked_cursor() as cursor:
             cursor.execute(query, parameters)
             while rows := cursor.fetchmany(PAYLOADS):
-                for line, wanted, payload in rows:
-                    if filters.accepts(json.loads(wanted), filters.fields_of(bytes(payload))):
+                for line, payload_filter, payload in rows:
+                    if filters.accepts(json.loads(payload_filter), filters.fields_of(bytes(payload))):
                         yield line
 
 

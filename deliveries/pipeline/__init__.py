@@ -12,8 +12,8 @@
 Between the steps, all state is in the database, and each step is one transaction. If a worker dies between the claim
 and the settlement, the lease expires and ``rescue`` makes the delivery ready again, so it is sent at least once.
 ``capacity`` limits the requests in flight, ``request_rates`` gives each request of a webhook with a rate its turn,
-``health`` keeps count of how each webhook responds, ``exhausted`` tells subscribers of deliveries that have failed for
-good, and ``attempt_log`` writes a log line per attempt. The worker's loop calls the steps; what a response means is
+``health`` keeps count of how each webhook responds, ``exhausted`` publishes an event for each delivery that has failed
+for good, and ``attempt_log`` writes a log line per attempt. The worker's loop calls the steps; what a response means is
 decided in ``policy``.
 """
 

@@ -53,10 +53,10 @@ def render_ahead(claims: Sequence[Claim], *, now: datetime) -> dict[UUID, Reques
 def attempt(
     claims: Sequence[Claim], *, sender: Sender, rendered: Mapping[UUID, Request] = NOTHING_RENDERED, now: datetime
 ) -> list[AttemptResult]:
-    """Render, sign and start the requests; the sender returns each under the token (claim, request, start time).
+    """Render, sign and start the requests; return a result for each delivery that cannot be rendered.
 
-    Those of ``render_ahead`` are taken from ``rendered``.
-    Return a result for each delivery that cannot be rendered; its error is shown to the webhook's owner.
+    ``rendered`` has the requests of ``render_ahead``. The sender returns each request under the token (claim, request,
+    start time). The error of a delivery that cannot be rendered is shown to the webhook's owner.
     """
     unsendable = []
     for claim in claims:
@@ -68,7 +68,7 @@ def attempt(
                 "Could not render delivery %s in format %s",
                 claim.delivery_id,
                 claim.destination.format,
-                extra=named(claim),
+                extra=log_fields(claim),
             )
             request = Request(url=claim.destination.url, headers=(), body=b"", timeout=timedelta(0))
             loss = NoResponse("unrenderable", f"The request could not be built: {error}", "unrenderable")
@@ -76,17 +76,17 @@ def attempt(
     return unsendable
 
 
-def named(claim: Claim) -> dict[str, object]:
-    """Return what a log of JSON says of a delivery."""
+def log_fields(claim: Claim) -> dict[str, object]:
+    """Return the fields of a delivery for a log line in JSON."""
     destination = claim.destination
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "delivery": str(claim.delivery_id),
         "webhook": destination.webhook_id,
         "organization": destination.organization,
     }
     if claim.trace is not None:
-        found["trace"] = trace_context.trace_id_of(claim.trace)
-    return found
+        fields["trace"] = trace_context.trace_id_of(claim.trace)
+    return fields
 
 
 def finish(claim: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> AttemptResult:
@@ -168,12 +168,7 @@ class Scheduled(Protocol):
         """Return the slug of its format."""
 
 
-def schedule_of(claim: Claim) -> Sequence[timedelta]:
-    """Return the retry schedule of a delivery."""
-    return schedule_for(claim.destination)
-
-
-def schedule_for(destination: Scheduled) -> Sequence[timedelta]:
+def schedule_of(destination: Scheduled) -> Sequence[timedelta]:
     """Return the retry schedule of deliveries to a webhook: its own, else its format's, else the deployment's."""
     if destination.retry_schedule is not None:
         return destination.retry_schedule
@@ -200,5 +195,5 @@ def build_result(
             wire_format=format_of(claim.destination.format),
             now=now,
         )
-    decision = decide(outcome, failures=claim.failures, schedule=schedule_of(claim), now=now, jitter=jitter)
+    decision = decide(outcome, failures=claim.failures, schedule=schedule_of(claim.destination), now=now, jitter=jitter)
     return AttemptResult(claim, request, started_at, now, exchange, outcome, decision)

@@ -55,7 +55,7 @@ IN_FLIGHT = """
 
 IS_SLOW = "(coalesce(w.latency_ewma >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
 
-# It neither backs off, nor is its next turn far away.
+# The webhook neither backs off, nor is its next turn far away.
 IS_NOT_WAITING = f"(w.backoff_until IS NULL OR w.backoff_until <= %(now)s) AND {IS_WITHIN_RATE}"
 
 # Exact by the time at which a claim or a fan-out begins, whether or not the maintenance tasks have ended the webhook.

@@ -36,12 +36,12 @@ class Exhausted(NamedTuple):
 
 
 def subscribers(organizations: Iterable[int]) -> arrays.Array:
-    """Return the keys of the webhooks that want to be told, as HAS_SUBSCRIBER takes them."""
+    """Return the keys of the organizations' subscribers to the event, as HAS_SUBSCRIBER takes them."""
     return system_events.keys_of(EXHAUSTED, sorted(set(organizations)))
 
 
-def may_be_told(event_type: str) -> bool:
-    """Return whether an exhausted delivery of this type is told: none of a system event is, or it would never end."""
+def should_publish(event_type: str) -> bool:
+    """Return whether to publish for deliveries of this type: not for those of system events, or it would never end."""
     return not is_reserved(event_type)
 
 
@@ -51,8 +51,8 @@ def publish(deliveries: Collection[UUID], *, now: datetime) -> int:
     Only for those whose organization has a subscriber. They belong to the trace of the delivered event.
     """
     rows = sql.run(FIND_EXHAUSTED, {"deliveries": arrays.uuids(sorted(deliveries))})
-    found = [each for each in (Exhausted(*row) for row in rows) if may_be_told(each.event_type)]
-    return system_events.store_wanted([_event(each, now=now) for each in found], now=now) if found else 0
+    found = [each for each in (Exhausted(*row) for row in rows) if should_publish(each.event_type)]
+    return system_events.store_subscribed([_event(each, now=now) for each in found], now=now) if found else 0
 
 
 def _event(found: Exhausted, *, now: datetime) -> NewEvent:
@@ -87,7 +87,7 @@ def _event(found: Exhausted, *, now: datetime) -> NewEvent:
     )
 
 
-# For a statement that finishes deliveries: whether anybody wants to be told. Without one that has failed it reads
+# For a statement that finishes deliveries: whether the event has a subscriber. Without a failed delivery it reads
 # nothing, so that only failing for good costs a look into the index.
 HAS_SUBSCRIBER = f"""
 (cardinality(%(subscribers)s::text[]) > 0 AND {system_events.HAS_SUBSCRIBER.format(keys="%(subscribers)s::text[]")})

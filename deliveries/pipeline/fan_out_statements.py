@@ -17,8 +17,8 @@ from deliveries.pipeline.claims import DESTINATION, EVENT
 LARGE_FAN_OUT_LOCK = 7_305_664
 
 IS_FANNED_OUT = """
-NOT EXISTS (SELECT FROM hookhub_outbox a
-            WHERE a.partition = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
+NOT EXISTS (SELECT FROM hookhub_outbox o
+            WHERE o.partition = coalesce(e.repository_id, -e.organization_id) AND o.event_id = e.id)
 """
 
 # The webhooks that match an event, found by the index webhook_by_topic, so that all others of its organization cost
@@ -27,7 +27,7 @@ NOT EXISTS (SELECT FROM hookhub_outbox a
 # A ping or a test event is for one webhook, whatever that one subscribes to.
 # A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost. One whose lease has
 # ended gets none. A deleted or an unverified one has no keys in the index.
-# Whether the data passes a webhook's filter is looked at afterwards, and only if one of them has a filter.
+# Filters are applied afterwards, and only if a webhook has one.
 MATCHING = f"""
 CROSS JOIN LATERAL (
     SELECT id, disabled_at, expires_at, payload_filter IS NOT NULL AS has_filter, kind = 'poll' AS is_polled
@@ -57,8 +57,8 @@ AND (SELECT 1 FROM hookhub_delivery l
 """
 CAN_SEND_NOW = f"{HAS_NOTHING_READY} AND {HAS_FREE_SLOT}"
 
-# Of the events whose entries in the outbox are in ``taken``, and deleted here: the pairs of an event and a webhook that
-# it matches. Locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a
+# Deletes the entries in ``taken`` from the outbox, and finds the pairs of one of their events and a webhook that it
+# matches. Locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a
 # separate statement, so that the next one counts requests in flight exactly.
 MATCHED_AND_LOCKED = f"""
 deleted AS (
@@ -113,7 +113,7 @@ WITH first AS MATERIALIZED (
 {FOUND.format(found="(TABLE few), (SELECT count(*) FROM taken)")}
 """
 
-# Whether it has its turn, how many events were taken, and the last partition read.
+# Whether this fan-out has its turn, how many events were taken, and the last partition read.
 TAKEN = """
 (TABLE turn), (SELECT count(*) FROM taken),
 coalesce((SELECT partition FROM taken ORDER BY step DESC LIMIT 1),
@@ -144,7 +144,7 @@ WITH RECURSIVE turn AS MATERIALIZED (
     SELECT partition, step FROM walk WHERE step > 0 AND partition <> ALL(%(exclude)s::bigint[])
     LIMIT %(limit)s
 ), taken AS MATERIALIZED (
-    SELECT a.place, a.partition, a.event_id, partitions.step
+    SELECT entry.place, entry.partition, entry.event_id, partitions.step
     FROM partitions CROSS JOIN LATERAL (
         SELECT ctid AS place, partition, event_id FROM hookhub_outbox
         WHERE partition = partitions.partition
@@ -152,13 +152,13 @@ WITH RECURSIVE turn AS MATERIALIZED (
         LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), %(per_partition)s)
                FROM (SELECT FROM partitions LIMIT %(needed)s) AS needed)
         FOR UPDATE SKIP LOCKED
-    ) AS a
+    ) AS entry
     LIMIT %(limit)s
 ), {MATCHED_AND_LOCKED}
 {FOUND.format(found=TAKEN)}
 """
 
-# Of a delivery, which is created as claimed or as ready.
+# Inserts deliveries, each as claimed or as ready.
 NEW_DELIVERY = """
     INSERT INTO hookhub_delivery AS d (
         id, event_id, webhook_id, organization_id, repository_id, event_type, created_at,

@@ -57,7 +57,7 @@ Candidates = tuple[UUID, list[tuple[int, str]]]
 def _parts(rows: Sequence[sql.Row]) -> Iterator[list[Candidates]]:
     """Yield the candidates of a few events at a time."""
     by_event = [
-        (event_id, [(webhook_id, wanted) for _, webhook_id, wanted in group])
+        (event_id, [(webhook_id, payload_filter) for _, webhook_id, payload_filter in group])
         for event_id, group in groupby(rows, key=itemgetter(0))
     ]
     for start in range(0, len(by_event), PAYLOADS):
@@ -65,15 +65,15 @@ def _parts(rows: Sequence[sql.Row]) -> Iterator[list[Candidates]]:
 
 
 def _rejected(part: list[Candidates]) -> Iterator[tuple[UUID, int]]:
-    """Yield the pairs of event and webhook that do not go together."""
+    """Yield the pairs of an event and a webhook whose filter rejects it."""
     payloads: dict[UUID, bytes] = dict(
         sql.run(FIND_PAYLOADS, {"events": arrays.uuids(event_id for event_id, _ in part)})
     )
     for event_id, webhooks in part:
         # Retention may have deleted the event meanwhile; then it has no delivery in any case.
         fields = filters.fields_of(bytes(payloads.get(event_id, b"")))
-        for webhook_id, wanted in webhooks:
-            if not filters.accepts(json.loads(wanted), fields):
+        for webhook_id, payload_filter in webhooks:
+            if not filters.accepts(json.loads(payload_filter), fields):
                 yield event_id, webhook_id
 
 

@@ -60,7 +60,7 @@ class Health:
         # An empty schedule cannot be exhausted, and a rejected message was not retried. One bad minute or one bad
         # message must not disable a webhook.
         was_tried = not (isinstance(result.outcome, Failed) and result.outcome.is_final)
-        if result.decision == GiveUp("exhausted") and was_tried and schedule_of(result.claim):
+        if result.decision == GiveUp("exhausted") and was_tried and schedule_of(result.claim.destination):
             self.review_since = latest(self.review_since, result.claim.first_attempt_at)
 
     def mean_latency(self) -> timedelta:

@@ -2,8 +2,8 @@
 
 The interval keeps to the limits of the webhook's owner and of its receiver (``policy.pace``). The state is one time per
 webhook, ``next_request_at``: the next turn that no worker has taken. So it costs a webhook without a limit a comparison
-with null. The claim and the fan-out both read it of webhooks that they have locked, and move it in the same
-transaction: turns of a worker that dies are lost, and never taken twice.
+with null. The claim and the fan-out lock the webhooks, read the time and move it in the same transaction: turns
+of a worker that dies are lost, and never taken twice.
 """
 
 from collections import Counter
@@ -16,9 +16,9 @@ from deliveries.db import arrays, sql
 # request in flight and, after a crash, as an attempt; and it keeps its time when the limit changes.
 AHEAD = timedelta(milliseconds=250)
 
-# The latest that a next turn can be: an interval after one that is taken now or, after a change of the limits, as long
-# after it as the longest of their windows, which is a minute for what a receiver allows. A later one is from before the
-# clock was set back, and counts no more: the webhook would be silent until then.
+# The latest time at which a next turn can be: one interval after a turn that is taken now. After a change of the limits
+# it is the longest of their windows after that turn, which is a minute for what a receiver allows. A later one is from
+# before the clock was set back, and is ignored: until then, the webhook would get nothing.
 LATEST_TURN = """
 %(ahead)s + w.pace_interval + greatest(w.rate_per * interval '1 second', interval '1 minute')
 """

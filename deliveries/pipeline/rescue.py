@@ -58,13 +58,13 @@ def rescue_expired(*, now: datetime) -> int:
 
 def _rescue(statement: str, params: Mapping[str, object], *, now: datetime) -> int:
     limits = {"limit": BATCH, "max_losses": MAX_LEASE_LOSSES, "spread": POISON_SPREAD}
-    told = 0
+    published = 0
     with sql.transaction():
         rows = sql.run(statement, {**params, **limits, "now": now})
         count = len(rows)
-        if poisonous := [delivery_id for delivery_id, state in rows if state == "failed"]:
-            told = exhausted.publish(poisonous, now=now)
-    system_events.stored(told)
+        if failed := [delivery_id for delivery_id, state in rows if state == "failed"]:
+            published = exhausted.publish(failed, now=now)
+    system_events.committed(published)
     if count:
         telemetry.rescued(count)
     return count

@@ -35,7 +35,7 @@ def review(*, now: datetime) -> list[Webhook]:
                 failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,
             )
             lifecycle.mark_reviewed(webhook)
-            if reason == "gone" and webhook.subscription is not None and _may_end(webhook):
+            if reason == "gone" and _ends_when_gone(webhook):
                 lifecycle.delete_locked(webhook, now=now)
             elif reason is not None and webhook.active:
                 lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason(reason), now=now)
@@ -45,6 +45,6 @@ def review(*, now: datetime) -> list[Webhook]:
     return disabled
 
 
-def _may_end(webhook: Webhook) -> bool:
-    """Return whether a subscription may end at its receiver's wish: what its owner has disabled is kept."""
-    return webhook.deleted_at is None and not webhook.is_disabled_by_owner
+def _ends_when_gone(webhook: Webhook) -> bool:
+    """Return whether a 410 of its receiver ends the webhook: a subscription that its owner has not disabled."""
+    return webhook.subscription is not None and webhook.deleted_at is None and not webhook.is_disabled_by_owner

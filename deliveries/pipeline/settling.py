@@ -69,10 +69,10 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
         healths = [each for each in healths if locked.get(each.webhook_id)]
         has_subscriber = bool(found) and found[0][2]
         sql.run(RECORD_ATTEMPTS, columns, commits=not healths and not has_subscriber)
-        told = exhausted.publish(failed_of(applied), now=now) if has_subscriber else 0
+        published = exhausted.publish(failed_of(applied), now=now) if has_subscriber else 0
         health.update_webhooks(healths)
     hit("settled")
-    system_events.stored(told)
+    system_events.committed(published)
     log_attempts(rows, applied=updated, known=known)
     ids_applied = {result.claim.delivery_id for result in applied}
     # Without a row it is unknown.
@@ -86,11 +86,11 @@ def failed_of(results: Iterable[AttemptResult]) -> list[UUID]:
 
 
 def subscribers_to(results: Iterable[AttemptResult]) -> arrays.Array:
-    """Return the keys of the webhooks that want to be told of the deliveries that have failed for good."""
+    """Return the keys of the subscribers to the events about deliveries that have failed for good."""
     return exhausted.subscribers(
         result.claim.destination.organization_id
         for result in results
-        if isinstance(result.decision, GiveUp) and exhausted.may_be_told(result.claim.event_type)
+        if isinstance(result.decision, GiveUp) and exhausted.should_publish(result.claim.event_type)
     )
 
 

@@ -43,29 +43,29 @@ def fields_of(payload: bytes) -> dict[str, object]:
     return data if isinstance(data, dict) else {}
 
 
-def accepts(wanted: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
+def accepts(payload_filter: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
     """Return whether an event's fields meet a filter; also if it would take more than MAX_STEPS to know."""
-    if OWNERS in wanted:
+    if OWNERS in payload_filter:
         try:
-            return _Evaluation().holds(wanted[OWNERS], {"data": fields})
+            return _Evaluation().holds(payload_filter[OWNERS], {"data": fields})
         except (_TooMany, RecursionError):
             return True
-    return has_values(wanted, fields)
+    return has_values(payload_filter, fields)
 
 
-def has_values(wanted: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
+def has_values(values: Mapping[str, Any], fields: Mapping[str, object]) -> bool:
     """Return whether an event's fields have the values that a subscriber by MCP names."""
-    return all(name in fields and is_same(value, fields[name]) for name, value in wanted.items())
+    return all(name in fields and is_same(value, fields[name]) for name, value in values.items())
 
 
-def stored(wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+def stored(owners: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return an owner's filter as it is stored, None for none."""
-    return None if wanted is None else {OWNERS: wanted}
+    return None if owners is None else {OWNERS: owners}
 
 
-def of_owner(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def of_owner(payload_filter: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the owner's filter of what is stored; None if there is none."""
-    return None if kept is None else kept.get(OWNERS)
+    return None if payload_filter is None else payload_filter.get(OWNERS)
 
 
 def is_same(value: object, other: object) -> bool:
@@ -154,15 +154,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def check(wanted: object) -> dict[str, Any]:
+def check(given: object) -> dict[str, Any]:
     """Return a filter as an owner has written it; raise ValueError with what is wrong, and where."""
-    if not isinstance(wanted, dict) or not wanted:
+    if not isinstance(given, dict) or not given:
         raise ValueError('must be an object such as {"data": {"action": "opened"}}')
-    unknown = wanted.keys() - {"data", "$or", "$and", "$not"}
+    unknown = given.keys() - {"data", "$or", "$and", "$not"}
     if unknown:
         raise ValueError(f"{str(min(unknown))[:100]!r} is not part of an event; use data, $or, $and or $not")
-    _Check().condition(wanted, "", depth=0)
-    return wanted
+    _Check().condition(given, "", depth=0)
+    return given
 
 
 class _Check:

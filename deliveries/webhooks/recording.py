@@ -98,5 +98,5 @@ def _shown(state: State) -> dict[str, object]:
 
 def _publish(event_type: str, webhook: Webhook, facts: Mapping[str, object], *, now: datetime) -> None:
     event = system_events.about_change(event_type, webhook, facts, now=now)
-    if count := system_events.store_wanted([event], now=now):
-        transaction.on_commit(partial(system_events.stored, count))
+    if count := system_events.store_subscribed([event], now=now):
+        transaction.on_commit(partial(system_events.committed, count))

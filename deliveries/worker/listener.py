@@ -1,4 +1,4 @@
-"""A worker loop's ear: it waits for wake-ups in Redis, together with whatever else may end the wait.
+"""Listens for a worker loop: waits for wake-ups in Redis, and for whatever else may end the wait.
 
 A wake-up is an element of a list, so that one loop takes it, and only while it waits: a loop that is at work leaves it
 to the others.
@@ -84,7 +84,7 @@ class Listener:
         poll.poll(max(0.0, timeout) * 1000)
 
     def heard(self) -> Work | None:
-        """Return what a wake-up that has come through Redis says, or None; after one, arm the listener again."""
+        """Return the work that a wake-up through Redis announces, or None; after one, arm the listener again."""
         if self.link is None or not self.is_armed:
             return None
         try:
@@ -138,7 +138,7 @@ class Listener:
 
 
 def _work_of(reply: Reply) -> Work | None:
-    """Return what a reply to BLPOP says; None if the time was over."""
+    """Return the work that a reply to BLPOP announces; None if the time was over."""
     match reply:
         case [bytes() as key, _]:
             return Work.EVENTS if key.decode() == wakeup_key(Work.EVENTS) else Work.ANY

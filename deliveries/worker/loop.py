@@ -68,7 +68,7 @@ class WorkerLoop:
         self.listener = listener_of_this_process()
         # Whether a wake-up would have been heard during the last wait.
         self._listens = False
-        # Whether work was looked for once more since a wake-up or a poll last told of any.
+        # Whether work was looked for once more since the last wake-up, or the last poll that found any.
         self._looked_again = False
 
     def run(self) -> Progress:
@@ -98,7 +98,7 @@ class WorkerLoop:
     def _is_idle(self) -> bool:
         """Return whether there is nothing to do and this process does not stay any longer."""
         timer = self.poller.timer
-        if timer.expects_work or timer.next_appointment_in(now=time.monotonic()) is not None:
+        if timer.expects_work or timer.deliveries_expected_in(now=time.monotonic()) is not None:
             return False
         is_stay_over = time.monotonic() >= self.poller.quiet_since + self.stay.total_seconds()
         return is_stay_over or not self._listens
@@ -168,8 +168,8 @@ class WorkerLoop:
 
     def _waits_for_turn(self) -> bool:
         """Return whether deliveries of webhooks with a rate wait, here or to be claimed soon."""
-        appointment = self.poller.timer.next_appointment_in(now=time.monotonic())
-        return self.dispatcher.has_waiting or appointment is not None
+        expected = self.poller.timer.deliveries_expected_in(now=time.monotonic())
+        return self.dispatcher.has_waiting or expected is not None
 
     def _patience(self, *, is_over: bool, now: float) -> float:
         """Return for how many seconds to wait at most."""
@@ -178,8 +178,8 @@ class WorkerLoop:
         if (turn := self.dispatcher.next_turn_in()) is not None:
             limits.append(turn)
         is_away = self.outage.is_waiting(now=now)
-        if not (is_over or is_away) and (appointment := timer.next_appointment_in(now=now)) is not None:
-            limits.append(appointment)
+        if not (is_over or is_away) and (expected := timer.deliveries_expected_in(now=now)) is not None:
+            limits.append(expected)
         if self.results.unsettled and not is_away:
             limits.append(self.results.due_in(now=now))
         if timer.expects_events and not timer.expects_deliveries:
@@ -193,7 +193,7 @@ class WorkerLoop:
         return bool(stays) and self.listener.arm(marks=has_seat)
 
     def _hear(self, work: Work) -> None:
-        """Expect the work of which a wake-up tells."""
+        """Expect the work that a wake-up announces."""
         hit("woken")
         self._looked_again = False
         self.poller.expect(work)

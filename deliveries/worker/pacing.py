@@ -58,7 +58,7 @@ class PollTimer:
         # Which work may be there; a new loop has to look.
         self.expects_events = self.expects_deliveries = True
         # When further deliveries of webhooks with a rate may be claimed, as a heap.
-        self._appointments: list[float] = []
+        self._deliveries_at: list[float] = []
         # How long to wait for a request to end before the loop checks again whether to poll.
         self.interval = IDLE_POLL_INTERVAL
 
@@ -75,19 +75,19 @@ class PollTimer:
 
     def expect_deliveries_at(self, moment: float) -> None:
         """Note that there may be deliveries from this moment on."""
-        heappush(self._appointments, moment)
+        heappush(self._deliveries_at, moment)
 
-    def next_appointment_in(self, *, now: float) -> float | None:
-        """Return the seconds until such a moment comes; None if there is none for which the loop would stay."""
-        if not self._appointments or self._appointments[0] > now + STAY_FOR.total_seconds():
+    def deliveries_expected_in(self, *, now: float) -> float | None:
+        """Return in how many seconds that moment comes; None if the loop would not stay for it."""
+        if not self._deliveries_at or self._deliveries_at[0] > now + STAY_FOR.total_seconds():
             return None
-        return self._appointments[0] - now
+        return self._deliveries_at[0] - now
 
-    def keep_appointments(self, *, now: float) -> bool:
-        """Expect deliveries if their moment has come, and return whether it has."""
+    def expect_due_deliveries(self, *, now: float) -> bool:
+        """Expect the deliveries whose moment has come; return whether there are any."""
         has_come = False
-        while self._appointments and self._appointments[0] <= now:
-            heappop(self._appointments)
+        while self._deliveries_at and self._deliveries_at[0] <= now:
+            heappop(self._deliveries_at)
             has_come = True
         if has_come:
             self.expect(deliveries=True)
@@ -103,7 +103,7 @@ class PollTimer:
         if not free:
             return False
         if not self.expects_work:
-            waits = self.next_appointment_in(now=now) is not None and not in_flight
+            waits = self.deliveries_expected_in(now=now) is not None and not in_flight
             return not listens and not waits and now >= self._next_poll_at
         if not self.expects_deliveries and now < events_at:
             return False

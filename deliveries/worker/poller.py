@@ -50,7 +50,7 @@ class Poller:
         self.quiet_since = time.monotonic()
 
     def expect(self, work: Work) -> None:
-        """Expect the work of which a wake-up tells."""
+        """Expect the work that a wake-up announces."""
         self.quiet_since = time.monotonic()
         self.timer.expect(events=True, deliveries=work is Work.ANY)
 
@@ -60,7 +60,7 @@ class Poller:
         A loop that ``listens`` hears of new work. Raises django.db.Error.
         """
         started_at = time.monotonic()
-        if self.timer.keep_appointments(now=started_at):
+        if self.timer.expect_due_deliveries(now=started_at):
             self.quiet_since = started_at
         capacity = self._slots.capacity(self._sender.free, now=started_at)
         is_due = self.timer.is_due(
@@ -129,7 +129,9 @@ class Poller:
         else:
             # Some may be left because another transaction had locked their webhook.
             is_quiet = time.monotonic() >= self.quiet_since + KEEP_LOOKING.total_seconds()
-            timer.expects_deliveries = not claims and not is_quiet and self._is_anything_ready(capacity)
+            timer.expects_deliveries = (
+                not claims and not is_quiet and self.is_anything_to_do(capacity, includes_events=False)
+            )
         self._expect_next(claims)
         self._dispatcher.start(claims, rendered=rendered)
         return found_due or bool(claims)
@@ -197,10 +199,7 @@ class Poller:
             wakeup.notify_idle_process()
             self._wake_interval.begin(now=now)
 
-    def is_anything_to_do(self, capacity: Capacity | None = None) -> bool:
+    def is_anything_to_do(self, capacity: Capacity | None = None, *, includes_events: bool = True) -> bool:
         """Return whether an event or a delivery is ready; with a ``capacity``, one that fits it."""
-        return claiming.is_anything_to_do(capacity, max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self._clock())
-
-    def _is_anything_ready(self, capacity: Capacity) -> bool:
-        limit = settings.HOOKHUB_MAX_IN_FLIGHT
-        return claiming.is_anything_to_do(capacity, max_in_flight=limit, includes_events=False, now=self._clock())
+        limit, now = settings.HOOKHUB_MAX_IN_FLIGHT, self._clock()
+        return claiming.is_anything_to_do(capacity, max_in_flight=limit, includes_events=includes_events, now=now)

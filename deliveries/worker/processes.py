@@ -59,7 +59,7 @@ class Supervisor:
         self._extras = extras
         # Opens what the processes share.
         self._scheduler = Scheduler(processes=processes, needs_pipe=True)
-        self._wanted: list[Callable[[], None]] = [self._tick, *[self._send] * processes]
+        self._mains: list[Callable[[], None]] = [self._tick, *[self._send] * processes]
         self._running: dict[int, Callable[[], None]] = {}
         self._is_stopping = False
         # A signal makes it readable, so that none is lost between a look at the flag and the wait.
@@ -90,7 +90,7 @@ class Supervisor:
         shutdown.request()
 
     def _missing(self) -> list[Callable[[], None]]:
-        missing = list(self._wanted)
+        missing = list(self._mains)
         for main in self._running.values():
             missing.remove(main)
         return missing

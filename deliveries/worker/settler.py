@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from deliveries import pipeline, telemetry
-from deliveries.pipeline.attempting import AttemptResult, named
+from deliveries.pipeline.attempting import AttemptResult, log_fields
 from deliveries.policy.outcomes import Delivered
 from deliveries.worker.database_clock import Clock
 from deliveries.worker.outage import Outage
@@ -79,7 +79,7 @@ class Settler:
                 return False
             except DatabaseError:
                 claim = results[-1].claim
-                log.exception("Could not settle the result of delivery %s", claim.delivery_id, extra=named(claim))
+                log.exception("Could not settle the result of delivery %s", claim.delivery_id, extra=log_fields(claim))
             results.pop()
         self._note_settled(deferred)
         return True

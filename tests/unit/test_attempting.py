@@ -132,7 +132,7 @@ def test_the_schedule_is_the_webhooks_or_the_formats_or_the_deployments(
 ) -> None:
     settings.HOOKHUB_RETRY_SCHEDULE = (2 * HOUR,)
 
-    assert list(schedule_of(a_claim(**facts))) == list(schedule)
+    assert list(schedule_of(a_claim(**facts).destination)) == list(schedule)
 
 
 ROWS = {

@@ -98,29 +98,29 @@ def nothing_expected() -> PollTimer:
     return timer
 
 
-def test_an_appointment_is_kept_once_its_moment_has_come() -> None:
+def test_deliveries_are_expected_once_their_moment_has_come() -> None:
     timer = nothing_expected()
     timer.expect_deliveries_at(12)
     timer.expect_deliveries_at(11)
 
-    assert timer.next_appointment_in(now=10) == 1
-    assert not timer.keep_appointments(now=10.9)
+    assert timer.deliveries_expected_in(now=10) == 1
+    assert not timer.expect_due_deliveries(now=10.9)
     assert not timer.expects_work
-    assert timer.keep_appointments(now=11)
+    assert timer.expect_due_deliveries(now=11)
     assert (timer.expects_deliveries, timer.expects_events) == (True, False)
     assert is_due(timer, now=11)
-    assert timer.next_appointment_in(now=11) == 1
+    assert timer.deliveries_expected_in(now=11) == 1
 
 
 def test_a_loop_does_not_stay_for_what_comes_much_later() -> None:
     timer = nothing_expected()
     timer.expect_deliveries_at(20)
 
-    assert timer.next_appointment_in(now=10) is None
-    assert timer.next_appointment_in(now=18) == 2
+    assert timer.deliveries_expected_in(now=10) is None
+    assert timer.deliveries_expected_in(now=18) == 2
 
 
-def test_a_loop_that_only_waits_for_an_appointment_does_not_poll() -> None:
+def test_a_loop_that_only_waits_for_expected_deliveries_does_not_poll() -> None:
     timer = nothing_expected()
     assert is_due(timer, listens=False, now=20)
     timer.expect_deliveries_at(21)

@@ -14,7 +14,7 @@ class Watched(Supervisor):
     """A supervisor of imagined processes: ``dying`` are those that each look finds dead, in order."""
 
     def __init__(self, *, dying: list[set[int]]) -> None:
-        self._wanted = [lambda: None, *[lambda: None] * 2]
+        self._mains = [lambda: None, *[lambda: None] * 2]
         self._running: dict[int, Callable[[], None]] = {}
         self._is_stopping = False
         self._woken, self._waker = os.pipe()
