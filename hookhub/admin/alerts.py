@@ -13,6 +13,7 @@ from deliveries import timezone, vault
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
+from hookhub.admin.about_webhooks import AboutWebhooks
 from hookhub.admin.base import ObjectActions, PluralTitle, ShowsLateErrors, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
 from hookhub.admin.logs import LogAdmin, LogIndex
@@ -23,7 +24,7 @@ from hookhub.models import Alert, AlertChannel
 
 
 @admin.register(AlertChannel)
-class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
+class AlertChannelAdmin(AboutWebhooks, ShowsLateErrors, ObjectActions, PluralTitle):
     organization_path = "organization"
     form = AlertChannelForm
     list_display = ("channel", "organization", "type", "told", "condition", "last_sent")
@@ -140,7 +141,7 @@ class AlertChannelAdmin(ShowsLateErrors, ObjectActions, PluralTitle):
 
 
 @admin.register(Alert)
-class AlertAdmin(LogAdmin):
+class AlertAdmin(AboutWebhooks, LogAdmin):
     organization_path = "organization"
     list_display = ("alert", "webhook", "sent_to", "organization", "state_label", "created")
     list_filter = (filters.OrganizationFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter)

@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 
+from deliveries.models import Organization
 from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
@@ -73,7 +74,11 @@ class OrganizationScoped(ModelAdmin):
         """Return the rows of the organizations in which the user has ``scope``; all rows for a superuser."""
         if is_unrestricted(request):
             return rows
-        return rows_of(rows, self.organization_path, organizations_of(request, scope=scope))
+        return rows_of(rows, self.organization_path, self.organizations(request, scope=scope))
+
+    def organizations(self, request: HttpRequest, *, scope: Scope) -> QuerySet[Organization]:
+        """Return the organizations in which the user has ``scope`` for rows like these."""
+        return organizations_of(request, scope=scope)
 
     def may_change(self, request: HttpRequest, obj: Model | None) -> bool:
         """Return whether the user's membership allows changing ``obj``, or any row at all if that is None."""

@@ -13,23 +13,22 @@ from django.utils.safestring import SafeString
 
 from deliveries import polling, timezone, vault
 from deliveries.formats import FORMATS
-from deliveries.models import Organization, Webhook
+from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle
+from hookhub.admin.about_webhooks import AboutWebhooks
 from hookhub.admin.base import PluralTitle, ShowsLateErrors
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.forms.webhook import WebhookForm
-from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_actions import ONE_PAGE, WebhookActions
 from hookhub.admin.webhook_overview import health, overview
 from hookhub.formatting import deliveries, when
-from hookhub.models import MASTER_ONLY, Scope
 
 # The formats whose URLs are not secret.
 SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]
 
 
 @admin.register(Webhook)
-class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
+class WebhookAdmin(AboutWebhooks, ShowsLateErrors, PluralTitle, WebhookActions):
     organization_path = "organization"
     form = WebhookForm
     list_display = (
@@ -53,26 +52,6 @@ class WebhookAdmin(ShowsLateErrors, PluralTitle, WebhookActions):
     change_form_template = "hookhub/admin/webhook.html"
     delete_confirmation_template = "hookhub/admin/webhook_delete.html"
     delete_selected_confirmation_template = "hookhub/admin/webhook_delete_selected.html"
-
-    def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the webhooks of the user's organizations; where the API requires a master key, only an owner's."""
-        own = super().rows_with_scope(request, rows, scope=scope)
-        return own.exclude(organization__in=self._closed_to(request))
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Leave out organizations whose webhooks the user cannot see, and their repositories."""
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None:
-            own = "pk" if db_field.name == "organization" else "organization"
-            field.queryset = field.queryset.exclude(**{f"{own}__in": self._closed_to(request)})
-        return field
-
-    def _closed_to(self, request: HttpRequest) -> QuerySet[Organization]:
-        """Return the organizations whose webhooks require a master key or an owner, and this user is not one."""
-        if is_unrestricted(request):
-            return Organization.objects.none()
-        owned = organizations_of(request, scope=Scope.MASTER)
-        return Organization.objects.filter(default_dialect__in=MASTER_ONLY).exclude(pk__in=owned)
 
     # The list --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 
 from deliveries.models import AuditEntry, Delivery, Organization, Repository, Webhook
-from hookhub.models import Membership
+from hookhub.alerts import channels
+from hookhub.models import Alert, AlertChannel, Membership
 from tests.integration.test_admin_access import path_of, staff
 from tests.story import Forge
 
@@ -77,6 +78,32 @@ def test_staff_who_own_no_coregit_organization_create_no_webhook_in_it(
         else:
             assert set(answer.context["adminform"].form.errors) == set(where) | {"organization"}
     assert Webhook.objects.get() == webhook
+
+
+@pytest.mark.parametrize("role", ["manager", "reader"])
+def test_staff_who_own_no_coregit_organization_neither_see_nor_change_its_alerts(
+    forge: Forge, webhook: Webhook, now: datetime, role: str
+) -> None:
+    channel = channels.create({"type": "email"}, organization=webhook.organization, now=now).channel
+    alert = channels.send_test(channel, now=now)
+    client, owner = staff(forge.organization, role), staff(forge.organization, "owner", name="olga")
+
+    lists = [client.get(path_of(type(row))).context["cl"].result_list for row in (channel, alert)]
+    page = f"{path_of(AlertChannel)}{channel.pk}/"
+    tried = [
+        client.post(f"{page}act/", {"action": "send_test"}),
+        client.post(f"{page}change/", {"name": "mine", "kinds": "failing", "from_percent": "50"}),
+        client.post(f"{page}delete/", {"post": "yes"}),
+        client.get(f"{path_of(Alert)}{alert.pk}/change/"),
+    ]
+    added = client.post(f"{path_of(AlertChannel)}add/", {"organization": forge.organization.pk, "type": "email"})
+
+    assert [list(rows) for rows in lists] == [[], []]
+    # For a row that a user may not see, Django answers as if it did not exist.
+    assert {answer.status_code for answer in tried} <= {302, 403, 404}
+    assert added.status_code == 403 or "organization" in added.context["adminform"].form.errors
+    assert (AlertChannel.objects.get().name, Alert.objects.count()) == (channel.name, 1)
+    assert [owner.get(f"{path_of(type(row))}{row.pk}/change/").status_code for row in (channel, alert)] == [200, 200]
 
 
 def test_a_manager_who_works_for_another_organization_too_creates_webhooks_there_alone(
