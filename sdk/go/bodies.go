@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// RFC 3339: T and Z may be in lower case, and seconds may have any number of decimals.
-var moment = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,30})?([Zz]|[+-]\d{2}:\d{2})$`)
+// RFC 3339: T and Z may be in lower case, and seconds may have any number of decimals. Go accepts a zone of 24 hours.
+var moment = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,30})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // withData returns an event with the JSON of a body as its data.
 func withData(body []byte, received Received) (*Received, error) {
@@ -54,7 +54,8 @@ func text(value json.RawMessage) (found string, isText bool) {
 }
 
 func rfc3339(written string) (time.Time, bool) {
-	if !moment.MatchString(written) {
+	// There is no year 0.
+	if !moment.MatchString(written) || strings.HasPrefix(written, "0000") {
 		return time.Time{}, false
 	}
 	found, err := time.Parse(time.RFC3339Nano, strings.ToUpper(written))

@@ -20,7 +20,7 @@ var verifiers = map[Format]func(*request) (*Received, error){
 	"code-storage":       (*request).verifyCodeStorage,
 	"codmir":             (*request).verifyCodmir,
 	"websub":             (*request).verifyWebSub,
-	"sigmagit":           inRawBody("x-sigmagit-signature", "x-sigmagit-event"),
+	"sigmagit":           (*request).verifySigmagit,
 	"github":             inRawBody("x-hub-signature-256", "x-github-event"),
 	"social-gateway":     inRawBody("x-hub-signature-256", "x-socialgateway-event"),
 }
@@ -77,6 +77,17 @@ func (r *request) verifyCloudEventsBinary() (*Received, error) {
 		return nil, err
 	}
 	return withData(r.body, Received{Type: eventType, ID: id, Timestamp: timestamp})
+}
+
+func (r *request) verifySigmagit() (*Received, error) {
+	if err := r.verifyRawBody("x-sigmagit-signature", "sha256"); err != nil {
+		return nil, err
+	}
+	eventType, err := r.header("x-sigmagit-event")
+	if err != nil {
+		return nil, err
+	}
+	return withData(r.body, Received{Type: eventType})
 }
 
 func (r *request) verifyWebSub() (*Received, error) {
@@ -173,7 +184,7 @@ func (r *request) verifyStandard() (id string, timestamp time.Time, err error) {
 		return "", time.Time{}, err
 	}
 	var claimed [][]byte
-	for _, each := range strings.Fields(signatures) {
+	for _, each := range strings.FieldsFunc(signatures, func(letter rune) bool { return strings.ContainsRune(whiteSpace, letter) }) {
 		if code, isKnown := strings.CutPrefix(each, "v1,"); isKnown && len(claimed) < maxSignatures {
 			claimed = append(claimed, fromBase64(code))
 		}

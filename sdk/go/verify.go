@@ -62,6 +62,8 @@ const (
 	maxSignatures = 20
 	// How far the clock of a Code Storage may be ahead.
 	maxClockSkew = time.Minute
+	// What may surround a header's value; white space is not the same in every language.
+	whiteSpace = " \t\r\n"
 )
 
 // request is an unverified request, and what to verify it with.
@@ -122,10 +124,10 @@ func (r *request) header(name string) (string, error) {
 	if len(values) > 1 {
 		return "", &VerificationError{"malformed_header", fmt.Sprintf("The %s header is repeated.", name)}
 	}
-	if len(values) == 0 || strings.TrimSpace(values[0]) == "" {
+	if len(values) == 0 || strings.Trim(values[0], whiteSpace) == "" {
 		return "", &VerificationError{"missing_header", fmt.Sprintf("The %s header is missing or empty.", name)}
 	}
-	if value := strings.TrimSpace(values[0]); len(value) <= maxHeaderLength {
+	if value := strings.Trim(values[0], whiteSpace); len(value) <= maxHeaderLength {
 		return value, nil
 	}
 	message := fmt.Sprintf("The %s header is longer than %d characters.", name, maxHeaderLength)

@@ -242,6 +242,11 @@ def _headers(slug: str) -> Iterator[Case]:
     yield case("repeated header: the signature in another case", slug, twice, body, error="malformed_header")
     long = with_headers(headers, {signature: value + "0" * 9000})
     yield case("malformed header: a very long signature", slug, long, body, error="malformed_header")
+    spaced = with_headers(headers, {signature: f" \t{value}\t "})
+    yield case("valid: blanks around the signature", slug, spaced, body, event=event_of(slug))
+    for other in "\v\x1c\x85\ufeff":
+        changed = with_headers(headers, {signature: value + other})
+        yield case(f"after the signature: {other!a}", slug, changed, body, error="wrong_signature")
     for what, (malformed, error) in _malformed(slug, value).items():
         yield case(f"malformed header: {what}", slug, with_headers(headers, {signature: malformed}), body, error=error)
     if slug in STANDARD:
@@ -346,6 +351,8 @@ def _bodies(slug: str) -> Iterator[Case]:
         "with NaN": sent(slug, PUSH._replace(payload=b"NaN"))[1],
         "JSON, and more": body + b" x",
     }
+    if slug not in FAMILY:
+        invalid["a form"] = b"payload=%7B%7D"
     for name, content in invalid.items():
         yield case(f"signed body: {name}", slug, signed(slug, content), content, error="invalid_body")
     if field := ENVELOPES.get(slug):
@@ -360,7 +367,19 @@ def _bodies(slug: str) -> Iterator[Case]:
         if slug in DATED:
             wrong |= {
                 f"a time that is {moment}": {**envelope, "timestamp": moment}
-                for moment in (None, "", "2026-03-04", "2026-03-04T12:00:00", "2026-13-04T12:00:00Z", 1772625600)
+                for moment in (
+                    None,
+                    "",
+                    "2026-03-04",
+                    "2026-03-04T12:00:00",
+                    "2026-13-04T12:00:00Z",
+                    1772625600,
+                    "2026-03-04T24:00:00Z",
+                    "2026-03-04T12:00:60Z",
+                    "2026-03-04T12:00:00+24:00",
+                    "2026-03-04T12:00:00+00:60",
+                    "0000-01-01T00:00:00Z",
+                )
             }
         for name, parsed in wrong.items():
             content = json.dumps(parsed).encode()

@@ -69,6 +69,7 @@ const MAX_HEADER_LENGTH = 8192;
 const MAX_SIGNATURES = 20;
 // How far the clock of a Code Storage may be ahead.
 const MAX_CLOCK_SKEW = 60;
+const BLANKS = " \t\r\n";
 
 const WITH_CODED_SECRETS: ReadonlySet<Format> = new Set([
     "standard-webhooks",
@@ -157,7 +158,7 @@ async function verifyStandard(request: Request): Promise<{ id: string; timestamp
     const id = header(request, "webhook-id");
     const sent = header(request, "webhook-timestamp");
     const claimed = header(request, "webhook-signature")
-        .split(/\s+/)
+        .split(/[ \t\r\n]+/)
         .filter((each) => each.startsWith("v1,"))
         .slice(0, MAX_SIGNATURES)
         .map((each) => fromBase64(each.slice("v1,".length)));
@@ -256,7 +257,7 @@ async function demandMatch(
 function header(request: Request, name: string): string {
     const values = request.headers.get(name) ?? [];
     if (values.length > 1) throw new VerificationFailed(`The ${name} header is repeated.`, "malformed_header");
-    const value = values[0]?.trim() ?? "";
+    const value = trimmed(values[0] ?? "");
     if (!value) throw new VerificationFailed(`The ${name} header is missing or empty.`, "missing_header");
     if (value.length > MAX_HEADER_LENGTH) {
         throw new VerificationFailed(
@@ -265,6 +266,14 @@ function header(request: Request, name: string): string {
         );
     }
     return value;
+}
+
+/** Return a header's value without the blanks around it; what other white space there is differs between languages. */
+function trimmed(value: string): string {
+    let [start, end] = [0, value.length];
+    while (start < end && BLANKS.includes(value.charAt(start))) start++;
+    while (start < end && BLANKS.includes(value.charAt(end - 1))) end--;
+    return value.slice(start, end);
 }
 
 function read(headers: HeadersOf): Map<string, readonly string[]> {

@@ -15,9 +15,14 @@ MAX_HEADER_LENGTH = 8192
 # Enough until the year 5138, and within the range of datetime.
 MAX_SECONDS_LENGTH = 11
 
-# RFC 3339: T and Z may be lower case, and seconds may have any number of decimals.
+# What may surround a header's value. Python's own white space is more, and that of other languages is not the same.
+WHITE_SPACE = " \t\r\n"
+
+# RFC 3339: T and Z may be lower case, and seconds may have any number of decimals. Some Pythons accept the hour 24, or
+# 60 minutes in a zone.
 MOMENT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,30}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,30}))?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
 # The headers of any framework: a value is a str, a list of them, or raw bytes.
@@ -73,7 +78,7 @@ class Request:
         values = self.headers.get(name, ())
         if len(values) > 1:
             raise VerificationFailed(f"The {name} header is repeated.", code="malformed_header")
-        value = values[0].strip() if values else ""
+        value = values[0].strip(WHITE_SPACE) if values else ""
         if not value:
             raise VerificationFailed(f"The {name} header is missing or empty.", code="missing_header")
         if len(value) > MAX_HEADER_LENGTH:

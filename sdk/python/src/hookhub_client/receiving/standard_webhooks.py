@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from .request import (
+    WHITE_SPACE,
     Received,
     Request,
     VerificationFailed,
@@ -55,7 +57,7 @@ def _signed(request: Request) -> tuple[str, datetime]:
     """Verify ``v1,<base64>`` signatures over ``id.timestamp.body``, and return the id and the time."""
     delivery = request.header("webhook-id")
     sent = request.header("webhook-timestamp")
-    parts = [each.partition(",") for each in request.header("webhook-signature").split()]
+    parts = [each.partition(",") for each in re.split(f"[{WHITE_SPACE}]+", request.header("webhook-signature"))]
     claimed = [_decoded(text) for version, _, text in parts if version == "v1"][:MAX_SIGNATURES]
     signed = as_bytes(f"{delivery}.{sent}.") + request.body
     # A secret of another form belongs to a webhook of another format; ignore it.
