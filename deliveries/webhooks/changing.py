@@ -189,7 +189,8 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
     new_secret = cleaned.pop("secret", None)
     if new_secret is None and (moves or changes_format) and not secrets.may_be_kept(webhook, wire_format, moves=moves):
         new_secret = secrets.first_secret(wire_format)
-    change = NO_CHANGE
+    # Another proof that is asked for is that of the URL to which a move leads that waits for one.
+    change = NO_CHANGE if plan.asks is None or moves else pending_changes.waiting(webhook)
     if plan.waits:
         change = _take_destination(cleaned, secret=new_secret, wire_format=wire_format, webhook=webhook)
     if new_secret is not None and not plan.waits:

@@ -65,6 +65,15 @@ def apply(change: PendingChange, webhook: Webhook) -> None:
         webhook.sealed_headers = vault.seal_headers(change.headers, of=webhook.uid)
 
 
+def waiting(webhook: Webhook) -> PendingChange:
+    """Return what waits for a proof of a locked webhook; NO_CHANGE if nothing does, or if its key is lost."""
+    verification = webhook.verifications.open().first()
+    try:
+        return NO_CHANGE if verification is None else unseal(verification.sealed_change, of=verification.id)
+    except vault.Unreadable:
+        return NO_CHANGE
+
+
 def call_off_move(webhook: Webhook, *, now: datetime) -> None:
     """Let a locked webhook keep its URL, if a move to another one waits for its proof."""
     waiting = webhook.verifications.open().select_for_update()

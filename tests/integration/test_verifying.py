@@ -323,6 +323,22 @@ def test_a_move_waits_on_whatever_else_is_changed(forge: Forge, now: datetime) -
     assert webhook.url == forge.receiver.url("/new")
 
 
+def test_a_move_waits_on_for_another_proof_that_is_asked_for(forge: Forge, now: datetime) -> None:
+    webhook = verified(forge, now=now, path="/old")
+    _, secret = changing.change(webhook.pk, {"url": forge.receiver.url("/new")}, now=now)
+
+    changing.change(webhook.pk, {"verify": "handshake"}, now=now)
+
+    [claim] = verification_queue.claim(8, now=now)
+    asked = the_verification()
+    assert (asked.proof, asked.stored_url, asked.state) == ("handshake", forge.receiver.url("/new"), "sending")
+    consent = Response(200, "OK", (("WebHook-Allowed-Origin", "*"),), b"")
+    assert verifying.conclude(claim, Exchange(SECOND, consent), now=now) == "verified"
+    webhook.refresh_from_db()
+    assert (webhook.url, webhook.proof) == (forge.receiver.url("/new"), "handshake")
+    assert [one.text for one in vault.secrets_of(webhook)] == [secret]
+
+
 def test_the_url_of_an_unverified_webhook_set_again_is_still_asked(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, verify="challenge")
     echo(forge.receiver)
