@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from html import unescape
 from typing import Any
 
 from django.test import Client
@@ -26,6 +27,14 @@ def page(client: Client, address: str) -> str:
     answer = client.get(address)
     assert answer.status_code == 200, answer
     return answer.content.decode()
+
+
+def hidden_in(text: str) -> dict[str, list[str]]:
+    """Return the values with which a form was loaded, as the browser sends them back."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r'<input type="hidden" name="(initial-\w+)"(?: value="([^"]*)")?', text):
+        found.setdefault(name, []).append(unescape(value))
+    return found
 
 
 def act(client: Client, address: str, action: str, *chosen: Any, **more: str) -> list[str]:

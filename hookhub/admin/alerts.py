@@ -14,7 +14,7 @@ from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
 from hookhub.admin.about_webhooks import AboutWebhooks
-from hookhub.admin.base import ObjectActions, PluralTitle, ShowsLateErrors, Skipped
+from hookhub.admin.base import KnowsWhatWasLoaded, ObjectActions, PluralTitle, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import WITH_ORGANIZATION, WITH_WEBHOOK
@@ -24,7 +24,7 @@ from hookhub.models import Alert, AlertChannel
 
 
 @admin.register(AlertChannel)
-class AlertChannelAdmin(AboutWebhooks, ShowsLateErrors, ObjectActions, PluralTitle):
+class AlertChannelAdmin(AboutWebhooks, KnowsWhatWasLoaded, ObjectActions, PluralTitle):
     organization_path = "organization"
     form = AlertChannelForm
     list_display = ("channel", "organization", "type", "told", "condition", "last_sent")

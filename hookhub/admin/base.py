@@ -1,6 +1,7 @@
 """The base of the admin's pages: permissions by organization, and the list's actions as buttons."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
@@ -184,7 +185,20 @@ class ShowsLateErrors(OrganizationScoped):
         return str(error) if isinstance(error, InvalidFields | TooMany) else None
 
 
-class SavesChangedFieldsOnly(ShowsLateErrors):
+class KnowsWhatWasLoaded(ShowsLateErrors):
+    """Has forms that carry the values with which they were loaded, so that they change only what their user changed."""
+
+    def get_form(self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return a form whose fields are compared with what was loaded; what is stored may have changed since."""
+        made: Any = super().get_form(request, obj, change, **kwargs)
+        made.base_fields = {name: copy(field) for name, field in made.base_fields.items()}
+        for name, field in made.base_fields.items():
+            # What a program sends may lack them.
+            field.show_hidden_initial = request.method != "POST" or f"initial-{name}" in request.POST
+        return made
+
+
+class SavesChangedFieldsOnly(KnowsWhatWasLoaded):
     """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

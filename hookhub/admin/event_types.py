@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from deliveries import timezone
 from deliveries.models import Organization
-from hookhub.admin.base import ShowsLateErrors
+from hookhub.admin.base import KnowsWhatWasLoaded
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.event_type import EventTypeForm
 from hookhub.event_types import registry
@@ -16,7 +16,7 @@ from hookhub.models import CustomEventType
 
 
 @admin.register(CustomEventType)
-class EventTypeAdmin(ShowsLateErrors):
+class EventTypeAdmin(KnowsWhatWasLoaded):
     organization_path = "organization"
     form = EventTypeForm
     list_display = ("type", "organization", "description", "changed_at")

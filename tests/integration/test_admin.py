@@ -23,6 +23,7 @@ from tests.admin_pages import (
     LOG_TABLES,
     act,
     errors_of,
+    hidden_in,
     in_every_state,
     messages_of,
     page,
@@ -218,6 +219,27 @@ def test_organizations_repositories_and_memberships_are_added(operator: Client) 
     assert list(errors_of(refused)) == ["slug"]
     for name in ("deliveries/organization", "deliveries/repository", "hookhub/membership"):
         assert "acme" in page(operator, f"/admin/{name}/")
+
+
+def test_a_form_saves_only_what_its_user_has_changed(forge: Forge, operator: Client) -> None:
+    repository, organization = forge.repository, forge.organization
+    loaded = hidden_in(page(operator, page_of(repository)))
+    loaded_organization = hidden_in(page(operator, page_of(organization)))
+    Repository.objects.update(private=False)
+    Organization.objects.update(validate_events=True, default_dialect="codmir")
+
+    operator.post(page_of(repository), {"name": "gadgets", "private": "on", **loaded})
+    operator.post(
+        page_of(organization), {"slug": "acme", "name": "Acme", "default_dialect": "native", **loaded_organization}
+    )
+
+    repository.refresh_from_db()
+    organization.refresh_from_db()
+    assert (repository.name, repository.private) == ("gadgets", False)
+    assert (organization.name, organization.validate_events, organization.default_dialect) == ("Acme", True, "codmir")
+    # What was loaded stays what it was while the form is corrected.
+    wrong = operator.post(page_of(organization), {"slug": "a b", "name": "", **loaded_organization})
+    assert hidden_in(wrong.content.decode())["initial-slug"] == ["acme"]
 
 
 def test_a_keys_text_is_shown_once_and_the_key_can_be_revoked(forge: Forge, operator: Client, now: datetime) -> None:

@@ -12,7 +12,7 @@ from deliveries.models import Delivery, Event, Organization, Webhook
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES
 from hookhub.models import CustomEventType
-from tests.admin_pages import act, messages_of, page, page_of, press
+from tests.admin_pages import act, hidden_in, messages_of, page, page_of, press
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,20 @@ def test_a_type_is_registered_changed_and_deleted(operator: Client, organization
     assert changed.example == '{"degrees":"ü"}'
     assert all("widget.turned" in text for text in shown)
     assert not CustomEventType.objects.exists()
+
+
+def test_a_form_changes_only_what_its_user_has_changed(operator: Client, organization: Organization) -> None:
+    add(operator, organization)
+    row = CustomEventType.objects.get()
+    loaded = {"example": "", **hidden_in(page(operator, page_of(row)))}
+    CustomEventType.objects.update(schema='{"type": "object"}')
+
+    operator.post(
+        page_of(row), {"description": "Changed.", "schema": loaded["initial-schema"], "example": "", **loaded}
+    )
+
+    row.refresh_from_db()
+    assert (row.description, row.schema) == ("Changed.", '{"type": "object"}')
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from django.utils import timezone
 from deliveries.models import AuditEntry, Repository, Webhook
 from hookhub.alerts import channels, sending
 from hookhub.models import Alert, AlertChannel, Scope
+from tests.admin_pages import hidden_in, page, page_of
 from tests.alerts import notify
 from tests.api import Caller, faults
 from tests.story import Forge
@@ -180,6 +181,24 @@ def test_one_channel_too_many_is_said_in_the_admin(forge: Forge, monkeypatch: py
     assert "has 0 alert channels, the maximum" in page
     assert "must be e-mail addresses" in refused
     assert AlertChannel.objects.count() == 0
+
+
+def test_the_admins_form_changes_only_what_its_user_has_changed(forge: Forge, caller: Caller) -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("op", "op@example.com"))
+    address = f"{CHANNELS}/{made(caller)['id']}"
+    channel = AlertChannel.objects.get()
+    loaded = hidden_in(page(client, page_of(channel)))
+    caller.patch(address, {"kinds": ["disabled"], "enabled": False})
+    kinds = loaded["initial-kinds"]
+    fields = {"name": "Ours", "type": channel.type, "kinds": kinds, "from_percent": "50", "enabled": "on"}
+
+    answer = client.post(page_of(channel), {**fields, "recipients": "", **loaded})
+
+    assert answer.status_code == 302, answer.context["errors"]
+    stored = caller.get(address).json()
+    assert len(kinds) > 1
+    assert (stored["name"], stored["kinds"], stored["enabled"]) == ("Ours", ["disabled"], False)
 
 
 def test_a_stranger_finds_nothing(forge: Forge, caller: Caller, now: datetime) -> None:

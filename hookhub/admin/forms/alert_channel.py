@@ -56,7 +56,9 @@ class AlertChannelForm(ModelForm):
     def clean(self) -> dict[str, Any]:
         """Validate by the same rules as the API, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        names = [name for name in channels.FIELDS if name in cleaned]
+        # Of an existing one, only what was changed.
+        given = cleaned if self.instance._state.adding else {*self.changed_data} & cleaned.keys()  # noqa: SLF001
+        names = [name for name in channels.FIELDS if name in given]
         # Without the masked URL, the URL stays as it is.
         self.submitted: dict[str, object] = {name: cleaned[name] for name in names if name != "url" or cleaned["url"]}
         if self.errors:

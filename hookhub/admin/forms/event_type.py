@@ -19,9 +19,11 @@ class EventTypeForm(ModelForm):
     def clean(self) -> dict[str, Any]:
         """Validate by the same rules as the API, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        # Read-only fields are missing from the form, and invalid JSON can be neither validated nor stored.
-        self.submitted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
-        for name in ("schema", "example"):
+        # Of an existing one, only what was changed; invalid JSON can be neither validated nor stored.
+        names = {*self.fields} if self.instance.pk is None else {*self.changed_data}
+        texts = [name for name in ("type", "description") if name in names and name in cleaned]
+        self.submitted: dict[str, object] = {name: cleaned[name] for name in texts}
+        for name in names & {"schema", "example"}:
             if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
                 self.submitted[name] = value
         try:
