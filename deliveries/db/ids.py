@@ -50,8 +50,11 @@ def uuid7s(at: datetime, count: int) -> list[UUID]:
 
 
 def first_id_at(at: datetime) -> UUID:
-    """Return the smallest id for the time ``at``: every id made for an earlier time sorts before it."""
-    return UUID(int=((at - _EPOCH) // _MILLISECOND) << 80 | 0x7 << 76 | 0b10 << 62)
+    """Return the smallest id for the time ``at``: every id made for an earlier time sorts before it.
+
+    There are no ids for times before 1970, where a long retention begins.
+    """
+    return UUID(int=max(0, (at - _EPOCH) // _MILLISECOND) << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def time_of(identifier: UUID) -> datetime:

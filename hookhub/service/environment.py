@@ -12,20 +12,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
+# Longer than any is meant to be, and short enough to be added to a date and subtracted from it.
+MAX_DAYS = 36_500
 MAKE_ENCRYPTION_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
 def read(name: str, parse: Callable[[str], Value], default: Default, *, expects: str) -> Value | Default:
     """Return the environment variable ``name`` parsed, or ``default`` if it is unset or empty.
 
-    Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError.
+    Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError or
+    OverflowError.
     """
     text = os.environ.get(name, "").strip()
     if not text:
         return default
     try:
         return parse(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ImproperlyConfigured(f"{name}={text!r} is invalid: expected {expects} ({error})") from error
 
 
@@ -54,11 +57,21 @@ def whole(name: str, default: int, *, least: int = 0) -> int:
     return read(name, parse, default, expects="an integer")
 
 
+def days(name: str, default: timedelta) -> timedelta:
+    def parse(value: str) -> timedelta:
+        number = int(value)
+        if not 1 <= number <= MAX_DAYS:
+            raise ValueError(f"must be from 1 to {MAX_DAYS}")
+        return timedelta(days=number)
+
+    return read(name, parse, default, expects="a number of days")
+
+
 def seconds(name: str, default: timedelta) -> timedelta:
     def parse(value: str) -> timedelta:
         span = timedelta(seconds=float(value))
-        if span <= timedelta(0):
-            raise ValueError("must be greater than 0")
+        if not timedelta(0) < span <= timedelta(days=MAX_DAYS):
+            raise ValueError(f"must be greater than 0, and at most {MAX_DAYS} days")
         return span
 
     return read(name, parse, default, expects="a number of seconds")

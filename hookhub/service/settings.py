@@ -23,6 +23,7 @@ from hookhub.service.environment import (
     MAKE_ENCRYPTION_KEY,
     addresses,
     contacts,
+    days,
     encryption_keys,
     flag,
     generated,
@@ -163,10 +164,8 @@ WEB_THREADS = whole("WEB_THREADS", 4, least=1)
 HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", defaults.HOOKHUB_WEB_QUEUE, least=1)
 # How many bytes of a response body to store; the minimum is enough for a format to classify a response.
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", defaults.HOOKHUB_RESPONSE_KEPT, least=64)
-HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", defaults.HOOKHUB_RETENTION.days, least=1))
-HOOKHUB_AUDIT_RETENTION = timedelta(
-    days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", defaults.HOOKHUB_AUDIT_RETENTION.days, least=1)
-)
+HOOKHUB_RETENTION = days("HOOKHUB_RETENTION_DAYS", defaults.HOOKHUB_RETENTION)
+HOOKHUB_AUDIT_RETENTION = days("HOOKHUB_AUDIT_RETENTION_DAYS", defaults.HOOKHUB_AUDIT_RETENTION)
 # Rate limits per minute, in requests and in events; 0 is no limit. An organization may have its own limits.
 HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS", defaults.HOOKHUB_REQUESTS_PER_ADDRESS)
 HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", defaults.HOOKHUB_REQUESTS_PER_KEY)
@@ -201,12 +200,8 @@ HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", defaults.HOOKHUB_MAX_HOPS)
 # This deployment's id in the HookHub-Hops header: the same on every host, without revealing the key.
 HOOKHUB_DEPLOYMENT_ID = defaults.deployment_id(SECRET_KEY)
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", defaults.HOOKHUB_SECRET_OVERLAP)
-HOOKHUB_WEBHOOK_EXPIRY_WARNING = timedelta(
-    days=whole("HOOKHUB_WEBHOOK_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_WEBHOOK_EXPIRY_WARNING.days, least=1)
-)
-HOOKHUB_KEY_EXPIRY_WARNING = timedelta(
-    days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_KEY_EXPIRY_WARNING.days, least=1)
-)
+HOOKHUB_WEBHOOK_EXPIRY_WARNING = days("HOOKHUB_WEBHOOK_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_WEBHOOK_EXPIRY_WARNING)
+HOOKHUB_KEY_EXPIRY_WARNING = days("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_KEY_EXPIRY_WARNING)
 # Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
 HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
     "HOOKHUB_SECURITY_CONTACT",

@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.utils.module_loading import import_string
 from pytest_django import Settings
 
-from deliveries import pipeline, redelivery, shutdown
+from deliveries import defaults, pipeline, redelivery, shutdown
 from deliveries.db.ids import uuid7, uuid7s
 from deliveries.maintenance import invariants, retention, tasks
 from deliveries.maintenance.retention import (
@@ -23,6 +24,7 @@ from deliveries.models import Attempt, Delivery, Event, OutboxEntry, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
+from hookhub.service.environment import MAX_DAYS
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, outbox_key, prune_old, together
 
@@ -68,6 +70,18 @@ def delivered(count: int, forge: Forge, sender: Sender, *, now: datetime) -> Non
         forge.webhook(now=now, max_in_flight=1000)
     forge.accept(count, now=now)
     deliver_due(sender, now=now)
+
+
+@pytest.mark.parametrize("chore", [*defaults.HOOKHUB_CHORES, *defaults.HOOKHUB_NOTICES])
+def test_each_task_works_with_a_retention_that_is_meant_to_keep_all(
+    forge: Forge, sender: Sender, now: datetime, settings: Settings, chore: str
+) -> None:
+    settings.HOOKHUB_RETENTION = settings.HOOKHUB_AUDIT_RETENTION = timedelta(days=MAX_DAYS)
+    delivered(1, forge, sender, now=now)
+
+    import_string(chore)(now=now)
+
+    assert counts() == (1, 1, 1)
 
 
 # What is deleted and what is kept -------------------------------------------------------------------------------------

@@ -91,3 +91,7 @@ def test_the_first_id_of_a_moment_is_not_above_any_of_its_ids_and_above_all_earl
     assert first <= uuid7(moment)
     assert UUID(int=(millisecond_of(first) << 80) - 1 if millisecond_of(first) else 0) < first
     assert first == first_id_at(moment.replace(microsecond=moment.microsecond // 1000 * 1000))
+
+
+def test_for_a_time_before_all_ids_there_is_a_first_id_too() -> None:
+    assert first_id_at(datetime(1926, 12, 1, tzinfo=UTC)) == first_id_at(datetime(1970, 1, 1, tzinfo=UTC))
