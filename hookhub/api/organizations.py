@@ -1,5 +1,6 @@
 """`/v1/organizations` and `/v1/repositories`: the tenants and their repositories."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -129,12 +130,14 @@ class RepositoryView(GenericAPIView[Repository]):
         # This deletes its webhooks too, so it requires the scope for deleting them.
         authorize_webhooks(request, scope=Scope.MANAGE)
         repository = self.find(request, name, scope=Scope.MANAGE)
+        # Each in a transaction of its own, because there may be thousands: otherwise the workers would wait for their
+        # rows until the last is deleted. If this is interrupted, the same request continues.
+        delete_webhooks_of(repository)
         with transaction.atomic():
             # A request that is creating a webhook for it waits for this lock, and then finds no repository.
             Repository.objects.select_for_update().get(pk=repository.pk)
-            webhooks = Webhook.objects.kept().locked().filter(repository=repository).order_by("id")
-            for webhook_id in list(webhooks.values_list("pk", flat=True)):
-                lifecycle.delete(webhook_id, now=timezone.now())
+            # Those that were created meanwhile.
+            delete_webhooks_of(repository)
             # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             channels.delete_of(repository, now=timezone.now())
@@ -142,6 +145,15 @@ class RepositoryView(GenericAPIView[Repository]):
             repository.delete()
             audit.record("repository.deleted", target=target, before=state, now=timezone.now())
         return Response(status=204)
+
+
+def delete_webhooks_of(repository: Repository) -> None:
+    """Delete the webhooks of a repository, one after the other."""
+    webhooks = Webhook.objects.kept().filter(repository=repository).order_by("id")
+    for webhook_id in list(webhooks.values_list("pk", flat=True)):
+        # Another request may have deleted it.
+        with suppress(Webhook.DoesNotExist):
+            lifecycle.delete(webhook_id, now=timezone.now())
 
 
 def visible(request: Request) -> QuerySet[Organization]:
