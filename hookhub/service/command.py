@@ -1,5 +1,7 @@
 """The service's command line: ``manage.py`` in a checkout, ``hookhub`` where the package is installed."""
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ UNDEFINED_TABLE = "42P01"
 
 def main() -> None:
     """Run the management command that the arguments name, with the embedded servers if it needs them."""
+    _complete_standard_streams()
     if place := secret_arguments.misplaced(sys.argv[1:]):
         sys.exit(secret_arguments.refusal(place))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hookhub.service.settings")
@@ -33,9 +36,34 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except BrokenPipeError:
-        # The reader of the output has what it wanted, like `head`. Nothing is left to be written at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has what it wanted, like `head`.
+        _discard_output()
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None or "--traceback" in sys.argv:
+            raise
+        _discard_output()
+        sys.exit(f"CommandError: Cannot write: {error.strerror}.")
+
+
+def _complete_standard_streams() -> None:
+    """Open /dev/null where the caller has closed a standard stream; otherwise the next socket would take its place.
+
+    Characters that the output's encoding does not have are escaped.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 - for as long as the process runs
+            # Also for what `run` replaces this process by.
+            os.set_inheritable(stream.fileno(), True)  # noqa: FBT003 - it has no name
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Let nothing be left to be written at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -62,6 +90,16 @@ def _readable_failures() -> Iterator[None]:
         advice = "; create the tables with `manage.py migrate`" if is_missing else ""
         kind = "" if isinstance(error, EmbeddedServersError) else "The database failed: "
         sys.exit(f"CommandError: {kind}{reason}{advice}")
+    except UnicodeEncodeError:
+        number = next((number for number, text in enumerate(sys.argv) if not _is_text(text)), None)
+        if number is None or "--traceback" in sys.argv:
+            raise
+        sys.exit(f"CommandError: Argument {number} is not valid {sys.getfilesystemencoding().upper()}.")
+
+
+def _is_text(argument: str) -> bool:
+    """Return whether an argument is text: Python keeps other bytes as characters that no encoding has."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def _run() -> None:

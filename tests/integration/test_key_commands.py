@@ -1,6 +1,8 @@
 """API keys and secrets on the command line: expiry, networks, rolling, and the sources of secrets."""
 
+import errno
 import io
+import os
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -102,6 +104,24 @@ def test_a_key_is_rolled_at_the_command_line(
     assert out.strip().split("_")[2] not in err
     entry = AuditEntry.objects.get(action="api_key.rolled")
     assert (entry.actor_kind, entry.actor_id, entry.target_id) == ("command", "roll_api_key", key.key_id)
+
+
+class FullDisk(StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_key_that_cannot_be_shown_is_neither_made_nor_rolled(key: ApiKey) -> None:
+    before = bytes(key.secret_hash)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        call_command("roll_api_key", key.key_id, "--overlap", "0", stdout=FullDisk(), stderr=StringIO())
+    with pytest.raises(OSError, match="No space left on device"):
+        call_command("create_api_key", "--organization", "acme", stdout=FullDisk(), stderr=StringIO())
+
+    key.refresh_from_db()
+    assert bytes(key.secret_hash) == before
+    assert list(ApiKey.objects.all()) == [key]
 
 
 @pytest.mark.parametrize(

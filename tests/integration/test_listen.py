@@ -297,6 +297,7 @@ def test_a_refused_event_is_explained() -> None:
     ("arguments", "sentence"),
     [
         pytest.param(["--data", "{"], "--data is not valid JSON: ", id="not JSON"),
+        pytest.param(["--data", "[" * 100_000], "--data is nested too deeply.", id="deep"),
         pytest.param(["--data", "@/nowhere"], "Cannot read the file given with --data: ", id="no file"),
         pytest.param(["--url", "nowhere"], "base_url must look like https://", id="no address"),
         pytest.param(["--api-key", ""], "Specify --url and --api-key", id="no key"),
@@ -307,4 +308,21 @@ def test_a_mistake_on_the_command_line_is_said_plainly(arguments: list[str], sen
         call_command("send_event", "push", "--url", "http://127.0.0.1:9", "--api-key", "k", *arguments)
 
     assert told.value.returncode == 1
+    assert str(told.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--delay", "nan"], "--delay must be between 0 and 86400 seconds."),
+        (["--delay", "inf"], "--delay must be between 0 and 86400 seconds."),
+        (["--delay=-1"], "--delay must be between 0 and 86400 seconds."),
+        (["--status", "99"], "--status must be between 200 and 599."),
+        (["--host", "\udcff"], "Cannot listen on \udcff:0: "),
+    ],
+)
+def test_a_receiver_that_cannot_be_is_refused_plainly(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(CommandError) as told:
+        call_command("listen", "--port", "0", *arguments)
+
     assert str(told.value).startswith(sentence)

@@ -96,6 +96,7 @@ def test_the_refused_are_listed_with_their_errors(dead_letter_ids: list[str], st
     assert lines[1] == '    event {"type": "push", "data": 0, "repository": "gadgets"}'
     assert lines[2].startswith(dead_letter_ids[1])
     assert lines[4:] == ["… and 1 more; raise --limit to see them."]
+    assert len(run("refused", "--limit", str(10**30)).splitlines()) == 6
 
 
 def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, stream: str, now: datetime) -> None:

@@ -114,6 +114,44 @@ def test_ctrl_c_ends_a_command_without_a_word() -> None:
     assert (process.returncode, said) == (-signal.SIGINT, "")
 
 
+def ended(*streams: str, body: str, encoding: str = "utf-8") -> "subprocess.CompletedProcess[str]":
+    """Run the command line with these redirections of a shell, and with this body in place of a command's."""
+    program = f"import sys\nfrom hookhub.service import command\ncommand._run = lambda: {body}\ncommand.main()"
+    return subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {" ".join(streams)}', sys.executable, program],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_full_disk_is_said_in_one_sentence(lines: int) -> None:
+    done = ended(">/dev/full", body=f"print('x\\n' * {lines})")
+
+    assert (done.returncode, done.stderr) == (1, "CommandError: Cannot write: No space left on device.\n")
+
+
+def test_a_command_whose_caller_has_closed_the_standard_streams_reads_nothing_and_writes_to_nobody() -> None:
+    body = "print(sys.stdin.read(), [open('/dev/zero').fileno() > 2 or 1 / 0], file=sys.stderr) or print()"
+
+    assert ended("<&-", ">&-", "2>&-", body=body).returncode == 0
+    assert ended("<&-", ">&-", body=body).stderr == " [True]\n"
+
+
+def test_what_the_encoding_of_the_output_does_not_have_is_escaped() -> None:
+    assert ended(body="print('Starting …')", encoding="latin-1").stdout == "Starting \\u2026\n"
+
+
+def test_an_argument_that_is_no_text_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+
+    with pytest.raises(SystemExit) as told:
+        fails_with(error, monkeypatch, "--organization", "\udcff")
+
+    assert told.value.code == "CommandError: Argument 3 is not valid UTF-8."
+    with pytest.raises(UnicodeEncodeError):
+        fails_with(error, monkeypatch, "--organization", "acme")
+
+
 @pytest.mark.parametrize("port", [-1, 65_536, 10**20])
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(CommandError, match="use one from 1 to 65535"):

@@ -10,7 +10,9 @@ from hookhub.service.environment import days, seconds
 A_CENTURY = timedelta(days=36_500)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("1", timedelta(days=1)), ("36500", A_CENTURY), ("", timedelta(days=7))])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1", timedelta(days=1)), ("36500", A_CENTURY), ("", timedelta(days=7))]
+)
 def test_a_number_of_days(text: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKHUB_TEST_DAYS", text)
 
@@ -21,7 +23,9 @@ def test_a_number_of_days(text: str, expected: timedelta, monkeypatch: pytest.Mo
 def test_days_that_no_date_is_ago_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKHUB_TEST_DAYS", text)
 
-    with pytest.raises(ImproperlyConfigured, match=f"^HOOKHUB_TEST_DAYS='{text}' is invalid: expected a number of days"):
+    with pytest.raises(
+        ImproperlyConfigured, match=f"^HOOKHUB_TEST_DAYS='{text}' is invalid: expected a number of days"
+    ):
         days("HOOKHUB_TEST_DAYS", timedelta(days=7))
 
 

@@ -85,17 +85,20 @@ class Command(BaseCommand):
             raise CommandError(f"--name: {error}.")
         organization = self.organization_for(options)
         scope = Scope(options["scope"] or (Scope.MANAGE if organization else Scope.MASTER))
-        text = ApiKey.issue(
-            organization=organization,
-            scope=scope,
-            name=name,
-            expires_at=expires_at,
-            allowed_networks=allowed_networks,
-            now=now,
-        )[1]
         whose = f"organization {organization.slug}" if organization else "every organization (operator key)"
+        with transaction.atomic():
+            text = ApiKey.issue(
+                organization=organization,
+                scope=scope,
+                name=name,
+                expires_at=expires_at,
+                allowed_networks=allowed_networks,
+                now=now,
+            )[1]
+            # A key that cannot be shown is not created.
+            self.stdout.write(text)
+            self.stdout.flush()
         self.tell(f"Created a key with scope {scope.value} ({scope.label}) for {whose}. It cannot be shown again.")
-        self.stdout.write(text)
 
     def organization_for(self, options: dict[str, Any]) -> Organization | None:
         """Return the organization of the key, or None for an operator's key; raise CommandError."""

@@ -16,6 +16,9 @@ from hookhub.management import secret_files
 from hookhub.management.listening import Behaviour, Receiver, open_server
 from hookhub.receiving import FORMATS, VerificationFailed, verify
 
+# No sender waits longer.
+MAX_DELAY = timedelta(days=1)
+
 
 class Command(BaseCommand):
     """Receive webhooks until Ctrl-C."""
@@ -63,6 +66,8 @@ class Command(BaseCommand):
             return
         if not 200 <= options["status"] <= 599:
             raise CommandError("--status must be between 200 and 599.")
+        if not 0 <= options["delay"] <= MAX_DELAY.total_seconds():
+            raise CommandError(f"--delay must be between 0 and {MAX_DELAY.total_seconds():.0f} seconds.")
         behaviour = Behaviour(
             secrets=secrets_for(options["format"], secrets_of(options)),
             format=options["format"],
@@ -75,7 +80,7 @@ class Command(BaseCommand):
         receiver = Receiver(behaviour, self._show)
         try:
             server = open_server(receiver, host=options["host"], port=options["port"])
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:
             raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
         # Set explicitly: a shell starts background jobs with SIGINT ignored, and a service manager sends SIGTERM.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from deliveries import audit, timezone
 from deliveries.webhooks.fields import InvalidFields
@@ -48,7 +49,11 @@ class Command(BaseCommand):
         if key is None:
             raise CommandError(f"API key {key_id[:100]!r} does not exist.")
         try:
-            rolled, text = api_keys.roll(key, overlap=overlap, expires_at=expires_at, now=now)
+            with transaction.atomic():
+                rolled, text = api_keys.roll(key, overlap=overlap, expires_at=expires_at, now=now)
+                # If it cannot be shown, the old secret stays.
+                self.stdout.write(text)
+                self.stdout.flush()
         except InvalidFields as error:
             raise CommandError(" ".join(f"{name} {message}." for name, message in error.errors.items())) from error
         until = rolled.previous_secret_expires_at
@@ -56,4 +61,3 @@ class Command(BaseCommand):
         self.stderr.write(
             f"Rolled key {key_id}; its old secret is {old}. The key cannot be shown again.", self.style.NOTICE
         )
-        self.stdout.write(text)

@@ -83,3 +83,5 @@ def read_data(argument: str) -> Any:
         raise CommandError(f"Cannot read the file given with --data: {error}") from error
     except ValueError as error:
         raise CommandError(f"--data is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise CommandError("--data is nested too deeply.") from error

@@ -92,7 +92,7 @@ class Command(BaseCommand):
     def _list(self, client: Redis, stream: str, *, limit: int) -> None:
         total = dead_letters.count(client, stream).refused
         listed = 0
-        for each in islice(dead_letters.iterate(client, stream), max(0, limit)):
+        for each in islice(dead_letters.iterate(client, stream), min(max(0, limit), total)):
             self.stdout.write(f"{each.id}  {each.refused_at:%Y-%m-%d %H:%M:%S}  {printable(each.error)}")
             self.stdout.write(f"    {brief(each)}")
             listed += 1
