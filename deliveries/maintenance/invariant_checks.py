@@ -9,7 +9,8 @@ from deliveries.pipeline.capacity import IS_UNVERIFIED, LEASE_LASTS
 from deliveries.pipeline.fan_out_statements import IS_FANNED_OUT
 
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
-# topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
+# topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first. The webhooks of a
+# deleted repository are of none any more, and would match all events of the organization.) A webhook's
 # subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
 # are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
 _MISSING_DELIVERIES = f"""
@@ -23,7 +24,7 @@ FROM (
           OFFSET 0) AS wanted
     JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic,
                  payload_filter
-          FROM hookhub_webhook
+          FROM hookhub_webhook WHERE disabled_at IS NULL AND deleted_at IS NULL
           OFFSET 0) AS subscription USING (organization_id, scope, topic)
     UNION ALL
     SELECT id, organization_id, repository_id, accepted_at, webhook_id, NULL

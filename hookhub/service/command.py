@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from hookhub import secret_arguments
 
@@ -53,7 +54,7 @@ def _complete_standard_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            stream = open(os.devnull, mode)  # noqa: SIM115 - for as long as the process runs
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - for as long as the process runs
             # Also for what `run` replaces this process by.
             os.set_inheritable(stream.fileno(), True)  # noqa: FBT003 - it has no name
             setattr(sys, name, stream)

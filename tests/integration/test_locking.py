@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 import pytest
-
 from django.db import connection
 
 from deliveries import pipeline, redelivery
