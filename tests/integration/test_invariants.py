@@ -1,5 +1,6 @@
 """``check_ledger`` is clean after regular operation, and names exactly the invariant that was violated by hand."""
 
+import re
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -7,6 +8,7 @@ import pytest
 from django.db import connection
 
 from deliveries import pipeline, redelivery
+from deliveries.db import sql
 from deliveries.maintenance import invariants, tasks
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.pipeline import claiming
@@ -297,6 +299,27 @@ def test_a_webhook_of_another_repository_misses_nothing(forge: Forge, receiver: 
     Delivery.objects.all().delete()
 
     assert verdicts(now=now) == {"events-without-delivery": ("fault", 1)}
+
+
+def test_webhooks_of_deleted_repositories_are_not_compared_with_all_events(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.accept(50, now=now)
+    for _ in range(20):
+        forge.webhook(now=now - HOUR)
+    Webhook.objects.update(deleted_at=now)
+    rows_of: dict[str, int] = {}
+
+    def explain(query: str, parameters: dict[str, object]) -> list[sql.Row]:
+        plan = [line for (line,) in sql.run(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {query}", parameters)]
+        rows_of[query] = max(int(float(rows)) for rows in re.findall(r"actual rows=([\d.]+)", " ".join(plan)))
+        return [(0, ())] if "found" in query else [(False,)]
+
+    monkeypatch.setattr(invariants, "_run_without_timeout", explain)
+
+    list(invariants.check_all(now=now))
+    # Each event has two topics, in two scopes.
+    assert max(rows_of.values()) <= 50 * 2 * 2
 
 
 def test_a_ping_is_missing_only_at_its_webhook(forge: Forge, now: datetime) -> None:
