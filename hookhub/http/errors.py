@@ -180,8 +180,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _is_for_people(request: HttpRequest) -> bool:
-    """Return whether the response is a page of the admin; all others are for programs."""
-    return request.path_info.startswith("/admin/")
+    """Return whether the response is a page of the admin or of a login; all others are for programs."""
+    is_login_in_browser = request.path_info.startswith("/v1/auth/") and "text/html" in request.headers.get("Accept", "")
+    return request.path_info.startswith(("/admin/", "/accounts/")) or is_login_in_browser
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -53,6 +53,18 @@ def test_a_form_without_its_token_gets_the_one_shape_and_a_page_in_the_admin() -
     assert (admin.status_code, admin["Content-Type"]) == (403, "text/html; charset=utf-8")
 
 
+def test_people_that_log_in_get_pages() -> None:
+    client = Client(enforce_csrf_checks=True)
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    outdated = client.post("/v1/auth/login/", {"username": "a", "password": "b"}, headers=browser)
+    in_two_steps = errors.csrf_failure(RequestFactory().post("/accounts/login/"))
+
+    for answer in (outdated, in_two_steps):
+        assert (answer.status_code, answer["Content-Type"]) == (403, "text/html; charset=utf-8")
+        assert b"This form could not be submitted" in answer.content
+
+
 def test_a_form_of_too_many_fields_gets_the_one_shape(settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 3
 
