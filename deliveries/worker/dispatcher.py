@@ -38,26 +38,37 @@ class Dispatcher:
         self._numbers = count()
         # Claims whose requests must not be started any more.
         self._late: list[Claim] = []
-        # When requests were last rendered ahead.
+        # When requests were last rendered ahead, and their claims until ``start``.
         self._rendered_at = clock()
+        self._committing: Sequence[Claim] = ()
 
     @property
     def has_waiting(self) -> bool:
         """Return whether a request waits for its turn."""
         return bool(self._waiting)
 
+    @property
+    def has_late(self) -> bool:
+        """Return whether ``release_late`` has anything to release."""
+        return bool(self._late or self._committing)
+
     def next_turn_in(self) -> float | None:
         """Return the seconds until the next turn, and None if no request waits for one."""
         return (self._waiting[0][0] - self._clock()).total_seconds() if self._waiting else None
 
     def render_ahead(self, claims: Sequence[Claim]) -> Mapping[UUID, Request]:
-        """Return the first requests of claims that are still being committed, for ``start``."""
+        """Return the first requests of claims that are still being committed, for ``start``.
+
+        If ``start`` is not called, because the database has failed, ``release_late`` releases those that it committed.
+        """
+        self._committing = claims
         first = [claim for claim in claims if claim.starts_at is None][:AT_ONCE]
         self._rendered_at = self._clock()
         return attempting.render_ahead(first, now=self._rendered_at)
 
     def start(self, claims: Sequence[Claim], *, rendered: Mapping[UUID, Request] = NOTHING_RENDERED) -> None:
         """Start the claimed deliveries, or let them wait for their turn; release those whose claim was too long ago."""
+        self._committing = ()
         now = self._clock()
         if now - self._rendered_at > FRESH:
             rendered = NOTHING_RENDERED
@@ -96,9 +107,10 @@ class Dispatcher:
 
     def release_late(self) -> None:
         """Release the deliveries whose requests must not be started any more. Raises django.db.Error."""
-        if self._late:
-            claiming.release(self._late)
+        if self.has_late:
+            claiming.release([*self._late, *self._committing])
             self._late.clear()
+            self._committing = ()
 
     def _take_due(self) -> list[Claim]:
         """Return some of the claims whose turn has come and is not over."""

@@ -97,8 +97,7 @@ class WorkerLoop:
 
     def _is_idle(self) -> bool:
         """Return whether there is nothing to do and this process does not stay any longer."""
-        timer = self.poller.timer
-        if timer.expects_work or timer.deliveries_expected_in(now=time.monotonic()) is not None:
+        if self.poller.timer.expects_work or self._waits():
             return False
         is_stay_over = time.monotonic() >= self.poller.quiet_since + self.stay.total_seconds()
         return is_stay_over or not self._listens
@@ -128,9 +127,9 @@ class WorkerLoop:
             if self.poller.poll(listens=self._listens):
                 self._looked_again = False
         except Error as error:
-            if not (self.sender.in_flight or self.results.unsettled or self.dispatcher.has_waiting):
+            if not (self.sender.in_flight or self.results.unsettled or self._holds_claims()):
                 raise
-            # Requests in flight must still be settled, so give the database time to come back.
+            # Requests in flight must still be settled, and claims released, so give the database time to come back.
             log.warning("The database is unavailable; %d requests are in flight: %s", self.sender.in_flight, error)
             connection.close()
             self.outage.failed(now=time.monotonic())
@@ -159,17 +158,25 @@ class WorkerLoop:
             self.dispatcher.collect(timedelta(seconds=patience))
             if self.sender.in_flight:
                 hit("sent")
-        elif self._listens or self.results.unsettled or timer.expects_work or self._waits_for_turn():
+        elif self._listens or self.results.unsettled or timer.expects_work or self._waits():
             self.listener.wait(patience)
             if (self._listens or self._waits_for_turn()) and self.listener.take_from_pipe():
                 self._hear(Work.ANY)
         if self._listens and (work := self.listener.heard()) is not None:
             self._hear(work)
 
+    def _holds_claims(self) -> bool:
+        """Return whether there are claims without a request: they wait for their turn, or are to be released."""
+        return self.dispatcher.has_waiting or self.dispatcher.has_late
+
     def _waits_for_turn(self) -> bool:
         """Return whether deliveries of webhooks with a rate wait, here or to be claimed soon."""
         expected = self.poller.timer.deliveries_expected_in(now=time.monotonic())
         return self.dispatcher.has_waiting or expected is not None
+
+    def _waits(self) -> bool:
+        """Return whether there is a turn to wait for, or the database, for claims to be released."""
+        return self._waits_for_turn() or self.dispatcher.has_late
 
     def _patience(self, *, is_over: bool, now: float) -> float:
         """Return for how many seconds to wait at most."""

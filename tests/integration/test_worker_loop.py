@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from io import StringIO
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -25,7 +26,7 @@ from deliveries import pipeline, shutdown, tasks
 from deliveries.db import sql
 from deliveries.management.commands import drain
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.pipeline import attempt_log, claiming, settling
+from deliveries.pipeline import attempt_log, claiming, fanning_out, settling
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
@@ -396,6 +397,31 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     assert webhook.failure_count == 3
     assert set(Delivery.objects.values_list("state", "failures")) == {("pending", 1)}
     assert Attempt.objects.count() == 3
+
+
+@pytest.mark.parametrize(("step", "point"), [(fanning_out, "fanned-out"), (claiming, "claimed")])
+def test_claims_whose_commit_was_not_confirmed_are_released_as_soon_as_the_database_is_back(
+    step: ModuleType, point: str, forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    pipeline.accept([forge.event(now=now) for _ in range(3)], now=now)
+    if step is claiming:
+        pipeline.fan_out(now=now)
+    leases: list[set[object]] = []
+
+    def lose_the_connection_once(name: str) -> None:
+        if name == point and not leases:
+            leases.append(set(Delivery.objects.values_list("lease", flat=True)))
+            kill_the_connection_of(connection.connection.info.backend_pid)
+            raise OperationalError("the connection broke during COMMIT")
+
+    monkeypatch.setattr(step, "hit", lose_the_connection_once)
+
+    run(few_slots, now=now)
+
+    assert None not in leases[0]
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == 3
 
 
 def test_attempts_whose_commit_was_not_confirmed_are_logged_once_and_as_settled_before(
