@@ -624,7 +624,7 @@ def test_strangers_at_the_hub_delay_no_proof_that_a_key_has_asked_for(forge: For
     assert len(verification_queue.claim(1, now=now)) == 1
 
 
-def test_each_kind_of_due_proofs_is_found_by_an_index(forge: Forge, now: datetime) -> None:
+def test_each_kind_of_due_proofs_is_found_by_an_index(new_files: None, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for statement, index in [
