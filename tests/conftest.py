@@ -14,6 +14,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from django.db import connection
 from django.test import Client, TransactionTestCase, override_settings
+from freezegun import api as freezing
 from pytest_django import DjangoDbBlocker, Settings
 from redis import Redis
 
@@ -31,6 +32,10 @@ from tests.tables import table_of
 
 # jsonschema imports this package if it finds it, which takes more than a second; only the tools of a developer need it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# At each start, freezegun lists the attributes of each module to see whether there are others. Their number says as
+# much.
+freezing._get_module_attributes_hash = lambda module: f"{id(module)}-{len(getattr(module, '__dict__', ()))}"
 
 # For the hundreds of workers that the tests start, except for those that are to find only what is installed.
 os.environ["PYTHONPATH"] = str(Path(__file__).parent / "unused")

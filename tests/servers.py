@@ -61,7 +61,7 @@ def pytest_collection_finish() -> None:
     """Search only what is created from now on for garbage."""
     gc.enable()
     gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    gc.set_threshold(100_000, 10, 10)
 
 
 def pytest_unconfigure() -> None:
