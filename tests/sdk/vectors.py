@@ -269,6 +269,7 @@ def _malformed(slug: str, value: str) -> Mapping[str, tuple[str, str]]:
             "no signature": ("v1,", "wrong_signature"),
             "not base64": ("v1,%%%%", "wrong_signature"),
             "no padding": (value.rstrip("="), "wrong_signature"),
+            "more padding": (f"{value}=", "wrong_signature"),
             "in the alphabet for URLs": (f"v1,{'_' * 43}=", "wrong_signature"),
         }
     if slug == "code-storage":

@@ -238,7 +238,9 @@ export function backoff(attempt: number, jitter: number): number {
 export function retryAfter(header: string | null, now: number): number {
     if (!header) return 0;
     if (/^[0-9]+$/.test(header)) return Math.min(Number(header), 1e9) * 1000;
-    const at = Date.parse(header);
+    // Date.parse takes far more than HTTP's dates, and one without a zone, as of C's asctime(), for local time.
+    const isDate = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(header);
+    const at = isDate ? Date.parse(/ GMT$/.test(header) ? header : `${header} GMT`) : Number.NaN;
     return Number.isNaN(at) ? 0 : Math.max(0, at - now);
 }
 

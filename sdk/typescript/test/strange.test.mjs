@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, describe, it as test } from "node:test";
 import { HookHub } from "../dist/index.js";
+import { retryAfter } from "../dist/transport.js";
 
 /** A client of a real server on loopback that answers every request with this text, and the URLs that were asked. */
 async function answering(text, more = {}) {
@@ -107,4 +108,25 @@ describe("settings", { concurrency: true }, () => {
         await assert.rejects(hookhub.publish("push", {}, more), { name: "TypeError", message: /timestamp/ });
         assert.deepEqual(asked, []);
     });
+});
+
+describe("Retry-After", () => {
+    const now = Date.UTC(2026, 2, 4, 5, 6, 7);
+    const times = {
+        0: 0,
+        7: 7_000,
+        "99999999999999999999": 1e12,
+        "Wed, 04 Mar 2026 05:06:17 GMT": 10_000,
+        "Wednesday, 04-Mar-26 05:06:17 GMT": 10_000,
+        "Wed Mar  4 05:06:17 2026": 10_000,
+        "Wed, 04 Mar 2026 05:06:00 GMT": 0,
+        "2030-01-01": 0,
+        "Jan 1 2030": 0,
+        "1, 2": 0,
+        "-5": 0,
+        "1.5": 0,
+        soon: 0,
+    };
+    for (const [header, expected] of Object.entries(times))
+        test(header, () => assert.equal(retryAfter(header, now), expected));
 });

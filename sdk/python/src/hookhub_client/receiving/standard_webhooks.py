@@ -74,7 +74,8 @@ def read_key(secret: str) -> bytes | None:
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        # Python 3.9 and 3.10 accept more padding than there is room for.
+        return b"" if len(text) % 4 else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
 
