@@ -68,7 +68,7 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
         memory = instance.memory("worker")
     report = receiver.report()
     count = sum(row["count"] for row in report.values())
-    owed = instance.ask("SELECT count(*) FROM hookhub_delivery") - already
+    created = instance.ask("SELECT count(*) FROM hookhub_delivery") - already
     settled = instance.ask("SELECT count(*) FROM hookhub_delivery WHERE state = 'delivered'") - delivered_before
     span = ended_at - min(row["first_at"] for row in report.values())
     log(f"  {settled:,} settled in {span:.1f} s")
@@ -76,7 +76,7 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
         "deliveries_per_s": round(settled / span),
         **cpu.each_us(spent, spent_later, events=settled),
         "receiver_us": round(receiver_spent / settled * 1e6),
-        "lost": owed - sum(row["distinct"] for row in report.values()),
+        "lost": created - sum(row["distinct"] for row in report.values()),
         "duplicated": sum(row["duplicated"] for row in report.values()),
         "deliveries": count,
         "worker_largest_process_mb": memory.largest_process_mb,

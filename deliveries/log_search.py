@@ -69,7 +69,7 @@ class Found:
 
 
 class Counted(NamedTuple):
-    """How many deliveries are wanted; ``is_at_least`` means that the log goes on after what was read."""
+    """How many deliveries match; ``is_at_least`` means that the log goes on after what was read."""
 
     deliveries: int
     is_at_least: bool
@@ -88,25 +88,25 @@ class Span:
         return Span(max(self.first, other.first), min(self.last, other.last), self.to_newer)
 
 
-def search(wanted: LogFilter, log: Log, *, most: int, start: UUID | None = None, to_newer: bool = False) -> Found:
+def search(log_filter: LogFilter, log: Log, *, most: int, start: UUID | None = None, to_newer: bool = False) -> Found:
     """Return up to ``most`` deliveries that come after ``start``: newest first, or oldest first if ``to_newer``."""
-    span = _span_of(wanted, start=start, to_newer=to_newer)
-    if not wanted.text:
-        return _read(wanted, log, span, most=most)
-    ids = ids_beginning_with(wanted.text)
+    span = _span_of(log_filter, start=start, to_newer=to_newer)
+    if not log_filter.text:
+        return _read(log_filter, log, span, most=most)
+    ids = ids_beginning_with(log_filter.text)
     if ids is not None:
-        found = _read(wanted, log, span.within(ids), most=most)
+        found = _read(log_filter, log, span.within(ids), most=most)
         if found.ids or found.is_cut:
             return found
-    events = _events_of(wanted.text, ids, organization_id=log.organization_id)
-    if events and (found := _read(wanted, log, span, most=most, events=events)).ids:
+    events = _events_of(log_filter.text, ids, organization_id=log.organization_id)
+    if events and (found := _read(log_filter, log, span, most=most, events=events)).ids:
         return found
-    return _read(wanted, log, span, most=most, reads_payloads=True)
+    return _read(log_filter, log, span, most=most, reads_payloads=True)
 
 
-def count(wanted: LogFilter, log: Log, *, states: Sequence[str], repository_id: int | None, read: int) -> Counted:
-    """Return how many of the oldest ``read`` rows of a log are wanted, in one of the ``states`` if there are any."""
-    span = _span_of(wanted, start=None, to_newer=True)
+def count(log_filter: LogFilter, log: Log, *, states: Sequence[str], repository_id: int | None, read: int) -> Counted:
+    """Return how many of the oldest ``read`` rows of a log match, in one of the ``states`` if there are any."""
+    span = _span_of(log_filter, start=None, to_newer=True)
     source, by = _source_of(log, events=())
     state = states[0] if len(states) == 1 else ""
     parts = {
@@ -119,7 +119,7 @@ def count(wanted: LogFilter, log: Log, *, states: Sequence[str], repository_id: 
     )
     parameters = {
         "organization": log.organization_id, "webhooks": arrays.bigints(log.webhooks or ()),
-        "first": span.first, "last": span.last, "states": arrays.texts(states), "type": wanted.event_type or None,
+        "first": span.first, "last": span.last, "states": arrays.texts(states), "type": log_filter.event_type or None,
         "repository": repository_id, "read": read + 1,
     }  # fmt: skip
     with sql.transaction():
@@ -137,9 +137,9 @@ def ids_beginning_with(text: str) -> Span | None:
     return Span(UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f")), to_newer=False)
 
 
-def _span_of(wanted: LogFilter, *, start: UUID | None, to_newer: bool) -> Span:
-    first = FIRST_ID if wanted.after is None else first_id_at(wanted.after)
-    last = LAST_ID if wanted.before is None else _next(first_id_at(wanted.before), -1)
+def _span_of(log_filter: LogFilter, *, start: UUID | None, to_newer: bool) -> Span:
+    first = FIRST_ID if log_filter.after is None else first_id_at(log_filter.after)
+    last = LAST_ID if log_filter.before is None else _next(first_id_at(log_filter.before), -1)
     if start is None:
         return Span(first, last, to_newer)
     rest = Span(_next(start, 1), LAST_ID, to_newer) if to_newer else Span(FIRST_ID, _next(start, -1), to_newer)
@@ -160,7 +160,7 @@ def _events_of(text: str, ids: Span | None, *, organization_id: int) -> list[UUI
 
 
 def _read(
-    wanted: LogFilter,
+    log_filter: LogFilter,
     log: Log,
     span: Span,
     *,
@@ -172,7 +172,7 @@ def _read(
     source, by = _source_of(log, events=events)
     parts = {
         "by": by.format(**DIRECTIONS[span.to_newer]),
-        "state": STATES_WITH_INDEX.get(wanted.state, ""),
+        "state": STATES_WITH_INDEX.get(log_filter.state, ""),
         "columns": COLUMNS,
         "read": read,
     }
@@ -185,15 +185,15 @@ def _read(
     parameters = {
         "organization": log.organization_id, "webhooks": arrays.bigints(log.webhooks or ()),
         "events": arrays.uuids(events), "first": span.first, "last": span.last,
-        "state": wanted.state or None, "type": wanted.event_type or None, "text": wanted.text.encode(),
-        "least_status": wanted.statuses[0] if wanted.statuses else None,
-        "most_status": wanted.statuses[1] if wanted.statuses else None,
+        "state": log_filter.state or None, "type": log_filter.event_type or None, "text": log_filter.text.encode(),
+        "least_status": log_filter.statuses[0] if log_filter.statuses else None,
+        "most_status": log_filter.statuses[1] if log_filter.statuses else None,
         "head": PAYLOAD_HEAD, "most": most + 1,
     }  # fmt: skip
     with sql.transaction():
         sql.run(MERGE_BY_INDEXES, {})
         rows = sql.run(statement, parameters, commits=True)
-    ids = [identifier for identifier, _, is_wanted in rows if is_wanted]
+    ids = [identifier for identifier, _, matches in rows if matches]
     if len(ids) > most:
         return Found(ids[:most], ids[most - 1])
     is_cut = bool(rows) and rows[-1][1] == read
@@ -286,16 +286,16 @@ SELECT count(*) FILTER (
 FROM ({source} LIMIT %(read)s::bigint) AS log
 """
 
-# What is wanted, and the last row that may be read, whether it is wanted or not.
+# The rows that match, and the last row that may be read, whether it matches or not.
 FIND_DELIVERIES = """
-SELECT id, place, is_wanted FROM (
+SELECT id, place, matches FROM (
     SELECT id, webhook_id, organization_id, row_number() OVER (ORDER BY {by}) AS place,
            coalesce({is_kept}
                     AND state = coalesce(%(state)s, state) AND event_type = coalesce(%(type)s, event_type)
                     AND (%(least_status)s::bigint IS NULL OR last_status BETWEEN %(least_status)s AND %(most_status)s)
-                    {payload}, false) AS is_wanted
+                    {payload}, false) AS matches
     FROM ({source} LIMIT {read}) AS log
 ) AS covered
-WHERE is_wanted OR place = {read}
+WHERE matches OR place = {read}
 ORDER BY {by} LIMIT %(most)s
 """

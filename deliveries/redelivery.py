@@ -111,10 +111,12 @@ def selected_after(after: UUID | None, selection: Selection, *, most: int) -> Se
         rows = selection.deliveries() if after is None else selection.deliveries().filter(id__gt=after)
         ids = list(rows.order_by("id").values_list("id", flat=True)[:most])
         return Selected(ids, ids[-1] if len(ids) == most else None)
-    wanted, log = _searched(selection)
+    log_filter, log = _searched(selection)
     # The search knows neither several states nor repositories.
     is_exact = len(selection.states) <= 1 and selection.repository_id is None
-    found = log_search.search(wanted, log, most=most if is_exact else log_search.MAX_READ, start=after, to_newer=True)
+    found = log_search.search(
+        log_filter, log, most=most if is_exact else log_search.MAX_READ, start=after, to_newer=True
+    )
     chosen = selection.deliveries().filter(id__in=found.ids).order_by("id").values_list("id", flat=True)
     ids = list(chosen[: most + 1])
     return Selected(ids, found.onward) if len(ids) <= most else Selected(ids[:most], ids[most - 1])
@@ -124,21 +126,21 @@ def count_selected(selection: Selection) -> Counted:
     """Return how many deliveries a selection has, of the first MAX_COUNTED rows of the log."""
     if selection.ids is not None or selection.event_id is not None:
         return Counted(selection.deliveries().count(), is_at_least=False)
-    wanted, log = _searched(selection)
+    log_filter, log = _searched(selection)
     return log_search.count(
-        wanted, log, states=selection.states, repository_id=selection.repository_id, read=MAX_COUNTED
+        log_filter, log, states=selection.states, repository_id=selection.repository_id, read=MAX_COUNTED
     )
 
 
 def _searched(selection: Selection) -> tuple[LogFilter, Log]:
     """Return what a search can find a selection by, and the log that it is in."""
-    wanted = LogFilter(
+    log_filter = LogFilter(
         state=selection.states[0] if len(selection.states) == 1 else "",
         event_type=selection.event_type or "",
         after=selection.after,
         before=selection.before,
     )
-    return wanted, Log(selection.organization_id, None if selection.webhook_id is None else [selection.webhook_id])
+    return log_filter, Log(selection.organization_id, None if selection.webhook_id is None else [selection.webhook_id])
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:

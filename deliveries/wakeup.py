@@ -168,12 +168,12 @@ class Notifier:
         """Send what is pending; without a link, leave it to the thread."""
         if self._link is None and not may_connect:
             return
-        wanted = set()
+        wakeups = set()
         while self._pending:
-            wanted.add(self._pending.pop())
-        if (Work.ANY, Route.LISTENER) in wanted:
-            wanted.discard((Work.EVENTS, Route.LISTENER))
-        for work, route in wanted:
+            wakeups.add(self._pending.pop())
+        if (Work.ANY, Route.LISTENER) in wakeups:
+            wakeups.discard((Work.EVENTS, Route.LISTENER))
+        for work, route in wakeups:
             self._try(work, route, waits=may_connect)
 
     def try_to_notify(self, work: Work = Work.ANY, route: Route = Route.BOTH) -> bool:

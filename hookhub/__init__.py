@@ -2,6 +2,8 @@
 
 ======================  ===============================================================================================
 ``service``             HookHub as a service of its own: settings, URLs, entry points, the command `hookhub`, its look
+``mounting``            HookHub in a Django project, below its ``urls``; ``celery``: delivery by its Celery workers
+``patterns``            the URLs that the service and a project have in common; ``frameworks``: settings in common
 ``server``              the web server: reads each request, within limits, before a thread of Django handles it
 ``middleware``          health checks, served hosts, the publishing fast path, limits by address, loop detection
 ``management``          the commands
@@ -10,17 +12,21 @@
 ``api``                 `/v1`: views, serializers and, for `/v1/webhooks`, a presenter for each dialect that shares it
 ``dialects``            the APIs of other systems, a package each, under those systems' paths
 ``mcp``                 `/mcp`: MCP Events, and tools to look at them
-``admin``               the admin's pages
+``admin``               the admin's pages; ``sso``: logins by OpenID Connect
+``portal``              pages for the owners of webhooks; ``portal_sessions``, opened by links; ``branding``: its look
+``explanations``        why a delivery is in its state, and, also for the pages of admin and portal: ``attempt_facts``,
+                        ``webhook_health``, ``charts``, ``formatting``
 ``descriptions``        the API's descriptions: OpenAPI's layout, what receivers get, AsyncAPI, JSON Schemas, llms.txt
 ``publishing``          publishing events: parse, validate, translate, publish, the fast path; ``redis_stream``
+``outbox``              publishing from the code of a Django project, in its transaction
 ``http``                the request kit: authentication, authorization, parsing, errors, pagination, rate limits
 ``event_types``         custom event types, JSON Schemas, and the examples that test events are made of
-``alerts``              channels that are told when a webhook fails, and the alerts sent to them
+``alerts``              channels that get an alert when a webhook fails, and these alerts
 ``notifications``       e-mails to the owners of API keys, and what all e-mails have in common
 ``replays``             redelivery of many deliveries in the background
 ``api_keys``            changing, rolling and revoking API keys
 ``audited``             what the audit log shows of API keys, memberships, event types and replays
-``models``              API key, membership, custom event type, replay
+``models``              API key, membership, custom event type, replay, alert, portal session
 ``row_cache``           rows cached in a process for some seconds
 ``key_text``            the text of an API key: id, secret and checksum
 ``embedded``            the PostgreSQL and Valkey that HookHub starts by itself, and the processes of a running HookHub
@@ -28,7 +34,7 @@
 ``people``              the people with logins, of whatever user model
 ``procfile``            the processes that the Procfile lists; ``secret_arguments``: secrets given as arguments
 ``client``              the Python client; ``stream_client``: publishing through Redis
-``receiving``           verification of deliveries, for receivers
+``receiving``           verification of deliveries, for receivers; ``forwarding``: events to a program on this machine
 ``git``                 the post-receive hook, for git hosts
 ======================  ===============================================================================================
 

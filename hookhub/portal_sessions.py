@@ -27,8 +27,8 @@ LINK_LASTS = timedelta(minutes=10)
 MIN_LENGTH, DEFAULT_LENGTH, MAX_LENGTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
 
 
-class Wanted(NamedTuple):
-    """What a new session is for: an organization, one repository of it, or some of its webhooks."""
+class NewSession(NamedTuple):
+    """A session to create: an organization, one repository of it, or some of its webhooks."""
 
     organization: Organization
     role: PortalSession.Role
@@ -41,23 +41,23 @@ class Wanted(NamedTuple):
     return_url: str = ""
 
 
-def create(wanted: Wanted, *, now: datetime) -> tuple[PortalSession, str]:
+def create(new: NewSession, *, now: datetime) -> tuple[PortalSession, str]:
     """Create a session that is not open yet; return it with the token of its link, which cannot be shown again."""
     token = secrets.token_urlsafe(32)
     with transaction.atomic():
         session = PortalSession.objects.create(
-            organization=wanted.organization,
-            repository=wanted.repository,
-            webhooks=None if wanted.webhooks is None else [webhook.uid for webhook in wanted.webhooks],
-            role=wanted.role,
-            theme=wanted.theme,
-            locale=wanted.locale,
-            time_zone=wanted.time_zone,
-            return_url=wanted.return_url,
+            organization=new.organization,
+            repository=new.repository,
+            webhooks=None if new.webhooks is None else [webhook.uid for webhook in new.webhooks],
+            role=new.role,
+            theme=new.theme,
+            locale=new.locale,
+            time_zone=new.time_zone,
+            return_url=new.return_url,
             token_hash=digest(token),
             created_at=now,
-            token_expires_at=min(now + LINK_LASTS, now + wanted.lasts),
-            expires_at=now + wanted.lasts,
+            token_expires_at=min(now + LINK_LASTS, now + new.lasts),
+            expires_at=now + new.lasts,
         )
         audit.record("portal_session.created", target=session.as_target(), after=session.as_state(), now=now)
     return session, token

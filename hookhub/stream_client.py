@@ -127,9 +127,9 @@ class StreamPublisher:
         with self._redis.pipeline(transaction=False) as writing:
             for event in batch:
                 writing.xadd(self._stream, {"event": event})
-            told = writing.execute(raise_on_error=False)
-        entries += [_text(one) for one in told if not isinstance(one, Exception)]
-        for one in told:
+            results = writing.execute(raise_on_error=False)
+        entries += [_text(one) for one in results if not isinstance(one, Exception)]
+        for one in results:
             if isinstance(one, Exception):
                 raise one
 

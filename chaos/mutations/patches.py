@@ -243,9 +243,9 @@ def proofs_that_are_not_awaited() -> None:
 
     insert = creating.insert
 
-    def insert_verified(cleaned: dict[str, object], *, wanted: Any, now: datetime, **how: Any) -> Any:
-        verified = {} if wanted is None else {"verified_at": now}
-        return insert({**cleaned, **verified}, wanted=wanted, now=now, **how)
+    def insert_verified(cleaned: dict[str, object], *, verification: Any, now: datetime, **how: Any) -> Any:
+        verified = {} if verification is None else {"verified_at": now}
+        return insert({**cleaned, **verified}, verification=verification, now=now, **how)
 
     _put(creating, "insert", insert_verified)
 

@@ -15,13 +15,13 @@ from deliveries.pipeline.fan_out_statements import IS_FANNED_OUT
 # are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
 _MISSING_DELIVERIES = f"""
 FROM (
-    SELECT wanted.id, organization_id, wanted.repository_id, wanted.accepted_at, subscription.webhook_id,
+    SELECT published.id, organization_id, published.repository_id, published.accepted_at, subscription.webhook_id,
            subscription.payload_filter
     FROM (SELECT e.id, e.organization_id, e.repository_id, e.accepted_at, topic, scope
           FROM hookhub_event e
           CROSS JOIN unnest(e.topics) AS topic CROSS JOIN unnest(ARRAY[0, e.repository_id]) AS scope
           WHERE e.webhook_id IS NULL AND e.accepted_at >= %(horizon)s
-          OFFSET 0) AS wanted
+          OFFSET 0) AS published
     JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic,
                  payload_filter
           FROM hookhub_webhook WHERE disabled_at IS NULL AND deleted_at IS NULL

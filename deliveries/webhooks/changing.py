@@ -214,7 +214,7 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
     )  # fmt: skip
     recording.updated(webhook, before=state_before, after=webhook_state(webhook), now=now)
     if plan.asks is not None:
-        verifying.ask(webhook, verifying.Wanted(plan.asks), change=change, now=now)
+        verifying.ask(webhook, verifying.NewVerification(plan.asks), change=change, now=now)
     return str(new_secret) if new_secret else None
 
 

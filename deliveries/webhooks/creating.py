@@ -14,7 +14,7 @@ from deliveries.formats import FORMATS
 from deliveries.models import Organization, PollQueue, Repository, Webhook
 from deliveries.webhooks import kinds, leases, pacing, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
-from deliveries.webhooks.verifying import Wanted
+from deliveries.webhooks.verifying import NewVerification
 
 LOCK_REPOSITORY = "SELECT id FROM hookhub_repository WHERE id = %(repository)s FOR NO KEY UPDATE"
 
@@ -25,7 +25,6 @@ def create(
     organization: Organization,
     repository: Repository | None,
     active: bool = True,
-    wanted: Wanted | None = None,
     uid: UUID | None = None,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
@@ -34,10 +33,9 @@ def create(
     ``fields`` maps the names in fields.VALIDATORS, and ``kind``, to values; only ``events`` and, except of a polling
     webhook, ``url`` are required. Without ``secret``, one is generated. There is no secret if the format never signs,
     or if signing is optional and ``secret`` is "". With ``active=False`` the webhook starts disabled by its owner. If
-    its owner or its organization wants its URL verified, a worker asks it, and nothing is delivered before the answer;
-    ``wanted`` is another proof than the API's. With a ``uid``, a second call for the same webhook raises
-    django.db.IntegrityError and creates none. Raise InvalidFields for invalid fields, and rates.TooMany if the
-    organization changes webhooks too often.
+    its owner or its organization wants its URL verified, a worker asks it, and nothing is delivered before the answer.
+    With a ``uid``, a second call for the same webhook raises django.db.IntegrityError and creates none. Raise
+    InvalidFields for invalid fields, and rates.TooMany if the organization changes webhooks too often.
     """
     kind, fields = kinds.take_kind(fields)
     required = ("events",) if kind == Webhook.Kind.POLL else ("url", "events")
@@ -46,10 +44,8 @@ def create(
     quotas.take_change(organization)
     cleaned = validate({"format": organization.wire_format, **fields})
     wire_format = FORMATS[str(cleaned["format"])]
-    proof = None if kind == Webhook.Kind.POLL else verifying.proof_wanted(cleaned, organization=organization)
-    if wanted is None and proof is not None:
-        wanted = Wanted(proof)
-    verifying.require_provable(wire_format, proof=wanted and wanted.proof)
+    proof = None if kind == Webhook.Kind.POLL else verifying.required_proof(cleaned, organization=organization)
+    verifying.require_provable(wire_format, proof=proof)
     with transaction.atomic():
         quotas.require_webhook_quota(organization)
         if "url" in cleaned:
@@ -65,7 +61,7 @@ def create(
             organization=organization,
             repository=repository,
             active=active,
-            wanted=wanted,
+            verification=None if proof is None else NewVerification(proof),
             uid=uid,
             now=now,
         )
@@ -78,11 +74,11 @@ def insert(
     organization: Organization,
     repository: Repository | None,
     active: bool = True,
-    wanted: Wanted | None,
+    verification: NewVerification | None,
     uid: UUID | None = None,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
-    """Insert a webhook with validated fields, and have its URL verified if ``wanted`` says how; return as ``create``.
+    """Insert a webhook with validated fields, and start its ``verification``, if any; return as ``create``.
 
     The caller has locked the repository in its transaction.
     """
@@ -105,7 +101,7 @@ def insert(
         disabled_at=None if active else now,
         disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
         owner_notified_at=None if active else now,
-        proof=wanted and wanted.proof,
+        proof=verification and verification.proof,
         **{**defaults, **cleaned},
     )
     leases.set_lease(webhook, expires_at, now=now)
@@ -114,6 +110,6 @@ def insert(
     if webhook.is_polled:
         PollQueue.objects.create(webhook=webhook)
     recording.created(webhook, webhook_state(webhook), now=now)
-    if wanted is not None:
-        verifying.ask(webhook, wanted, now=now)
+    if verification is not None:
+        verifying.ask(webhook, verification, now=now)
     return webhook, secret or None

@@ -21,7 +21,7 @@ from deliveries.vault import Secret
 from deliveries.webhooks import creating, leases, lifecycle, pending_changes, quotas, recording, secrets, verifying
 from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.pending_changes import PendingChange
-from deliveries.webhooks.verifying import Wanted
+from deliveries.webhooks.verifying import NewVerification
 
 FORMAT = FORMATS[McpEvent.slug]
 # How long a callback that has proved itself to a caller is not asked again, and a replaced secret still signs.
@@ -84,8 +84,8 @@ class Subscription(NamedTuple):
     events: str
 
     @property
-    def subscription(self) -> dict[str, object]:
-        """Return the webhook's column of that name."""
+    def column(self) -> dict[str, object]:
+        """Return the webhook's column ``subscription``."""
         return {
             "id": self.key.id,
             "name": self.key.name,
@@ -103,45 +103,52 @@ class Asked(NamedTuple):
     verification: UUID | None
 
 
-def subscribe(wanted: Subscription, *, organization: Organization, lasts: timedelta, now: datetime) -> Asked:
+def subscribe(subscription: Subscription, *, organization: Organization, lasts: timedelta, now: datetime) -> Asked:
     """Create a subscription, or renew it; until its callback has proved itself, nothing is sent and nothing changes.
 
     It ``lasts`` from the proof on. Raise InvalidFields for a secret that cannot sign, or a repository that is deleted
-    meanwhile; quotas.LimitReached; Disabled; and rates.TooMany. ``wanted.key.url`` has been checked.
+    meanwhile; quotas.LimitReached; Disabled; and rates.TooMany. ``subscription.key.url`` has been checked.
     """
-    if (error := FORMAT.secret_error(wanted.secret)) is not None:
+    if (error := FORMAT.secret_error(subscription.secret)) is not None:
         raise InvalidFields({"secret": error})
     quotas.take_change(organization)
     with transaction.atomic():
         # Of two callers at once, the second finds what the first has created.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        webhook = find(wanted.key)
-        proved_at = last_proof(wanted.key, now=now)
+        webhook = find(subscription.key)
+        proved_at = last_proof(subscription.key, now=now)
         if webhook is None:
-            return _create(wanted, organization=organization, lasts=lasts, proved_at=proved_at, now=now)
+            return _create(subscription, organization=organization, lasts=lasts, proved_at=proved_at, now=now)
         if not webhook.active:
             raise Disabled(by_owner=webhook.is_disabled_by_owner)
-        return _renew(webhook, wanted, lasts=lasts, proved_at=proved_at, now=now)
+        return _renew(webhook, subscription, lasts=lasts, proved_at=proved_at, now=now)
 
 
 def _create(
-    wanted: Subscription, *, organization: Organization, lasts: timedelta, proved_at: datetime | None, now: datetime
+    subscription: Subscription,
+    *,
+    organization: Organization,
+    lasts: timedelta,
+    proved_at: datetime | None,
+    now: datetime,
 ) -> Asked:
-    quotas.require_mcp_quota(wanted.key.url, organization=organization)
+    quotas.require_mcp_quota(subscription.key.url, organization=organization)
     locked = Repository.objects.select_for_update(no_key=True)
-    if wanted.repository and not locked.filter(pk=wanted.repository.pk).exists():
+    if subscription.repository and not locked.filter(pk=subscription.repository.pk).exists():
         raise InvalidFields({"repository": "was deleted in the meantime"})
     fields: dict[str, object] = {
-        "url": wanted.key.url,
-        "events": [wanted.key.name],
+        "url": subscription.key.url,
+        "events": [subscription.key.name],
         "format": FORMAT.slug,
-        "secret": wanted.secret,
-        "subscription": wanted.subscription,
-        "payload_filter": dict(wanted.payload_filter) or None,
+        "secret": subscription.secret,
+        "subscription": subscription.column,
+        "payload_filter": dict(subscription.payload_filter) or None,
     }
-    proof = None if proved_at else Wanted(Mcp.slug, {SUBSCRIPTION: wanted.key.id}, lasts, KEPT_FOR)
+    verification = (
+        None if proved_at else NewVerification(Mcp.slug, {SUBSCRIPTION: subscription.key.id}, lasts, KEPT_FOR)
+    )
     webhook, _ = creating.insert(
-        fields, organization=organization, repository=wanted.repository, wanted=proof, now=now
+        fields, organization=organization, repository=subscription.repository, verification=verification, now=now
     )  # fmt: skip
     if proved_at:
         _take_effect(webhook, pending_changes.NO_CHANGE, lasts=lasts, proved_at=proved_at, now=now)
@@ -150,19 +157,19 @@ def _create(
 
 
 def _renew(
-    webhook: Webhook, wanted: Subscription, *, lasts: timedelta, proved_at: datetime | None, now: datetime
+    webhook: Webhook, subscription: Subscription, *, lasts: timedelta, proved_at: datetime | None, now: datetime
 ) -> Asked:
     change = PendingChange(
-        url=None if webhook.has_url(wanted.key.url) else wanted.key.url,
+        url=None if webhook.has_url(subscription.key.url) else subscription.key.url,
         format=None if webhook.format == FORMAT.slug else FORMAT.slug,
-        secrets=_rotated(webhook, wanted.secret, now=now),
-        subscription=wanted.subscription,
+        secrets=_rotated(webhook, subscription.secret, now=now),
+        subscription=subscription.column,
     )
     if proved_at is not None:
         _take_effect(webhook, change, lasts=lasts, proved_at=proved_at, now=now)
         return Asked(webhook.pk, None)
     asked = verifying.ask(
-        webhook, Wanted(Mcp.slug, {SUBSCRIPTION: wanted.key.id}, lasts, KEPT_FOR), change=change, now=now
+        webhook, NewVerification(Mcp.slug, {SUBSCRIPTION: subscription.key.id}, lasts, KEPT_FOR), change=change, now=now
     )  # fmt: skip
     return Asked(webhook.pk, asked.pk)
 

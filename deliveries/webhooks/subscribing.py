@@ -17,7 +17,7 @@ from deliveries.vault import Secret
 from deliveries.webhooks import creating, denials, lifecycle, pending_changes, quotas, verifying
 from deliveries.webhooks.fields import InvalidFields, check_url, validate
 from deliveries.webhooks.pending_changes import PendingChange
-from deliveries.webhooks.verifying import Wanted
+from deliveries.webhooks.verifying import NewVerification
 
 FORMAT = FORMATS[WebSubFormat.slug]
 # An unproved subscription is forgotten as soon as its verification has failed: its subscriber has no access to the log.
@@ -42,36 +42,36 @@ class Subscription(NamedTuple):
         return {"hub.topic": self.topic, **self.sent_back}
 
     @property
-    def subscription(self) -> dict[str, object]:
-        """Return the webhook's column of that name."""
+    def column(self) -> dict[str, object]:
+        """Return the webhook's column ``subscription``."""
         return {"topic": self.topic, "hub": self.hub, "algorithm": self.algorithm, "is_public": self.is_public}
 
 
-def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta, now: datetime) -> Webhook | None:
+def subscribe(subscription: Subscription, *, repository: Repository, lasts: timedelta, now: datetime) -> Webhook | None:
     """Ask a callback whether it wants a subscription that ``lasts`` from the proof on; return the webhook.
 
     Until then a new subscription gets nothing, and one that is renewed keeps its secret and its lease. Return None if
     the repository has been deleted or made private meanwhile. Raise quotas.LimitReached, and InvalidFields.
     """
-    cleaned = validate({"events": [wanted.event], "format": FORMAT.slug, "secret": wanted.secret})
-    cleaned["url"] = check_callback(wanted.callback)
-    proof = Wanted(WebSub.slug, wanted.details, lasts, KEPT_FOR)
+    cleaned = validate({"events": [subscription.event], "format": FORMAT.slug, "secret": subscription.secret})
+    cleaned["url"] = check_callback(subscription.callback)
+    verification = NewVerification(WebSub.slug, subscription.details, lasts, KEPT_FOR)
     with transaction.atomic():
         quotas.lock_subscription_quota(repository.organization)
         # Of two subscribers at once, the second finds what the first has created.
         locked = find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk))
-        if locked is None or (locked.private and wanted.is_public):
+        if locked is None or (locked.private and subscription.is_public):
             return None
-        webhook = find(wanted, repository=repository)
+        webhook = find(subscription, repository=repository)
         if webhook is None:
-            quotas.require_subscription_quota(wanted.callback, organization=repository.organization)
-            cleaned["subscription"] = wanted.subscription
+            quotas.require_subscription_quota(subscription.callback, organization=repository.organization)
+            cleaned["subscription"] = subscription.column
             return creating.insert(
-                cleaned, organization=repository.organization, repository=repository, wanted=proof, now=now
+                cleaned, organization=repository.organization, repository=repository, verification=verification, now=now
             )[0]
-        secrets = (Secret(wanted.secret),) if wanted.secret else ()
-        change = PendingChange(secrets=secrets, subscription=wanted.subscription)
-        verifying.ask(webhook, proof, change=change, now=now)
+        secrets = (Secret(subscription.secret),) if subscription.secret else ()
+        change = PendingChange(secrets=secrets, subscription=subscription.column)
+        verifying.ask(webhook, verification, change=change, now=now)
     return webhook
 
 
@@ -87,19 +87,19 @@ def check_callback(callback: str) -> str:
         raise InvalidFields({"url": str(error)}) from error
 
 
-def unsubscribe(wanted: Subscription, *, repository: Repository, now: datetime) -> Webhook | None:
+def unsubscribe(subscription: Subscription, *, repository: Repository, now: datetime) -> Webhook | None:
     """Ask a callback whether its subscription is to end; return the webhook, or None if there is no subscription."""
     with transaction.atomic():
-        webhook = find(wanted, repository=repository)
+        webhook = find(subscription, repository=repository)
         if webhook is not None:
-            proof = Wanted(WebSub.slug, wanted.details, kept_for=KEPT_FOR)
-            verifying.ask(webhook, proof, mode=Verification.Mode.UNSUBSCRIBE, now=now)
+            verification = NewVerification(WebSub.slug, subscription.details, kept_for=KEPT_FOR)
+            verifying.ask(webhook, verification, mode=Verification.Mode.UNSUBSCRIBE, now=now)
     return webhook
 
 
-def find(wanted: Subscription, *, repository: Repository) -> Webhook | None:
+def find(subscription: Subscription, *, repository: Repository) -> Webhook | None:
     """Return the subscription of a callback to a topic, locked; None if there is none."""
-    found = _find(wanted.callback, topic=wanted.topic, repository=repository)
+    found = _find(subscription.callback, topic=subscription.topic, repository=repository)
     return None if found is None else find_one(Webhook.objects.kept().locked().filter(pk=found.pk))
 
 

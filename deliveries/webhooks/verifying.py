@@ -43,7 +43,7 @@ MAX_ERROR = 500
 PROVED_COLUMNS = ("proof", "verified_at", "request_origin", "allowed_rate", *pacing.PACE_COLUMNS)
 
 
-class Wanted(NamedTuple):
+class NewVerification(NamedTuple):
     """The proof to ask for, and what it leads to.
 
     ``details`` are what the proof's request carries, and ``lasts`` the lease that is granted from the proof on (None
@@ -68,33 +68,33 @@ class Plan(NamedTuple):
     drops: bool
 
 
-def proof_wanted(cleaned: Fields, *, organization: Organization, current: str | None = None) -> str | None:
+def required_proof(cleaned: Fields, *, organization: Organization, current: str | None = None) -> str | None:
     """Take ``verify`` out of validated fields; return the proof that the URL must give, or None.
 
-    That is the one its owner wants or, by default, the ``current`` one of the webhook or the one that its organization
-    demands. Raise InvalidFields if the owner wants none, and the organization demands one.
+    That is the one its owner has chosen or, by default, the ``current`` one of the webhook or the one that its
+    organization demands. Raise InvalidFields if the owner has chosen none, and the organization demands one.
     """
     demanded = DEFAULT if organization.verify_webhooks else None
     if "verify" not in cleaned:
         return current or demanded
-    wanted = cleaned.pop("verify")
-    if wanted is None and demanded is not None:
+    chosen = cleaned.pop("verify")
+    if chosen is None and demanded is not None:
         raise InvalidFields({"verify": "cannot be null: the organization has the URLs of all webhooks verified"})
     # A subscriber proves itself as its protocol says, whatever else is asked for.
     is_owners = current is None or current in OWNERS
-    return None if wanted is None else str(wanted) if is_owners else current
+    return None if chosen is None else str(chosen) if is_owners else current
 
 
 def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: Format) -> Plan:
     """Take ``verify`` out of validated fields; return what the change of a locked webhook implies.
 
-    ``moves`` says that the URL leads to another receiver. Raise InvalidFields as ``proof_wanted`` and
+    ``moves`` says that the URL leads to another receiver. Raise InvalidFields as ``required_proof`` and
     ``require_provable`` do.
     """
     if webhook.is_polled:
         return Plan(waits=False, asks=None, drops=False)
     is_asked = "verify" in cleaned
-    proof = proof_wanted(cleaned, organization=webhook.organization, current=webhook.proof)
+    proof = required_proof(cleaned, organization=webhook.organization, current=webhook.proof)
     if moves or is_asked or wire_format.slug != webhook.format:
         require_provable(wire_format, proof=proof if moves or is_asked else webhook.proof)
     if proof is not None:
@@ -145,13 +145,13 @@ def verify(webhook_id: int, *, now: datetime) -> Webhook:
             latest = latest_of(webhook)
             proof = webhook.proof or (DEFAULT if latest is None else latest.proof)
             require_provable(format_of(webhook.format), proof=proof)
-            ask(webhook, Wanted(proof), now=now)
+            ask(webhook, NewVerification(proof), now=now)
     return webhook
 
 
 def ask(
     webhook: Webhook,
-    wanted: Wanted,
+    new: NewVerification,
     *,
     change: PendingChange = NO_CHANGE,
     mode: Verification.Mode = Mode.SUBSCRIBE,
@@ -168,14 +168,14 @@ def ask(
     asked = Verification.objects.create(
         id=uid,
         webhook=webhook,
-        proof=wanted.proof,
+        proof=new.proof,
         mode=mode,
-        details=dict(wanted.details) or details_of(webhook, proof=wanted.proof),
+        details=dict(new.details) or details_of(webhook, proof=new.proof),
         host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
         stored_url=pending_changes.shown_url(change, webhook),
         sealed_change=pending_changes.seal(change, of=uid),
-        lasts=wanted.lasts,
-        kept_for=wanted.kept_for,
+        lasts=new.lasts,
+        kept_for=new.kept_for,
         due_at=now,
         created_at=now,
     )

@@ -90,11 +90,11 @@ def announce(webhook: Webhook, news: News, *, now: datetime) -> None:
         # Of an incident only the latest is worth telling: what has waited so long is out of date.
         older = Alert.objects.filter(webhook=webhook, channel__in=channels, kind__in=OF_INCIDENTS)
         queue.supersede(older, now=now)
-    told: list[AlertChannel | None] = [*channels]
-    # A channel that does not work tells none.
+    recipients: list[AlertChannel | None] = [*channels]
+    # If no channel works, the owners get an e-mail. That includes having no channel.
     if news.kind in queue.OF_OWNERS and all(channel.failing_since is not None for channel in channels):
-        told.append(None)
-    _create(webhook, news, told, now=now)
+        recipients.append(None)
+    _create(webhook, news, recipients, now=now)
 
 
 def channels_for(webhook: Webhook, news: News) -> list[AlertChannel]:
@@ -113,18 +113,18 @@ def channels_for(webhook: Webhook, news: News) -> list[AlertChannel]:
         found = found.filter(from_percent__lte=news.percent)
     channels = list(found)
     if news.kind == AlertKind.RECOVERED:
-        # Who was not told of the incident need not be told of its end, unless that is all that was asked for.
-        told = set(
+        # A channel without an alert of the incident gets none of its end, unless it asks for nothing else.
+        alerted = set(
             Alert.objects.filter(
                 webhook=webhook, id__gte=first_id_at(news.about), kind__in=[AlertKind.FAILING, AlertKind.DISABLED]
             ).values_list("channel_id", flat=True)
         )
-        channels = [each for each in channels if each.pk in told or not set(each.kinds) & {"failing", "disabled"}]
+        channels = [each for each in channels if each.pk in alerted or not set(each.kinds) & {"failing", "disabled"}]
     return channels
 
 
-def _create(webhook: Webhook, news: News, told: Sequence[AlertChannel | None], *, now: datetime) -> None:
-    ids = uuid7s(now, len(told)) if told else []
+def _create(webhook: Webhook, news: News, recipients: Sequence[AlertChannel | None], *, now: datetime) -> None:
+    ids = uuid7s(now, len(recipients)) if recipients else []
     alerts = [
         Alert(
             id=alert_id,
@@ -140,7 +140,7 @@ def _create(webhook: Webhook, news: News, told: Sequence[AlertChannel | None], *
             due_at=min(now, news.about) if channel is None else None,
             created_at=now,
         )
-        for alert_id, channel in zip(ids, told, strict=True)
+        for alert_id, channel in zip(ids, recipients, strict=True)
     ]
     # What was announced before stays as it is.
     Alert.objects.bulk_create(alerts, ignore_conflicts=True)

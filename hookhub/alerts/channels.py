@@ -86,14 +86,14 @@ def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime
     if fields.get("type", channel.type) != channel.type:
         raise InvalidFields({"type": "cannot be changed; create another channel"})
     # Before the row is locked, because a new URL may be looked up.
-    wanted = copy(channel)
-    _apply(wanted, fields, now=now)
+    changed = copy(channel)
+    _apply(changed, fields, now=now)
     with transaction.atomic():
         found = locked(channel)
         before = found.as_state()
         columns = {*(name for field in fields for name in COLUMNS.get(field, (field,))), "changed_at"} - {"type"}
         for name in columns:
-            setattr(found, name, getattr(wanted, name))
+            setattr(found, name, getattr(changed, name))
         # Only what its owner sets, because a worker may be sending to it.
         found.save(update_fields=columns)
         if found.paused_at is not None:

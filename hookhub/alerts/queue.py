@@ -187,7 +187,7 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
         over = Alert.objects.filter(pk__in=delays.keys() - kept.keys())
         over.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
         if state == Alert.State.FAILED and claimed.channel is not None:
-            _tell_owners([alert for alert in claimed.alerts if alert.pk not in kept], now=now)
+            _notify_owners_instead([alert for alert in claimed.alerts if alert.pk not in kept], now=now)
         if channel is not None:
             # A mail server that is away says nothing about the channel.
             is_at_fault = bool(error) and not (isinstance(result, Postponed) and result.is_kept)
@@ -196,17 +196,17 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
     return len(delays) - len(kept)
 
 
-def _tell_owners(failed: Sequence[Alert], *, now: datetime) -> None:
+def _notify_owners_instead(failed: Sequence[Alert], *, now: datetime) -> None:
     """Queue e-mails to the owners in place of a channel's failed alerts that no other is told of; of one kind."""
     kind = failed[0].kind if failed else None
     if kind not in OF_OWNERS:
         return
-    told = Alert.objects.filter(
+    others = Alert.objects.filter(
         webhook__in=[alert.webhook_id for alert in failed], kind=kind, state__in=(Alert.State.PENDING, Alert.State.SENT)
     )
-    known = set(told.values_list("webhook_id", "about"))
-    untold = [alert for alert in failed if (alert.webhook_id, alert.about) not in known]
-    ids = uuid7s(now, len(untold)) if untold else []
+    known = set(others.values_list("webhook_id", "about"))
+    missing = [alert for alert in failed if (alert.webhook_id, alert.about) not in known]
+    ids = uuid7s(now, len(missing)) if missing else []
     Alert.objects.bulk_create(
         [
             Alert(
@@ -214,7 +214,7 @@ def _tell_owners(failed: Sequence[Alert], *, now: datetime) -> None:
                 channel_type=Alert.OWNERS, kind=kind, about=alert.about, details=alert.details, due_at=now,
                 created_at=now,
             )
-            for alert_id, alert in zip(ids, untold, strict=True)
+            for alert_id, alert in zip(ids, missing, strict=True)
         ],
         ignore_conflicts=True,
     )  # fmt: skip

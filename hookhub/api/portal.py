@@ -26,7 +26,7 @@ from hookhub.http.openapi import extend_schema
 from hookhub.http.query import read_uuid, require_known_parameters
 from hookhub.http.refusals import invalid
 from hookhub.models import PortalSession, Scope
-from hookhub.portal_sessions import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH, Wanted
+from hookhub.portal_sessions import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH, NewSession
 
 # The most webhooks that one session may name.
 MAX_WEBHOOKS = 100
@@ -155,8 +155,8 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
         serializer = NewPortalSessionSerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
-        wanted = wanted_of(serializer.validated_data, organization=organization)
-        session, token = sessions.create(wanted, now=timezone.now())
+        new = new_session_of(serializer.validated_data, organization=organization)
+        session, token = sessions.create(new, now=timezone.now())
         link = f"{public_url(request)}/portal/enter?{urlencode({'token': token})}"
         shown = {**PortalSessionSerializer(session).data, "url": link, "url_expires_at": session.token_expires_at}
         return Response(shown, status=201, headers={"Cache-Control": "no-store"})
@@ -183,7 +183,7 @@ class PortalSessionView(GenericAPIView[PortalSession]):
         return Response(status=204)
 
 
-def wanted_of(fields: Mapping[str, Any], *, organization: Organization) -> Wanted:
+def new_session_of(fields: Mapping[str, Any], *, organization: Organization) -> NewSession:
     """Return the session that the fields ask for; raise a 422 for what does not belong to the organization."""
     scope = fields.get("scope", {})
     if len(scope) > 1:
@@ -197,7 +197,7 @@ def wanted_of(fields: Mapping[str, Any], *, organization: Organization) -> Wante
         webhooks = tuple(Webhook.objects.kept().filter(organization=organization, uid__in=scope["webhooks"]))
         if len(webhooks) < len(set(scope["webhooks"])):
             raise invalid({"scope.webhooks": "there are no such webhooks, or not all of them"})
-    return Wanted(
+    return NewSession(
         organization=organization,
         role=PortalSession.Role(fields["role"]),
         lasts=timedelta(seconds=fields["expires_in"]),

@@ -58,11 +58,11 @@ class TestView(PresentedView, GenericAPIView[Delivery]):
         fields = fields_of(request.data)
         require_known_fields(fields, "type", "data")
         require_receiving(webhook)
-        wanted = fields.get("type")
+        event_type = fields.get("type")
         sample = (
-            test_events.with_data(webhook, wanted, fields["data"])
+            test_events.with_data(webhook, event_type, fields["data"])
             if "data" in fields
-            else examples.pick(webhook, wanted)
+            else examples.pick(webhook, event_type)
         )
         return Response(DeliverySerializer(test_events.send(webhook, sample, now=timezone.now())).data, status=202)
 

@@ -128,9 +128,9 @@ def grant_read(account: Account, tree: Path) -> None:
     changed = 0
     for path in (tree, *tree.rglob("*")) if account.switch and tree.exists() else ():
         mode = stat.S_IMODE(path.stat().st_mode)
-        wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
-        if wanted != mode:
-            path.chmod(wanted)
+        readable = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
+        if readable != mode:
+            path.chmod(readable)
             changed += 1
     if changed:
         logger.warning("chmod -R o+rX %s: %s, the servers' user, needs read permission", tree, user_name(account.uid))

@@ -55,9 +55,9 @@ def restart_dead(home: Path, *, postgres: bool, redis: bool) -> list[str]:
     Raise EmbeddedServersError, with the end of the server's log, if one cannot be started.
     """
     home = home.resolve()
-    wanted = {"postgres": postgres, "redis": redis}
+    needed = {"postgres": postgres, "redis": redis}
     of_home = {"postgres": postgres_server(home, durable=True), "redis": valkey_server(home)}
-    dead = {kind: server.name for kind, server in of_home.items() if wanted[kind] and server.pid() is None}
+    dead = {kind: server.name for kind, server in of_home.items() if needed[kind] and server.pid() is None}
     if dead:
         with _locked(home / "start.lock", fcntl.LOCK_EX):
             account = account_for_servers()

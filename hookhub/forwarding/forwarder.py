@@ -34,7 +34,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Forwarding:
     """What to forward, from where and where to. ``since`` is how far back the first events lie; None for new ones."""
 
     url: str
@@ -52,12 +52,12 @@ class Wanted:
 class Forwarder:
     """Forwards until ``stop`` is called; ``show`` gets each line of the output, ``tell`` those about the program."""
 
-    def __init__(self, wanted: Wanted, *, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
-        self.wanted = wanted
+    def __init__(self, forwarding: Forwarding, *, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
+        self.forwarding = forwarding
         self.answers: Counter[str] = Counter()
         self._show, self._tell = show, tell
         self._stopping = threading.Event()
-        self._remote = Remote(wanted.url, wanted.api_key)
+        self._remote = Remote(forwarding.url, forwarding.api_key)
         self._local = Session()
         # A proxy of the environment does not lead to this machine, and a .netrc would replace the event's headers.
         self._local.trust_env = False
@@ -77,10 +77,10 @@ class Forwarder:
         try:
             self._create()
             read_all_at = self._remote.now()
-            if self.wanted.since is not None:
-                read_all_at -= self.wanted.since
+            if self.forwarding.since is not None:
+                read_all_at -= self.forwarding.since
                 self._insist(partial(self._replay, read_all_at))
-            self._tell(f"Forwarding to {self.wanted.target} (Ctrl-C to stop)")
+            self._tell(f"Forwarding to {self.forwarding.target} (Ctrl-C to stop)")
             cursor: str | None = None
             while not self._stopping.is_set():
                 try:
@@ -104,23 +104,23 @@ class Forwarder:
         return f"{sum(self.answers.values())} events forwarded{': ' if counts else ''}{counts}"
 
     def _create(self) -> None:
-        wanted = self.wanted
+        forwarding = self.forwarding
         fields: dict[str, Any] = {
             "kind": "poll",
-            "events": list(wanted.events),
+            "events": list(forwarding.events),
             "name": f"listen on {socket.gethostname()}"[:200],
             "expires_at": (self._remote.now() + LEASE).isoformat(),
         }
         optional = {
-            "format": wanted.format,
-            "secret": wanted.secret,
-            "organization": wanted.organization,
-            "repository": wanted.repository,
+            "format": forwarding.format,
+            "secret": forwarding.secret,
+            "organization": forwarding.organization,
+            "repository": forwarding.repository,
         }
         fields.update({name: value for name, value in optional.items() if value is not None})
         made = self._remote.call("POST", "/v1/webhooks", fields, members=("id",))
         self._webhook, self._renewed_at = str(made["id"]), time.monotonic()
-        if wanted.secret is None and made.get("secret"):
+        if forwarding.secret is None and made.get("secret"):
             self._tell(f"Events are signed with the secret {made['secret']}")
 
     def _replay(self, since: datetime) -> None:
@@ -201,7 +201,7 @@ class Forwarder:
         else:
             try:
                 answer = self._local.post(
-                    self.wanted.target,
+                    self.forwarding.target,
                     data=event["body"].encode(),
                     headers=dict(event["headers"]),
                     timeout=FORWARD_TIMEOUT_SECONDS,
@@ -213,7 +213,7 @@ class Forwarder:
         self.answers[answered] += 1
         milliseconds = round((time.monotonic() - started) * 1000)
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        if self.wanted.as_json:
+        if self.forwarding.as_json:
             facts = {"at": now, "type": event["type"], "delivery": event["id"], "answered": answered}
             self._show(
                 json.dumps({**facts, "milliseconds": milliseconds, "headers": event["headers"], "body": event["body"]})

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from hookhub.forwarding.forwarder import Forwarder, Wanted
+from hookhub.forwarding.forwarder import Forwarder, Forwarding
 from hookhub.forwarding.remote import Failed, Gone, Unavailable, clean_key, reason
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="TIME", help="also events of the last 30s, 10m, 1h or 7d")
 
 
-def run(wanted: Wanted, *, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
+def run(forwarding: Forwarding, *, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
     """Forward until SIGINT or SIGTERM, then print a summary. Raise Failed."""
-    forwarder = Forwarder(wanted, show=show, tell=tell)
+    forwarder = Forwarder(forwarding, show=show, tell=tell)
 
     def stop(*_: object) -> None:
         # What waits for an event is interrupted; a second signal also interrupts the deletion of the webhook.
@@ -75,20 +75,20 @@ def run(wanted: Wanted, *, show: Callable[[str], None], tell: Callable[[str], No
     except KeyboardInterrupt:
         tell("")
     except requests.RequestException as error:
-        raise Failed(f"{wanted.url}: {reason(error)}") from error
+        raise Failed(f"{forwarding.url}: {reason(error)}") from error
     except Unavailable as error:
-        raise Failed(f"{wanted.url}: {error}. Try again in a moment.") from error
+        raise Failed(f"{forwarding.url}: {error}. Try again in a moment.") from error
     except Gone as error:
-        raise Failed(f"{wanted.url} has no such address. Is the URL right?") from error
+        raise Failed(f"{forwarding.url} has no such address. Is the URL right?") from error
     finally:
         tell(forwarder.summary())
 
 
-def wanted_from(options: Mapping[str, Any], *, target: str, secret: str | None) -> Wanted:
+def forwarding_of(options: Mapping[str, Any], *, target: str, secret: str | None) -> Forwarding:
     """Return what the options ask for; raise ValueError that names what is missing or invalid."""
     if not options["url"] or not options["api_key"]:
         raise ValueError("Specify --url and --api-key, or set HOOKHUB_URL and HOOKHUB_API_KEY.")
-    return Wanted(
+    return Forwarding(
         url=require_address(options["url"], "--url"),
         api_key=clean_key(options["api_key"]),
         target=require_address(target, "--forward"),
@@ -116,9 +116,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     options = vars(parser.parse_args())
     try:
-        wanted = wanted_from(options, target=options["forward"], secret=options["secret"])
+        forwarding = forwarding_of(options, target=options["forward"], secret=options["secret"])
         run(
-            wanted,
+            forwarding,
             show=lambda line: print(line, flush=True),
             tell=lambda line: print(line, file=sys.stderr, flush=True),
         )

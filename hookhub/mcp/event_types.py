@@ -121,9 +121,9 @@ def require_valid(arguments: Mapping[str, Any], definition: Definition) -> None:
     schema = compact_json.encode(definition.input_schema).decode()
     errors = validation.errors_in(arguments, schema, budget=Budget())
     if errors:
-        told = "; ".join(f"arguments{path.removeprefix('data')} {error}" for path, error in errors.items())
+        problems = "; ".join(f"arguments{path.removeprefix('data')} {error}" for path, error in errors.items())
         allowed = ", ".join(definition.input_schema["properties"])
-        raise invalid_params(f"{told}. The arguments of {definition.name} are: {allowed}.")
+        raise invalid_params(f"{problems}. The arguments of {definition.name} are: {allowed}.")
     for name, value in arguments.items():
         if isinstance(value, str) and UNSTORABLE.search(value):
             raise invalid_params(f"arguments.{name} must not contain NUL or unpaired surrogates.")

@@ -121,5 +121,5 @@ def refused(
     call_id: str | int | None, *, status: int, code: str, message: str, fields: Mapping[str, str]
 ) -> dict[str, object]:
     """Return the body of an error of HookHub's: its status and code, its message, and one for each invalid field."""
-    told = "; ".join(f"{name} {text}" for name, text in fields.items()) or message
-    return error_of(call_id, RpcError(BY_STATUS.get(status, SERVER_ERROR), told, data={"code": code}))
+    text = "; ".join(f"{name} {problem}" for name, problem in fields.items()) or message
+    return error_of(call_id, RpcError(BY_STATUS.get(status, SERVER_ERROR), text, data={"code": code}))

@@ -50,7 +50,7 @@ def subscribe(params: Mapping[str, Any], context: Context) -> Asked:
     lasts = ttl_of(params)
     event_types.require_valid(target.arguments, definition)
     require_callback(target.url)
-    wanted = subscription_of(target, context)
+    subscription = subscription_of(target, context)
     try:
         with transaction.atomic():
             # A key that is revoked at the same time is revoked first, or ends this subscription, too.
@@ -60,10 +60,12 @@ def subscribe(params: Mapping[str, Any], context: Context) -> Asked:
                 raise AuthenticationFailed(UNKNOWN)
             if key.expires_at is not None:
                 lasts = min(lasts, key.expires_at - context.now)
-            return mcp_subscribing.subscribe(wanted, organization=context.organization, lasts=lasts, now=context.now)
+            return mcp_subscribing.subscribe(
+                subscription, organization=context.organization, lasts=lasts, now=context.now
+            )
     except InvalidFields as error:
-        told = "; ".join(f"{FIELDS.get(name, name)} {text}" for name, text in error.errors.items())
-        raise invalid_params(f"{told}.") from error
+        problems = "; ".join(f"{FIELDS.get(name, name)} {text}" for name, text in error.errors.items())
+        raise invalid_params(f"{problems}.") from error
     except quotas.LimitReached as error:
         message = "There are too many subscriptions in this organization, or to this host; the operator can allow more."
         raise RpcError(EXHAUSTED, message, data={"limit": "subscriptions"}) from error
@@ -128,8 +130,8 @@ def require_callback(url: str) -> None:
 
 def callback_failed(reason: str, message: str = "") -> RpcError:
     """Return the error of a callback that cannot be used, or has not proved itself."""
-    told = message or f"The callback could not be verified: {reason}. There is no subscription."
-    return RpcError(CALLBACK_FAILED, told, data={"reason": reason})
+    text = message or f"The callback could not be verified: {reason}. There is no subscription."
+    return RpcError(CALLBACK_FAILED, text, data={"reason": reason})
 
 
 def subscription_of(target: Target, context: Context) -> Subscription:

@@ -101,12 +101,12 @@ def get_recent_events(arguments: Mapping[str, Any], context: Context) -> dict[st
     address = url_of(EVENTS_PATH, context.request)
     rows: dict[UUID, dict[str, Any]] = {}
     size = 0
-    wanted = arguments.get("arguments", {})
+    values = arguments.get("arguments", {})
     for delivery in _latest_of(webhooks):
         if delivery.event_id in rows:
             continue
         event = find_one(Event.objects.select_related("repository").filter(pk=delivery.event_id))
-        if event is None or not _passes(event, wanted):
+        if event is None or not _passes(event, values):
             continue
         row = _shown(delivery, webhooks[delivery.webhook_id], event, address=address)
         size += len(compact_json.encode(row))
@@ -133,9 +133,9 @@ ORDER BY latest.id DESC LIMIT %(limit)s
 """
 
 
-def _passes(event: Event, wanted: Mapping[str, Any]) -> bool:
+def _passes(event: Event, values: Mapping[str, Any]) -> bool:
     """Return whether a subscription with these arguments would get an event."""
-    others = dict(wanted)
+    others = dict(values)
     repository = others.pop(REPOSITORY, None)
     if repository is not None and (event.repository is None or event.repository.name != repository):
         return False
@@ -168,10 +168,10 @@ def _shown(delivery: Delivery, webhook: Webhook, event: Event, *, address: str) 
 def get_delivery(arguments: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Return a delivery of one of the caller's subscriptions, with its latest attempts."""
     try:
-        wanted = UUID(arguments["id"])
+        delivery_id = UUID(arguments["id"])
     except ValueError:
         raise ToolError("arguments.id must be the deliveryId of an event.") from None
-    found = find_one(Delivery.objects.filter(pk=wanted, organization=context.organization))
+    found = find_one(Delivery.objects.filter(pk=delivery_id, organization=context.organization))
     own = mcp_subscribing.of_caller(context.organization.pk, context.caller)
     webhook = None if found is None else find_one(own.filter(pk=found.webhook_id))
     if found is None or webhook is None:

@@ -44,7 +44,7 @@ class Filters:
     """The filters as they were given, what they mean, and an error for each that means nothing."""
 
     given: dict[str, str]
-    wanted: LogFilter = field(default_factory=LogFilter)
+    log_filter: LogFilter = field(default_factory=LogFilter)
     errors: dict[str, str] = field(default_factory=dict)
 
     def link(self, **position: object) -> str:
@@ -70,7 +70,7 @@ def read(parameters: Mapping[str, Any]) -> Filters:
     if after is not None and before is not None and before <= after:
         found.errors["before"] = _("It must be later than the beginning.")
     if not found.errors:
-        found.wanted = LogFilter(
+        found.log_filter = LogFilter(
             state=meant.get("state", ""),
             event_type=meant.get("type", ""),
             after=after,

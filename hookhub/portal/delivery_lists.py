@@ -86,11 +86,11 @@ def _list(request: HttpRequest, session: PortalSession, filters: Filters, log: L
     position = delivery_filters.read_position(request.GET)
     found = Found([], None)
     if not filters.errors:
-        found = log_search.search(filters.wanted, log, most=ROWS, start=position.start, to_newer=position.to_newer)
+        found = log_search.search(filters.log_filter, log, most=ROWS, start=position.start, to_newer=position.to_newer)
         if position.to_newer and found.onward is None:
             # At the beginning of the list, a full page says more than the few rows before the last one.
             position = Position()
-            found = log_search.search(filters.wanted, log, most=ROWS)
+            found = log_search.search(filters.log_filter, log, most=ROWS)
     return {
         "rows": rows_of(found.ids),
         "filters": filters.fields(),

@@ -82,8 +82,8 @@ def types_of(organization: Organization) -> Mapping[str, EventType]:
 
 def matching(types: Iterable[EventType], text: str) -> list[EventType]:
     """Return the types that have a text in their name or description, in any case."""
-    wanted = text.lower()
-    return [each for each in types if wanted in each.type.lower() or wanted in gettext(each.description).lower()]
+    needle = text.lower()
+    return [each for each in types if needle in each.type.lower() or needle in gettext(each.description).lower()]
 
 
 def gets(webhook: Webhook, event_type: EventType) -> bool:

@@ -126,8 +126,8 @@ def prepare(environ: MutableMapping[str, Any], content: bytes, *, may_query: boo
         # Not on the event loop: checking a schema may take milliseconds.
         _require(may_query=may_query)
         validate_data(parsed, organization=organization, custom=registry.cached_custom(organization, now=now))
-    wanted = repository_names(parsed, organization=organization).values()
-    repositories = _ids_of(wanted, organization, may_query=may_query, now=now)
+    named = repository_names(parsed, organization=organization).values()
+    repositories = _ids_of(named, organization, may_query=may_query, now=now)
     hops = parse.hops_of(environ.get("HTTP_HOOKHUB_HOPS"))
     span = telemetry.begin_accept(parse.trace_of(environ))
     events = new_events(

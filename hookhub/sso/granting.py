@@ -33,10 +33,10 @@ def grant(user: User, granted: Granted, *, now: datetime) -> None:
 
 def _set_flags(user: User, granted: Granted, *, now: datetime) -> None:
     target, before = audited(user)
-    wanted: dict[str, Any] = {"is_staff": granted.is_staff, "is_superuser": granted.is_superuser}
-    changed = [name for name, value in wanted.items() if value is not None and getattr(user, name) != value]
+    flags: dict[str, Any] = {"is_staff": granted.is_staff, "is_superuser": granted.is_superuser}
+    changed = [name for name, value in flags.items() if value is not None and getattr(user, name) != value]
     for name in changed:
-        setattr(user, name, wanted[name])
+        setattr(user, name, flags[name])
     if changed:
         user.save(update_fields=changed)
         audit.record_update("user.updated", target=target, before=before, after=audited(user)[1], now=now)

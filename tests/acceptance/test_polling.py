@@ -234,7 +234,7 @@ def test_a_webhook_that_is_gone_while_a_page_is_forwarded_loses_and_doubles_noth
     receiver.script = end_it_once
     instance.client.publish_batch([Event("push", {"n": 1}), Event("push", {"n": 2})])
     instance.wait_until_settled()
-    wanted = forwarding.Wanted(
+    wanted = forwarding.Forwarding(
         instance.url, instance.key, receiver.url("/hook"), format="standard-webhooks", since=timedelta(hours=1)
     )
     shown: list[str] = []

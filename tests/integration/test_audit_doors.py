@@ -168,7 +168,7 @@ def unsubscription(world: World) -> tuple[str, object]:
 
 def portal_session(world: World) -> str:
     """Return the address of a portal session, after having made it."""
-    wanted = portal_sessions.Wanted(world.organization, PortalSession.Role.READ, timedelta(hours=1))
+    wanted = portal_sessions.NewSession(world.organization, PortalSession.Role.READ, timedelta(hours=1))
     return f"/v1/portal-sessions/{portal_sessions.create(wanted, now=timezone.now())[0].pk}"
 
 

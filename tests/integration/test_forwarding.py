@@ -43,7 +43,7 @@ def test_a_poll_that_is_answered_at_once_is_not_repeated_at_once(
         f"{poll}&cursor=c": [Answer(body=json.dumps(EMPTY).encode()), Answer(status=401)],
         "/v1/webhooks/w": Answer(status=204, body=b""),
     }
-    wanted = forwarding.Wanted(receiver.url("").rstrip("/"), "hh_x", receiver.url("/hook"))
+    wanted = forwarding.Forwarding(receiver.url("").rstrip("/"), "hh_x", receiver.url("/hook"))
     forwarder = forwarding.Forwarder(wanted, show=lambda _: None, tell=lambda _: None)
     forwarder._stopping = pauses = Pauses()
 
@@ -91,7 +91,7 @@ def forward(receiver: Receiver, monkeypatch: pytest.MonkeyPatch, *, since: timed
     """Forward until the remote HookHub refuses the key; return what was said."""
     monkeypatch.setattr(forwarding, "FIRST_PAUSE_SECONDS", 0.0)
     said: list[str] = []
-    wanted = forwarding.Wanted(receiver.url("").rstrip("/"), "hh_x", receiver.url("/hook"), since=since)
+    wanted = forwarding.Forwarding(receiver.url("").rstrip("/"), "hh_x", receiver.url("/hook"), since=since)
     forwarder = forwarding.Forwarder(wanted, show=said.append, tell=said.append)
     with pytest.raises(Failed):
         forwarder.run()

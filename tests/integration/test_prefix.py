@@ -100,7 +100,7 @@ def test_every_page_of_the_portal_leads_to_pages_under_the_prefix(
     api.post("/v1/alert-channels", {"type": "email", "recipients": ["a@example.com"]})
     client = Client(SCRIPT_NAME=PREFIX)
     session, token = portal_sessions.create(
-        portal_sessions.Wanted(repository.organization, PortalSession.Role.MANAGE, timedelta(hours=1)),
+        portal_sessions.NewSession(repository.organization, PortalSession.Role.MANAGE, timedelta(hours=1)),
         now=timezone.now(),
     )
     opened = client.get("/portal/enter", {"token": token})

@@ -53,7 +53,7 @@ def test_columns_with_a_type_of_their_own_are_converted(organization: Organizati
 
 
 def test_what_a_query_leads_to_may_be_missing(forge: Forge, now: datetime) -> None:
-    wanted = portal_sessions.Wanted(forge.organization, PortalSession.Role.READ, portal_sessions.DEFAULT_LENGTH)
+    wanted = portal_sessions.NewSession(forge.organization, PortalSession.Role.READ, portal_sessions.DEFAULT_LENGTH)
     _, token = portal_sessions.create(wanted, now=now)
     opened = portal_sessions.open_by(token, now=now)
     assert opened is not None

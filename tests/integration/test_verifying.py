@@ -21,8 +21,8 @@ from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import changing, creating, lifecycle, secrets, subscribing, verification_queue, verifying
-from deliveries.webhooks.fields import InvalidFields
-from deliveries.webhooks.verifying import Wanted
+from deliveries.webhooks.fields import InvalidFields, validate
+from deliveries.webhooks.verifying import NewVerification
 from deliveries.worker.verifier import Verifier
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, challenge_in, deliver_due, echo, together, verify_due
@@ -209,9 +209,11 @@ def test_what_was_never_verified_is_forgotten_after_a_while_unless_asked_again(f
 
 
 def test_a_door_may_forget_what_was_never_verified_at_once(forge: Forge, now: datetime) -> None:
-    fields = {"url": forge.receiver.url("/"), "events": ["push"]}
-    wanted = Wanted("websub", kept_for=timedelta(0))
-    webhook, _ = creating.create(fields, organization=forge.organization, repository=None, wanted=wanted, now=now)
+    fields = {"url": forge.receiver.url("/"), "events": ["push"], "format": forge.organization.wire_format}
+    wanted = NewVerification("websub", kept_for=timedelta(0))
+    webhook, _ = creating.insert(
+        validate(fields), organization=forge.organization, repository=None, verification=wanted, now=now
+    )
     [claim] = verification_queue.claim(8, now=now)
     assert verifying.conclude(claim, Exchange(SECOND, Response(410, "", (), b"")), now=now) == "failed"
 
@@ -485,7 +487,7 @@ def test_a_chat_cannot_be_verified(forge: Forge, now: datetime) -> None:
 
 def test_to_prove_an_unsubscription_deletes_the_webhook(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
-    wanted = Wanted("websub", {"hub.topic": "https://hub.example/t"})
+    wanted = NewVerification("websub", {"hub.topic": "https://hub.example/t"})
     with transaction.atomic():
         verifying.ask(Webhook.objects.locked().get(pk=webhook.pk), wanted, mode=Verification.Mode.UNSUBSCRIBE, now=now)
     echo(forge.receiver)
@@ -498,10 +500,10 @@ def test_to_prove_an_unsubscription_deletes_the_webhook(forge: Forge, now: datet
 
 
 def test_a_proof_grants_the_lease_that_was_asked_for(forge: Forge, now: datetime) -> None:
-    fields = {"url": forge.receiver.url("/callback?id=7"), "events": ["push"]}
-    wanted = Wanted("websub", {"hub.topic": "https://hub.example/t"}, lasts=timedelta(days=10))
-    webhook, _ = creating.create(
-        fields, organization=forge.organization, repository=forge.repository, wanted=wanted, now=now
+    fields = {"url": forge.receiver.url("/callback?id=7"), "events": ["push"], "format": forge.organization.wire_format}
+    wanted = NewVerification("websub", {"hub.topic": "https://hub.example/t"}, lasts=timedelta(days=10))
+    webhook, _ = creating.insert(
+        validate(fields), organization=forge.organization, repository=forge.repository, verification=wanted, now=now
     )
     assert webhook.unverified
     echo(forge.receiver)

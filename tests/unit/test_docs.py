@@ -32,6 +32,16 @@ def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
     assert names == explained
 
 
+@pytest.mark.parametrize("package", ["deliveries", "hookhub"])
+def test_the_map_of_a_package_names_each_of_its_modules(package: str) -> None:
+    named = set(re.findall(r"``(\w+)``", (ROOT / package / "__init__.py").read_text()))
+    modules = {file.stem for file in (ROOT / package).glob("*.py")}
+    packages = {file.parent.name for file in (ROOT / package).glob("*/__init__.py")}
+
+    # Django's own, and what Python imports first.
+    assert (modules | packages) - {"__init__", "__main__", "apps", "migrations"} <= named
+
+
 def test_every_command_is_listed() -> None:
     files = [file for app in ("deliveries", "hookhub") for file in ROOT.glob(f"{app}/**/management/commands/*.py")]
 

@@ -24,8 +24,8 @@ EVENTS_LOOKED_AT = 10_000
 def ping(webhook: Webhook, *, hook: dict[str, Any], repository: dict[str, Any], now: datetime) -> None:
     """Send a ping that describes the hook; do nothing if the hook is not active."""
     if webhook.status(now=now) == Webhook.Status.ACTIVE:
-        told = {"zen": ZEN, "hook_id": webhook.pk, "hook": hook, "repository": repository}
-        redelivery.ping(webhook, data=told, now=now)
+        data = {"zen": ZEN, "hook_id": webhook.pk, "hook": hook, "repository": repository}
+        redelivery.ping(webhook, data=data, now=now)
 
 
 def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:

@@ -151,20 +151,20 @@ def topics_by_event(attempts: Iterable[Attempt]) -> dict[UUID, list[str]]:
 
 def delivery(attempt: Attempt, *, topics: Iterable[str]) -> dict[str, Any]:
     """Return an attempt in the shape of a GitHub delivery; all attempts for the same event share the guid."""
-    owed = attempt.delivery
-    family = owed.event_type.partition(".")[0]
+    of_attempt = attempt.delivery
+    family = of_attempt.event_type.partition(".")[0]
     return {
         "id": number_of(attempt.id),
-        "guid": str(owed.pk),
+        "guid": str(of_attempt.pk),
         "delivered_at": stamp(attempt.started_at),
         "redelivery": attempt.number > 1,
         "duration": round(attempt.duration.total_seconds(), 3) if attempt.duration is not None else 0.0,
         "status": message(attempt.outcome, attempt.status, attempt.error),
         "status_code": attempt.status or 0,
         "event": family,
-        "action": action_of(owed.event_type, topics),
+        "action": action_of(of_attempt.event_type, topics),
         "installation_id": None,
-        "repository_id": owed.repository_id,
+        "repository_id": of_attempt.repository_id,
         "throttled_at": None,
     }
 

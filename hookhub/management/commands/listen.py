@@ -100,8 +100,10 @@ class Command(BaseCommand):
         if len(secrets) > 1:
             raise CommandError("--forward signs with one secret.")
         try:
-            wanted = program.wanted_from(options, target=options["forward"], secret=secrets[0] if secrets else None)
-            program.run(wanted, show=self._show, tell=self.stderr.write)
+            forwarding = program.forwarding_of(
+                options, target=options["forward"], secret=secrets[0] if secrets else None
+            )
+            program.run(forwarding, show=self._show, tell=self.stderr.write)
         except (ValueError, Failed) as error:
             raise CommandError(str(error)) from error
 

@@ -21,38 +21,38 @@ from hookhub.dialects.social_gateway.hub.requests import CALLBACK, SECRET, TOPIC
 FIELDS = {"url": CALLBACK, "headers": CALLBACK, "secret": SECRET, "events": TOPIC}
 
 
-def subscribe(wanted: HubRequest, *, repository: Repository, now: datetime) -> Webhook:
+def subscribe(asked: HubRequest, *, repository: Repository, now: datetime) -> Webhook:
     """Create the hook for a callback, or change it and add the event; raise ValidationFailed or InvalidEvent.
 
     Payload form and secret become those of the request, and the hook is active.
     """
-    event = wanted.topic.event
-    with in_the_hubs_terms(wanted.callback):
+    event = asked.topic.event
+    with in_the_hubs_terms(asked.callback):
         # A concurrent request may create, move or delete the hook between the query and the lock.
         while True:
-            found = hooks_of(wanted.callback, repository)
+            found = hooks_of(asked.callback, repository)
             require_known(event, repository=repository, found=found)
             if found:
                 subscribed = [webhook for webhook in found if event in webhook.events]
-                webhook = _change((subscribed or found)[0], wanted, now=now)
+                webhook = _change((subscribed or found)[0], asked, now=now)
             else:
-                webhook = _create(wanted, repository=repository, now=now)
+                webhook = _create(asked, repository=repository, now=now)
             if webhook is not None:
                 return webhook
 
 
-def unsubscribe(wanted: HubRequest, *, repository: Repository, now: datetime) -> None:
+def unsubscribe(asked: HubRequest, *, repository: Repository, now: datetime) -> None:
     """Remove the event from the callback's hook, and the hook with its last one; do nothing if it is not there.
 
     Raise InvalidEvent if the event is unknown.
     """
-    event = wanted.topic.event
-    found = hooks_of(wanted.callback, repository)
+    event = asked.topic.event
+    found = hooks_of(asked.callback, repository)
     require_known(event, repository=repository, found=found)
-    with in_the_hubs_terms(wanted.callback):
+    with in_the_hubs_terms(asked.callback):
         for webhook in found:
             with transaction.atomic():
-                locked = _lock(webhook, wanted.callback)
+                locked = _lock(webhook, asked.callback)
                 if locked is None or event not in locked.events:
                     continue
                 if rest := [each for each in locked.events if each != event]:
@@ -89,12 +89,12 @@ def require_known(event: str, *, repository: Repository, found: list[Webhook]) -
         raise InvalidEvent(event)
 
 
-def _create(wanted: HubRequest, *, repository: Repository, now: datetime) -> Webhook | None:
+def _create(asked: HubRequest, *, repository: Repository, now: datetime) -> Webhook | None:
     """Create the callback's hook; return None if a concurrent request has done so."""
-    callback = wanted.callback
+    callback = asked.callback
     slug = format_of(callback.service, repository.organization)
-    fields = hook_config.fields_of(_config(wanted), wire_format=slug)
-    fields |= {"events": [wanted.topic.event], "format": slug}
+    fields = hook_config.fields_of(_config(asked), wire_format=slug)
+    fields |= {"events": [asked.topic.event], "format": slug}
 
     def is_there_already(webhook: Webhook, repository: Repository) -> bool:
         return any(other.pk != webhook.pk for other in hooks_of(callback, repository))
@@ -110,38 +110,38 @@ def _create(wanted: HubRequest, *, repository: Repository, now: datetime) -> Web
         return None
 
 
-def _change(webhook: Webhook, wanted: HubRequest, *, now: datetime) -> Webhook | None:
+def _change(webhook: Webhook, asked: HubRequest, *, now: datetime) -> Webhook | None:
     """Change a hook as requested; return None if it no longer leads to the callback."""
-    addition = Changes(None, [wanted.topic.event], [])
+    addition = Changes(None, [asked.topic.event], [])
     # Refuses one event too many before anything is changed.
     addition.apply_to(webhook.events)
-    is_service = wanted.callback.service is not WEB
+    is_service = asked.callback.service is not WEB
     if is_service:
-        settings = hook_config.fields_of(_config(wanted), wire_format=webhook.format, before=webhook)
+        settings = hook_config.fields_of(_config(asked), wire_format=webhook.format, before=webhook)
         try:
             # Not in the transaction below, because the host of a new URL is resolved.
             changing.change(webhook.pk, settings, now=now)
         except Webhook.DoesNotExist:
             return None
     with transaction.atomic():
-        locked = _lock(webhook, wanted.callback)
+        locked = _lock(webhook, asked.callback)
         if locked is None:
             return None
         fields: dict[str, object] = {}
         if not is_service:
             fields = hook_config.fields_of(
-                _config(wanted), wire_format=locked.format, before=locked, is_whole=False
+                _config(asked), wire_format=locked.format, before=locked, is_whole=False
             )  # fmt: skip
             del fields["url"]
         fields["events"] = addition.apply_to(locked.events)
         return changing.change(locked.pk, fields, active=True, now=now)[0]
 
 
-def _config(wanted: HubRequest) -> dict[str, object]:
+def _config(asked: HubRequest) -> dict[str, object]:
     """Return the config of the hook that a request describes; the hub has no word for ``insecure_ssl``."""
-    if wanted.callback.service is not WEB:
-        return dict(wanted.callback.settings)
-    return {**wanted.callback.settings, "content_type": wanted.content_type, "secret": wanted.secret}
+    if asked.callback.service is not WEB:
+        return dict(asked.callback.settings)
+    return {**asked.callback.settings, "content_type": asked.content_type, "secret": asked.secret}
 
 
 def _lock(webhook: Webhook, callback: Callback) -> Webhook | None:

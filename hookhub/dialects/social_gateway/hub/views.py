@@ -79,13 +79,13 @@ class HubView(SocialGatewayView):
             websub.perform(asked, request, hub=url_of(request.path_info, request), now=timezone.now())
             return HttpResponse(status=202, content_type=TEXT)
         accept = request.headers.get("Accept", "")
-        wanted = requests.read(fields, accept=accept, serves=is_topic_host, prefix=prefix)
-        topic = wanted.topic
+        hub_request = requests.read(fields, accept=accept, serves=is_topic_host, prefix=prefix)
+        topic = hub_request.topic
         repository = repository_at(request, topic.owner, topic.repo, scope=Scope.MANAGE, any_case=True)
-        if wanted.mode is Mode.UNSUBSCRIBE:
-            subscribing.unsubscribe(wanted, repository=repository, now=timezone.now())
+        if hub_request.mode is Mode.UNSUBSCRIBE:
+            subscribing.unsubscribe(hub_request, repository=repository, now=timezone.now())
             return Response(status=204)
-        webhook = subscribing.subscribe(wanted, repository=repository, now=timezone.now())
+        webhook = subscribing.subscribe(hub_request, repository=repository, now=timezone.now())
         return Response(status=204, headers=notice(webhook.format))
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Any]:

@@ -60,9 +60,9 @@ def subscribe(asked: WebSubRequest, request: Request, *, hub: str, now: datetime
     if repository is None or not is_topic(asked.topic.event, repository=repository):
         return NOT_FOUND
     is_public = not topics.has_access(request, repository)
-    wanted = subscription_of(asked, hub=hub, is_public=is_public)
+    subscription = subscription_of(asked, hub=hub, is_public=is_public)
     try:
-        webhook = subscribing.subscribe(wanted, repository=repository, lasts=granted_to(asked), now=now)
+        webhook = subscribing.subscribe(subscription, repository=repository, lasts=granted_to(asked), now=now)
     except quotas.LimitReached:
         return TOO_MANY
     return None if webhook is not None else NOT_FOUND
@@ -75,8 +75,8 @@ def unsubscribe(asked: WebSubRequest, *, hub: str, now: datetime) -> None:
     """
     repository = topics.find_repository(asked.topic.owner, asked.topic.repo)
     if repository is not None:
-        wanted = subscription_of(asked, hub=hub, is_public=False)
-        subscribing.unsubscribe(wanted, repository=repository, now=now)
+        subscription = subscription_of(asked, hub=hub, is_public=False)
+        subscribing.unsubscribe(subscription, repository=repository, now=now)
 
 
 def subscription_of(asked: WebSubRequest, *, hub: str, is_public: bool) -> Subscription:

@@ -174,16 +174,17 @@ class Command(BaseCommand):
             thread.join()
 
     def _restart(self, over: threading.Event, own: Mapping[str, bool]) -> None:
-        told = ""
+        printed = ""
         while not over.wait(LOOK_EVERY_SECONDS):
             try:
                 for name in servers.restart_dead(servers.home(), **own):
                     self._print(f"{name} had died and was started again.")
-                told = ""
+                printed = ""
             except (servers.EmbeddedServersError, psycopg.Error, OSError) as error:
-                told, before = str(error), told
-                if told != before:
-                    self._print(told)
+                message = str(error)
+                if message != printed:
+                    self._print(message)
+                    printed = message
 
     def _greet(self, url: str, greeting: list[str]) -> None:
         """Print the greeting as soon as the web server is ready."""
