@@ -42,6 +42,15 @@ class PortalScopeSerializer(serializers.Serializer[Any]):
         help_text="Only these webhooks.",
     )  # fmt: skip
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the scope; raise ValidationError for unknown fields: a misspelled one would show all webhooks."""
+        if isinstance(data, Mapping) and (unknown := data.keys() - self.fields.keys()):
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                {str(name): [f"is not a known field; known fields: {known}"] for name in unknown}
+            )
+        return super().to_internal_value(data)
+
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": 2000, "pattern": "^https?://[!-~]+$"})
 class ReturnUrl(serializers.CharField):

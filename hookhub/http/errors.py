@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import csrf, defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from deliveries import vault
 from deliveries.rates import TooMany
@@ -137,7 +138,9 @@ def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield DRF's nested error details as pairs of path and message; a path looks like ``events[3].type``."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from flattened(inner, f"{path}.{name}" if path else str(name))
+            # The framework's name for what is wrong with the whole, which is no field.
+            is_of_whole = name == api_settings.NON_FIELD_ERRORS_KEY
+            yield from flattened(inner, path if is_of_whole else f"{path}.{name}" if path else str(name))
     elif isinstance(detail, list) and any(isinstance(inner, Mapping | list) for inner in detail):
         for position, inner in enumerate(detail):
             if inner:
