@@ -193,8 +193,10 @@ class KnowsWhatWasLoaded(ShowsLateErrors):
         made: Any = super().get_form(request, obj, change, **kwargs)
         made.base_fields = {name: copy(field) for name, field in made.base_fields.items()}
         for name, field in made.base_fields.items():
-            # What a program sends may lack them.
-            field.show_hidden_initial = request.method != "POST" or f"initial-{name}" in request.POST
+            # What a program sends may lack them. A time has two, of a date and of a time of day.
+            hidden = field.hidden_widget()
+            is_lacking = hidden.value_omitted_from_data(request.POST, {}, f"initial-{name}")
+            field.show_hidden_initial = request.method != "POST" or not is_lacking
         return made
 
 

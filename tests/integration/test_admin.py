@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
-from hookhub import replays
+from hookhub import api_keys, replays
 from hookhub.models import ApiKey, Membership, Replay, Scope, digest
 from tests.admin_pages import (
     ATTEMPTS,
@@ -282,3 +282,19 @@ def test_a_replay_shows_its_progress(forge: Forge, operator: Client, now: dateti
     assert "3 of at least 3" in page(operator, "/admin/hookhub/replay/")
     assert "&quot;event_type&quot;: &quot;push&quot;" in page(operator, page_of(job))
     assert operator.get("/admin/hookhub/replay/add/").status_code == 403
+
+
+def test_a_form_of_a_key_does_not_undo_an_expiry_that_was_set_meanwhile(
+    forge: Forge, operator: Client, now: datetime
+) -> None:
+    late, soon = (now.replace(microsecond=0) + timedelta(days=days) for days in (900, 800))
+    key, _ = ApiKey.issue(organization=forge.organization, scope=Scope.READ, now=now, expires_at=late)
+    loaded = hidden_in(page(operator, page_of(key)))
+    as_loaded = {"expires_at_0": f"{late:%Y-%m-%d}", "expires_at_1": f"{late:%H:%M:%S}", "networks": ""}
+    api_keys.change(key, {"expires_at": soon, "allowed_networks": ["192.0.2.0/24"]}, now=now)
+
+    answer = operator.post(page_of(key), {"name": "build server", **as_loaded, **loaded})
+
+    key.refresh_from_db()
+    assert answer.status_code == 302
+    assert (key.name, key.expires_at, key.allowed_networks) == ("build server", soon, ["192.0.2.0/24"])
