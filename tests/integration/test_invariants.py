@@ -308,6 +308,7 @@ def test_webhooks_of_deleted_repositories_are_not_compared_with_all_events(
     for _ in range(20):
         forge.webhook(now=now - HOUR)
     Webhook.objects.update(deleted_at=now)
+    forge.webhook(now=now - HOUR)
     rows_of: dict[str, int] = {}
 
     def explain(query: str, parameters: dict[str, object]) -> list[sql.Row]:
