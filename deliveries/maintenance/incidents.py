@@ -1,5 +1,6 @@
 """Watch the failing webhooks: announce that one will be disabled unless it recovers, and that it has recovered."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from deliveries import pipeline, system_events
+from deliveries import pipeline, shutdown, system_events
 from deliveries.db import arrays, sql
 from deliveries.models import Webhook
 from deliveries.pipeline import health
@@ -18,6 +19,8 @@ from deliveries.policy.incidents import Failing, Incident, Over, Progress, Retri
 
 # How many failing webhooks a tick reads. With more of them, each is looked at less often.
 WEBHOOKS_PER_TICK = 500
+# After this time no further webhook is announced: other maintenance tasks wait, such as for expired leases.
+TICK_BUDGET = timedelta(seconds=1)
 # How many deliveries of a webhook are read to find the one that has been retried for the longest time.
 MAX_RETRIED = 100
 
@@ -52,6 +55,7 @@ class Watch:
 
     def tick(self, announce: Announce, *, now: datetime) -> int:
         """Look at the next failing webhooks; return how many announcements were made."""
+        over_at = time.monotonic() + TICK_BUDGET.total_seconds()
         rows = sql.run(FIND_FAILING, {"after": self.cursor, "limit": WEBHOOKS_PER_TICK})
         found = [
             Watched(webhook_id, auto_disable, retry_schedule, wire_format, Incident(*incident))
@@ -69,6 +73,10 @@ class Watch:
                 case step:
                     done = _announce(webhook.id, step, progress.get(webhook.id), announce=announce, now=now)
                     announced += done
+                    if time.monotonic() >= over_at or shutdown.is_requested():
+                        # The next tick goes on after this one.
+                        self.cursor = webhook.id
+                        break
         if over:
             sql.run(FORGET, {"webhooks": arrays.bigints(over)})
         return announced

@@ -1,12 +1,14 @@
 """Announce: decide which channels are told of a webhook, and queue an alert for each, once."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
 
+from deliveries import shutdown
 from deliveries.db.ids import first_id_at, uuid7s
 from deliveries.maintenance import incidents
 from deliveries.maintenance.incidents import Announcement
@@ -41,7 +43,7 @@ def announce_disabled(*, now: datetime) -> int:
     """Announce which webhooks were disabled, the first one first; return how many."""
     due = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_notified_at=None).order_by("disabled_at")
     announced = 0
-    for webhook_id in list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK]):
+    for webhook_id in in_time(list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK])):
         with transaction.atomic():
             webhook = _lock(webhook_id, disabled_at__isnull=False, owner_notified_at=None)
             if webhook is None or webhook.disabled_at is None:
@@ -59,7 +61,7 @@ def announce_ending(*, now: datetime) -> int:
     """Announce which leases end soon, the first one first; return how many."""
     due = Webhook.objects.kept().filter(expiry_mail_at__lte=now).order_by("expiry_mail_at")
     announced = 0
-    for webhook_id in list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK]):
+    for webhook_id in in_time(list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK])):
         with transaction.atomic():
             webhook = _lock(webhook_id, expiry_mail_at__lte=now)
             if webhook is None:
@@ -70,6 +72,15 @@ def announce_ending(*, now: datetime) -> int:
                 announce(webhook, News(AlertKind.LEASE_ENDING, at, {"expires_at": at.isoformat()}), now=now)
                 announced += 1
     return announced
+
+
+def in_time(webhooks: Iterable[int]) -> Iterator[int]:
+    """Yield webhooks for as long as a tick may take, the first one in any case; the next tick finds the others."""
+    over_at = time.monotonic() + incidents.TICK_BUDGET.total_seconds()
+    for webhook_id in webhooks:
+        yield webhook_id
+        if time.monotonic() >= over_at or shutdown.is_requested():
+            return
 
 
 def news_of(webhook: Webhook, announcement: Announcement, *, now: datetime) -> News:

@@ -22,6 +22,7 @@ from django.db import transaction
 from standardwebhooks import Webhook as Verifier
 
 from deliveries import pipeline, vault
+from deliveries.maintenance import incidents
 from deliveries.maintenance.incidents import Watch
 from deliveries.models import AuditEntry, Event, Repository, Webhook
 from deliveries.sending.sender import Sender
@@ -680,6 +681,16 @@ def test_a_mailbox_is_not_filled_and_a_mail_server_that_is_away_is_no_fault_of_t
         channels.send_test(told, now=now + MINUTE + seconds * SECOND)
         notify(now=now + MINUTE + seconds * SECOND)
     assert len(mail.outbox) == 4
+
+
+def test_many_that_are_disabled_at_once_keep_no_other_task_waiting(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incidents, "TICK_BUDGET", timedelta(0))
+    for _ in range(3):
+        fail(forge.webhook(now=now), now=now)
+
+    assert [announcing.announce_disabled(now=now) for _ in range(4)] == [1, 1, 1, 0]
 
 
 def test_a_channel_that_was_deleted_or_paused_gets_no_more(forge: Forge, now: datetime) -> None:

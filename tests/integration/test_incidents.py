@@ -256,6 +256,18 @@ def test_some_at_each_tick_until_all_were_looked_at(
     assert [sweep.tick(silent, now=at) for _ in range(5)] == [2, 2, 1, 0, 0]
 
 
+def test_a_tick_that_has_taken_long_leaves_the_rest_to_the_next(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        forge.webhook(now=now, retry_schedule=RETRY)
+    outage(forge, sender, now=now)
+    monkeypatch.setattr(incidents, "TICK_BUDGET", timedelta(0))
+    sweep, at = Watch(), now + 6 * MINUTE
+
+    assert [sweep.tick(silent, now=at) for _ in range(5)] == [1, 1, 1, 0, 0]
+
+
 def test_a_tick_over_failing_webhooks_with_nothing_new_asks_twice(forge: Forge, sender: Sender, now: datetime) -> None:
     for _ in range(3):
         forge.webhook(now=now, retry_schedule=RETRY)
