@@ -41,6 +41,12 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 HOSTILE = '<script>alert(1)</script><img src="https://evil.example/x">&'
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tick announce all that it finds, however slow the machine is."""
+    monkeypatch.setattr(incidents, "TICK_BUDGET", timedelta(days=1))
+
+
 def owner(forge: Forge, name: str = "olga") -> None:
     user = User.objects.create(username=name, email=f"{name}@acme.example")
     Membership.objects.create(user=user, organization=forge.organization, role="owner")

@@ -27,6 +27,12 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 RETRY = [600]
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tick announce all that it finds, however slow the machine is."""
+    monkeypatch.setattr(incidents, "TICK_BUDGET", timedelta(days=1))
+
+
 def silent(_webhook: Webhook, _announcement: Announcement) -> None:
     pass
 
