@@ -829,6 +829,29 @@ def test_subscriptions_have_a_limit_and_take_none_of_the_owners(forge: Forge, se
     forge.webhook(now=timezone.now())
 
 
+def test_of_callbacks_that_differ_only_in_the_masked_query_no_more_is_loaded_than_is_compared(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        ask(forge.receiver.url(f"/?n={number}"))
+    loaded: list[object] = []
+    load = Webhook.from_db.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Webhook], *args: Any) -> Webhook:
+        loaded.append(args)
+        webhook: Webhook = load(cls, *args)
+        return webhook
+
+    monkeypatch.setattr(Webhook, "from_db", classmethod(counted))
+
+    assert ask(forge.receiver.url("/?n=19")).status_code == 202
+    assert ask(forge.receiver.url("/?n=19"), mode="unsubscribe").status_code == 202
+
+    # Thousands of whole rows would be read under locks that others wait for.
+    assert len(loaded) == 2
+    assert Webhook.objects.count() == 20
+
+
 def test_it_shows_in_v1(forge: Forge) -> None:
     webhook = subscribed(forge)
     shown = Caller.of(forge.organization).get(f"/v1/webhooks/{webhook.uid}").json()
