@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import requests
@@ -61,6 +62,8 @@ class Forwarder:
         self._local = Session()
         # A proxy of the environment does not lead to this machine, and a .netrc would replace the event's headers.
         self._local.trust_env = False
+        # HookHub itself keeps none from one delivery to the next.
+        self._local.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._webhook: str | None = None
         # The replay that has not ended, as far as this program knows.
         self._replay_id: str | None = None

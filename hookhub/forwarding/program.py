@@ -89,7 +89,8 @@ def forwarding_of(options: Mapping[str, Any], *, target: str, secret: str | None
     if not options["url"] or not options["api_key"]:
         raise ValueError("Specify --url and --api-key, or set HOOKHUB_URL and HOOKHUB_API_KEY.")
     return Forwarding(
-        url=require_address(options["url"], "--url"),
+        # As the SDKs take the same setting: with or without the version, and with the line break of a file.
+        url=require_address(options["url"].strip(), "--url").rstrip("/").removesuffix("/v1"),
         api_key=clean_key(options["api_key"]),
         target=require_address(target, "--forward"),
         events=[part.strip() for part in options["events"].split(",") if part.strip()],

@@ -76,7 +76,8 @@ class Remote:
         return datetime.now(timezone.utc) - self._ahead
 
     def _compare_clocks(self, date: str | None) -> None:
-        with suppress(TypeError, ValueError):
+        # A date that is none raises the first two or the third, by the version of Python; a far one the last.
+        with suppress(TypeError, ValueError, IndexError, OverflowError):
             self._ahead = datetime.now(timezone.utc) - parsedate_to_datetime(date or "")
 
     def call(

@@ -227,3 +227,42 @@ def test_an_address_of_another_program_is_told_in_words(receiver: Receiver, body
 
     with pytest.raises(CommandError, match=problem):
         call_command("listen", "--forward", receiver.url("/hook"), "--url", receiver.url(""), "--api-key", KEY)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "\n", "/v1\r\n"])
+def test_the_address_is_taken_as_the_sdks_take_it(receiver: Receiver, end: str) -> None:
+    receiver.answers = {"/v1/webhooks": Answer(body=b"{}")}
+
+    with pytest.raises(CommandError, match="does not answer as HookHub does"):
+        call_command(
+            "listen", "--forward", receiver.url("/hook"), "--url", receiver.url("").rstrip("/") + end, "--api-key", KEY
+        )
+
+    assert [each.path for each in receiver.received] == ["/v1/webhooks"]
+
+
+def test_no_event_is_sent_with_a_cookie_of_the_one_before(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [
+        {"id": f"d{n}", "event": f"e{n}", "type": "push", "cursor": "c", "headers": {}, "body": "{}", "error": None}
+        for n in (1, 2)
+    ]
+    story = Story(receiver, first=[empty(events=events)], poll=[REFUSED])
+    receiver.answers = {**receiver.answers, "/hook": Answer(headers={"Set-Cookie": "session=1; Path=/"})}
+    story.paths["hook"] = "/hook"
+
+    forward(receiver, monkeypatch)
+
+    sent = [each for each in receiver.received if each.path == "/hook"]
+    assert [each.headers.get("cookie") for each in sent] == [None, None]
+
+
+@pytest.mark.parametrize("date", ["nonsense", "Fri, 31 Dec 99999999999999999999 23:59:59 GMT", ""])
+def test_a_clock_that_says_no_time_ends_nothing(receiver: Receiver, monkeypatch: pytest.MonkeyPatch, date: str) -> None:
+    strange = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 11\r\nConnection: close\r\n\r\n".encode()
+    story = Story(receiver, first=[REFUSED])
+    receiver.answers = {**receiver.answers, "/v1/webhooks": Answer(raw=strange + b'{"id": "w"}')}
+
+    forward(receiver, monkeypatch)
+
+    assert story.calls() == ["create", "first", "delete"]
