@@ -1,6 +1,7 @@
 """A receiver of webhooks on this machine that verifies and prints requests, and can fail on purpose."""
 
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -78,10 +79,14 @@ class Receiver:
             return ", ".join(counts)
 
 
+class _IPv6Server(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPServer:
     """Return a bound server that passes every request to ``receiver``; the caller runs and closes it. Raise OSError."""
-
-    server = ThreadingHTTPServer((host, port), partial(_Handler, receiver))
+    kind = _IPv6Server if ":" in host else ThreadingHTTPServer
+    server = kind((host, port), partial(_Handler, receiver))
     server.daemon_threads = True
     # Requests that hang on purpose must not delay Ctrl-C.
     server.block_on_close = False

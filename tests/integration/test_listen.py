@@ -40,14 +40,14 @@ def headers(delivery: str = "msg_1", *, secret: str = SECRET) -> dict[str, str]:
 
 
 @contextmanager
-def listening(behaviour: Behaviour) -> Iterator[tuple[str, Receiver, Queue[str]]]:
+def listening(behaviour: Behaviour, *, host: str = "127.0.0.1") -> Iterator[tuple[str, Receiver, Queue[str]]]:
     shown: Queue[str] = Queue()
     receiver = Receiver(behaviour, shown.put)
-    server = open_server(receiver, host="127.0.0.1", port=0)
+    server = open_server(receiver, host=host, port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", receiver, shown
+        yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/hook", receiver, shown
     finally:
         receiver.closing.set()
         server.shutdown()
@@ -127,6 +127,13 @@ def test_a_handshake_gets_consent(session: requests.Session) -> None:
     assert asked.headers["WebHook-Allowed-Origin"] == "hooks.example"
     assert asked.headers["WebHook-Allowed-Rate"] == "*"
     assert "WebHook-Allowed-Origin" not in other.headers
+
+
+def test_it_listens_on_an_ipv6_address(session: requests.Session) -> None:
+    with listening(Behaviour(secrets=(SECRET,)), host="::1") as (url, _, shown):
+        assert session.post(url, BODY, headers=headers(), timeout=10).status_code == 200
+
+    assert "signature ok" in shown.get(timeout=5)
 
 
 def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Session) -> None:

@@ -78,15 +78,16 @@ class Command(BaseCommand):
             as_json=options["json"],
         )
         receiver = Receiver(behaviour, self._show)
+        host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
         try:
             server = open_server(receiver, host=options["host"], port=options["port"])
         except (OSError, OverflowError, TypeError) as error:
-            raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
+            raise CommandError(f"Cannot listen on {host}:{options['port']}: {error}") from error
         # Set explicitly: a shell starts background jobs with SIGINT ignored, and a service manager sends SIGTERM.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with server:
-            self.stderr.write(f"Listening on http://{options['host']}:{server.server_port}/ (Ctrl-C to stop)")
+            self.stderr.write(f"Listening on http://{host}:{server.server_port}/ (Ctrl-C to stop)")
             try:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
