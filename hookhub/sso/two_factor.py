@@ -100,4 +100,5 @@ def lacks_second_factor(request: HttpRequest) -> bool:
         return False
     if any(record.get("method") == "socialaccount" for record in get_authentication_records(request, request.user)):
         return False
-    return not is_mfa_enabled(request.user)
+    # Without an app, allauth asks for no recovery code either.
+    return not is_mfa_enabled(request.user, types=[Authenticator.Type.TOTP])

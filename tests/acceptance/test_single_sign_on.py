@@ -269,6 +269,41 @@ def test_all_web_servers_know_which_codes_were_tried_and_used(deployed: tuple[In
     instance.ask("DELETE FROM mfa_authenticator RETURNING id")
 
 
+def test_only_an_operator_resets_a_second_factor_and_that_is_recorded(deployed: tuple[Instance, Provider]) -> None:
+    instance, _ = deployed
+    url, page_of = instance.url, f"{instance.url}/admin/mfa/authenticator/"
+    with a_browser() as session:
+        enrol(session, log_in_by_password(session, url, like_root(instance, "heidi")))
+    with a_browser() as staff, a_browser() as operator:
+        enrol(staff, log_in_by_password(staff, url, name := like_root(instance, "ivan")))
+        enrol(operator, log_in_by_password(operator, url, like_root(instance, "judy")))
+        instance.ask("UPDATE auth_user SET is_superuser = false WHERE username = %s RETURNING id", name)
+        instance.ask(
+            "INSERT INTO auth_user_user_permissions (user_id, permission_id) SELECT u.id, p.id FROM auth_user u, "
+            "auth_permission p WHERE u.username = %s RETURNING id",
+            name,
+        )
+        factor = instance.ask(
+            "SELECT a.id FROM mfa_authenticator a JOIN auth_user u ON u.id = a.user_id "
+            "WHERE u.username = 'heidi' AND a.type = 'totp'"
+        )
+        pages = ("mfa/authenticator/", f"mfa/authenticator/{factor}/delete/", "socialaccount/socialaccount/add/")
+        refused = [staff.get(f"{url}/admin/{each}", timeout=30).status_code for each in pages]
+        assert (refused, staff.get(f"{url}/admin/", timeout=30).status_code) == ([403] * 3, 200)
+        shown = operator.get(f"{page_of}{factor}/change/", timeout=30)
+        assert (shown.status_code, "gAAAA" in shown.text) == (200, False)
+        submit(operator, operator.get(f"{page_of}{factor}/delete/", timeout=30), form=-1)
+    recorded = instance.ask(
+        "SELECT jsonb_agg(jsonb_build_array(actor_id, target_id, before::jsonb)) FROM hookhub_audit_entry "
+        "WHERE action = 'user.second_factor_removed'"
+    )
+    assert recorded == [["judy", "heidi", {"type": "totp"}]]
+    # The recovery codes that are left are no second factor: allauth asks for none.
+    with a_browser() as session:
+        page = log_in_by_password(session, url, "heidi")
+        assert page.url == f"{url}/accounts/2fa/totp/activate/"
+
+
 def logins_of(instance: Instance, name: str) -> list[str]:
     """Return how the logins of a name ended, as the log of the web server says."""
     text = "".join(path.read_text() for path in instance.logs.glob("*.log"))

@@ -99,6 +99,19 @@ def test_while_it_is_off_nothing_of_it_is_imported() -> None:
     assert outcome(code).stdout == "[]\n"
 
 
+def test_no_page_of_the_admin_is_allauths_own() -> None:
+    code = (
+        "import django; django.setup(); import hookhub.service.urls; from django.contrib import admin; "
+        "from hookhub.admin.base import OrganizationScoped as Ours; registry = admin.site._registry; "
+        "print([model._meta.label for model, page in registry.items() if not isinstance(page, Ours)]); "
+        "print(sorted(model._meta.label for model in registry if model._meta.app_label in ('mfa', 'socialaccount')))"
+    )
+
+    assert outcome(code, HOOKHUB_TWO_FACTOR="optional").stdout == (
+        "[]\n['mfa.Authenticator', 'socialaccount.SocialAccount']\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

@@ -3,12 +3,15 @@
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from hookhub.admin import dashboard
 from hookhub.service.admin import users
 
+if settings.HOOKHUB_ALLAUTH:
+    from hookhub.service.admin import login_records  # noqa: F401 - it registers its pages
 admin.site.site_header = admin.site.site_title = "HookHub"
 admin.site.index_title = "Overview"
 # The most used pages are linked in the header, and the lists need the width.
