@@ -359,6 +359,18 @@ def test_many_are_made_due_in_batches(
     assert set(Delivery.objects.values_list("redeliveries", "due_at")) == {(1, now + HOUR)}
 
 
+def test_few_among_millions_may_take_longer_to_find_than_any_other_statement(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 1234")
+        run("redeliver", "--type", "push", "--dry-run", at=now)
+        cursor.execute("SHOW statement_timeout")
+
+        # As above.
+        assert cursor.fetchone() == ("0",)
+
+
 UNCLEAR = [
     ("nothing", "", ("This would select all deliveries. Use delivery ids, or filter with --webhook, --organization, "
      "--event, --state, --type, --after, --before.")),

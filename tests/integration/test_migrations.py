@@ -8,6 +8,7 @@ from io import StringIO
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.core.management.commands import migrate
 from django.db import connection, connections
 from django.db.migrations import AddConstraint, AddField, AddIndex
 from pytest_django import DjangoDbBlocker
@@ -103,3 +104,19 @@ def test_two_commands_at_once_take_turns(scratch: str) -> None:
     other.join()
 
     assert (before, "hookhub_event" in made_by_us(scratch)) == (set(), True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_may_take_longer_than_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    seen = []
+    monkeypatch.setattr(migrate.Command, "handle", lambda *_, **__: seen.append(timeout()))
+
+    call_command("migrate")
+
+    assert seen == ["0"]
+    assert timeout() == "30s"

@@ -7,8 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.db.models import QuerySet
 
 from deliveries import audit, redelivery, timezone
+from deliveries.db import sql
 from deliveries.db.ids import first_id_at
 from deliveries.event_types.topics import TYPE_RULE, is_type
 from deliveries.models import Delivery, Event, Organization, Webhook
@@ -75,9 +78,16 @@ def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[D
         selected = selection.deliveries().filter(id__lt=end).order_by("id").select_related("webhook")
         selected = selected.only("state", *BLOCKING)
         rest = selected
-        while batch := list(rest[:BATCH]):
+        while batch := read(rest[:BATCH]):
             yield batch
             rest = selected.filter(id__gt=batch[-1].pk)
+
+
+def read(deliveries: "QuerySet[Delivery]") -> list[Delivery]:
+    """Return the deliveries, however long it takes to find few among millions."""
+    with transaction.atomic():
+        sql.run("SET LOCAL statement_timeout = 0", {})
+        return list(deliveries)
 
 
 def select_ids(options: dict[str, Any]) -> list[Selection]:

@@ -16,7 +16,7 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate while no other process does."""
-        with alone(options["database"]):
+        with alone(options["database"]), unhurried(options["database"]):
             super().handle(*args, **options)
 
 
@@ -30,3 +30,18 @@ def alone(database: str) -> Iterator[None]:
                 cursor.execute(f"SET LOCAL {timeout} = 0")
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield
+
+
+@contextmanager
+def unhurried(database: str) -> Iterator[None]:
+    """Let statements take any time: on a large table, an index takes longer than any statement of the queue may."""
+    connection = connections[database]
+    session = connection.settings_dict["SESSION"]
+    # Behind a pooler, they are set in each transaction.
+    connection.close()
+    connection.settings_dict["SESSION"] = {**session, "statement_timeout": "0"}
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["SESSION"] = session
