@@ -7,7 +7,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 
@@ -21,13 +20,13 @@ from deliveries.models import Organization, Verification, Webhook
 from deliveries.plain_text import printable
 from deliveries.policy.outcomes import NoResponse
 from deliveries.proofs import DEFAULT, OWNERS, PROOFS, Asked, Grant, Refused, Reply
-from deliveries.proofs.handshake import ORIGIN, Handshake
-from deliveries.proofs.mcp import SUBSCRIPTION
+from deliveries.proofs.handshake import Handshake
 from deliveries.sending.exchange import Exchange
 from deliveries.webhooks import kinds, leases, lifecycle, pacing, pending_changes, quotas, recording
 from deliveries.webhooks.fields import Fields, InvalidFields
 from deliveries.webhooks.locking import lock
 from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
+from deliveries.webhooks.verification_details import details_of, own_name
 from deliveries.webhooks.verification_log import with_entry
 from deliveries.webhooks.verification_queue import VerificationClaim
 
@@ -106,7 +105,9 @@ def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: 
 
 
 def require_provable(wire_format: Format, *, proof: str | None) -> None:
-    """Raise InvalidFields if receivers of this format cannot echo a challenge, because the URL is a chat service's."""
+    """Raise InvalidFields if receivers of this format, a chat service's, echo no challenge, or we have no name."""
+    if proof == Handshake.slug and not own_name():
+        raise InvalidFields({"verify": f"cannot be {proof}: HOOKHUB_PUBLIC_URL, whose host is asked by, is not set"})
     if proof is not None and wire_format.url_is_secret:
         raise InvalidFields(
             {"format": f"cannot be {wire_format.slug} where the URL must be verified: its receivers echo no challenge"}
@@ -182,18 +183,6 @@ def ask(
     after = {"verification": uid, "url": asked.stored_url, "mode": mode.value}
     audit.record("webhook.verification_started", target=webhook_target(webhook), after=after, now=now)
     return asked
-
-
-def details_of(webhook: Webhook, *, proof: str) -> dict[str, str]:
-    """Return what the request of a proof carries by default: what is subscribed to, or the name that we go by."""
-    if proof == Handshake.slug:
-        return {ORIGIN: urlsplit(settings.HOOKHUB_PUBLIC_URL).hostname or ""}
-    match webhook.subscription:
-        case {"topic": topic}:
-            return {"hub.topic": str(topic)}
-        case {"id": subscription_id}:
-            return {SUBSCRIPTION: str(subscription_id)}
-    return {}
 
 
 def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:

@@ -49,6 +49,21 @@ def consented(forge: Forge, *, rate: str | None = "*", now: datetime, **fields: 
     return webhook
 
 
+def test_without_a_name_no_receiver_can_be_asked(forge: Forge, settings: Settings, now: datetime) -> None:
+    webhook = forge.webhook(now=now, format="cloudevents")
+    settings.HOOKHUB_PUBLIC_URL = ""
+
+    for way in (
+        lambda: unverified(forge, now=now),
+        lambda: changing.change(webhook.pk, {"verify": "handshake"}, now=now),
+    ):
+        with pytest.raises(InvalidFields) as refused:
+            way()
+        assert list(refused.value.errors) == ["verify"]
+
+    assert not Verification.objects.exists()
+
+
 def test_a_receiver_is_asked_and_nothing_is_sent_before(forge: Forge, sender: Sender, now: datetime) -> None:
     webhook = unverified(forge, now=now)
     forge.accept(now=now)
