@@ -144,6 +144,19 @@ def test_a_span_that_is_none_is_the_receivers_mistake_and_turns_no_check_off(slu
         verify(b"{}", {}, secrets=NEWEST, format=slug, **mistake)
 
 
+@pytest.mark.parametrize("slug", ["coregit", "codmir"])
+def test_the_longest_spans_are_no_limits(slug: str) -> None:
+    body = json.dumps({"event": "push", "type": "push", "id": "1", "timestamp": NOW.isoformat(), "data": 1}).encode()
+    headers = signed(slug, body)
+
+    for now in (NOW, NOW.replace(year=9999), NOW.replace(year=1)):
+        received = verify(
+            body, headers, secrets="plain text secret", format=slug,
+            tolerance=timedelta.max, max_event_age=timedelta.max, now=now,
+        )  # fmt: skip
+        assert received.type == "push"
+
+
 def test_a_secret_in_another_alphabet_of_base64_is_none() -> None:
     strange = "whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode()
 
