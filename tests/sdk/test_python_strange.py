@@ -2,8 +2,9 @@
 
 import asyncio
 import gzip
+import json
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -108,3 +109,18 @@ def test_a_setting_of_another_type_is_refused_at_once(kind: Any, wrong: dict[str
 def test_a_setting_that_would_let_nothing_through_is_refused_at_once(kind: Any, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must"):
         kind("https://hooks.example", "hh_1", **wrong)
+
+
+def test_a_change_may_hold_a_time_as_a_creation_may(fake: FakeHookHub) -> None:
+    ends = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    fake.answers = [Answer(200, {"id": "w"})] * 3
+    changes = {"expires_at": ends, "name": None}
+
+    with Client(fake.url, "hh_1", retries=0) as client:
+        client.webhooks.update("w", changes)
+        client.webhooks.create("https://a.example/", events=["*"], settings={"expires_at": ends})
+    asynchronously(fake, lambda client: client.webhooks.update("w", changes))
+
+    sent = [json.loads(asked.body) for asked in fake.asked]
+    assert sent[0] == sent[2] == {"expires_at": "2026-03-04T05:06:07+00:00", "name": None}
+    assert sent[1]["expires_at"] == "2026-03-04T05:06:07+00:00"

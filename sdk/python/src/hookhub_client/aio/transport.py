@@ -20,7 +20,7 @@ from hookhub_client.client.connection import (
     may_use_proxy,
     with_organization,
 )
-from hookhub_client.client.encoding import MAX_BODY, Json, Response, encode, query_of
+from hookhub_client.client.encoding import MAX_BODY, Json, Response, encode, query_of, with_times
 from hookhub_client.client.responses import json_object, page_of
 
 
@@ -99,7 +99,7 @@ class AsyncTransport:
         waits: timedelta = timedelta(0),
     ) -> Json:
         """Send a request, which the API may let wait, and return the JSON object of the response."""
-        content = None if body is None else encode(body)
+        content = None if body is None else encode(with_times(body))
         response = await self.call(
             method, path, query=query_of(query or {}), content=content, repeatable=repeatable, waits=waits
         )

@@ -91,11 +91,12 @@ def _written(value: object) -> str:
 
 def given(fields: Mapping[str, Any]) -> Json:
     """Return the fields of a request that are not None, with times as the API takes them."""
-    return {
-        name: rfc3339(value) if isinstance(value, datetime) else value
-        for name, value in fields.items()
-        if value is not None
-    }
+    return with_times({name: value for name, value in fields.items() if value is not None})
+
+
+def with_times(fields: Mapping[str, Any]) -> Json:
+    """Return the fields of a request with times as the API takes them."""
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def states(state: str | Sequence[str] | None) -> str | list[str] | None:

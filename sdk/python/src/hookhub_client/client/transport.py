@@ -19,7 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 from .attempts import Attempts
 from .connection import BROKEN_OFF, HEADERS, base_of, check_limits, clean_key, may_use_proxy, with_organization
 from .deadline import Adapter, ending_in
-from .encoding import MAX_BODY, Json, Response, encode, query_of
+from .encoding import MAX_BODY, Json, Response, encode, query_of, with_times
 from .responses import json_object, page_of
 
 
@@ -103,7 +103,7 @@ class Transport:
         waits: timedelta = timedelta(0),
     ) -> Json:
         """Send a request, which the API may let wait, and return the JSON object of the response."""
-        content = None if body is None else encode(body)
+        content = None if body is None else encode(with_times(body))
         response = self.call(
             method, path, query=query_of(query or {}), content=content, repeatable=repeatable, waits=waits
         )
