@@ -13,6 +13,7 @@ PATIENCE_SECONDS = 300
 # Rough rates that determine how much to measure in the given time; a wrong guess only changes the duration.
 GUESSED_PER_S = 5000
 NAIVE_GUESSED_PER_S = 300
+LIBCURL_REQUESTS = 20_000
 KB = 1024
 # For each load: suffix of its figures, bytes per event, and webhooks per event.
 SHAPES = (("", KB, 1), ("_fan_out_10", KB, 10), ("_10kb", 10 * KB, 1), ("_10kb_to_10", 10 * KB, 10))
@@ -84,9 +85,9 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
     }
 
 
-def libcurl_rate(receiver: ReceiverProcess, *, size: int, count: int = 20_000) -> float:
+def libcurl_rate(receiver: ReceiverProcess, *, size: int) -> float:
     """Return how many requests per second a bare libcurl loop sends to the same receiver."""
-    rate = run_module("bench.baseline_libcurl", receiver.url("/ok/ceiling"), str(count), str(size))
+    rate = run_module("bench.baseline_libcurl", receiver.url("/ok/ceiling"), str(LIBCURL_REQUESTS), str(size))
     receiver.reset()
     return float(rate)
 

@@ -123,17 +123,15 @@ def record(
     target: Target,
     before: State | None = None,
     after: State | None = None,
-    actor: Actor | None = None,
     now: datetime,
 ) -> None:
     """Write an audit entry in the transaction of the change. Raise RuntimeError outside of a transaction.
 
-    ``before`` and ``after`` map field names to values; long values are truncated. ``actor`` defaults to
-    ``current_actor()``.
+    ``before`` and ``after`` map field names to values; long values are truncated. Its actor is the ``current_actor()``.
     """
     if not connection.in_atomic_block:
         raise RuntimeError(f"{action} must be recorded in the transaction of the change")
-    author = actor or current_actor()
+    author = current_actor()
     entry = {
         "id": uuid7(now),
         "recorded_at": now,

@@ -47,11 +47,6 @@ class Subscription:
         return self.noted("update")
 
     @property
-    def proved_at(self) -> float:
-        """Return when it was first seen proved; infinity if never."""
-        return next((seen.at for seen in self.seen if seen.verified_at is not None), math.inf)
-
-    @property
     def lasts_since(self) -> float:
         """Return when it was first seen with a lease that outlasts the run, or without an end; infinity if never."""
         proved = (seen for seen in self.seen if seen.verified_at is not None)

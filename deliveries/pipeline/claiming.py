@@ -49,9 +49,9 @@ def grant_lease(now: datetime) -> LeaseGrant:
     return LeaseGrant(new_lease(), now + settings.HOOKHUB_LEASE, settings.HOOKHUB_MAX_IN_FLIGHT, now)
 
 
-def promote_due(limit: int = PROMOTE_BATCH, *, now: datetime) -> int:
-    """Mark up to ``limit`` due scheduled deliveries as ready; return how many."""
-    return sql.change(PROMOTE_DUE, {"limit": limit, "now": now})
+def promote_due(*, now: datetime) -> int:
+    """Mark up to PROMOTE_BATCH due scheduled deliveries as ready; return how many."""
+    return sql.change(PROMOTE_DUE, {"limit": PROMOTE_BATCH, "now": now})
 
 
 def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[Claim]:

@@ -78,13 +78,13 @@ class _Target:
         return self.origin + self.path
 
 
-def normalise(url: object, *, https_only: bool = False) -> str:
+def normalise(url: object) -> str:
     """Return ``url`` in its normalized form, which is the one that is stored. Raise InvalidURL if it is invalid.
 
     Scheme and host become lower-case ASCII, and addresses their canonical form; a default port and a trailing dot are
     removed. Path and query stay byte for byte, except that non-ASCII characters are percent-encoded as UTF-8.
     """
-    return _parse(url, https_only=https_only).url
+    return _parse(url).url
 
 
 def normalise_host(host: str) -> str:

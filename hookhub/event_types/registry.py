@@ -69,14 +69,6 @@ def find(organization: Organization, event_type: str, data: object, *, custom: C
     return custom.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
 
 
-def knows(organization: Organization, word: str, *, dialect: str | None = None) -> bool:
-    """Return whether a webhook may subscribe to ``word``: the dialect documents it, or the organization registered it.
-
-    ``dialect`` overrides the organization's default dialect.
-    """
-    return catalogue.of(dialect or organization.default_dialect).knows(word) or custom(organization).knows(word)
-
-
 def as_event_type(row: CustomEventType) -> EventType:
     """Return a registered type as a catalogue entry."""
     return EventType(row.type, row.description, row.schema, row.example)

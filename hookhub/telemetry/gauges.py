@@ -48,10 +48,10 @@ class Look(Generic[Found]):
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._asked.put(self._look)
 
-    def answer(self, *, within: timedelta = ANSWERS_WITHIN) -> Found | None:
+    def answer(self) -> Found | None:
         """Return what was found, or None if the server is away or does not answer in time."""
         try:
-            found = self._answered.get(timeout=within.total_seconds())
+            found = self._answered.get(timeout=ANSWERS_WITHIN.total_seconds())
         except Empty:
             return None
         self._is_under_way = False

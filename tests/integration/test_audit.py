@@ -207,8 +207,8 @@ def test_an_entry_cannot_be_written_outside_of_a_transaction(transactional_db: N
 
 
 def write(now: datetime, *, action: str = "webhook.updated") -> AuditEntry:
-    with transaction.atomic():
-        audit.record(action, target=Target("webhook", "1", "one", None), actor=Actor("person", "ada"), now=now)
+    with transaction.atomic(), audit.acting(lambda: Actor("person", "ada")):
+        audit.record(action, target=Target("webhook", "1", "one", None), now=now)
     return AuditEntry.objects.get(recorded_at=now)
 
 

@@ -15,6 +15,8 @@ from deliveries.systems import SYSTEMS
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES, AlreadyRegistered
 from hookhub.event_types.validation import MAX_STEPS, TOO_MANY_STEPS
+from hookhub.http.event_type_names import validate_event_types
+from hookhub.http.refusals import Refusal
 from hookhub.models import CustomEventType, Scope
 from hookhub.publishing.redis_stream import ingest
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read
@@ -233,12 +235,19 @@ def test_registering_takes_a_key_that_may_manage_and_touches_nobody_elses(
 def test_a_list_may_hold_types_of_ones_own_in_every_dialect(organization: Organization, now: datetime) -> None:
     registry.register(TURNED, organization=organization, now=now)
 
-    assert registry.knows(organization, "widget.turned", dialect="coregit")
-    assert registry.knows(organization, "widget", dialect="social-gateway")
-    assert registry.knows(organization, "issues.opened", dialect="sigmagit")
-    assert registry.knows(organization, "tag.created")
-    assert not registry.knows(organization, "issues.opened")
-    assert not registry.knows(Organization.objects.create(slug="b"), "widget.turned")
+    def is_known(word: str, *, dialect: str, of: Organization = organization) -> bool:
+        try:
+            validate_event_types({"events": [word]}, dialect=dialect, organization=of)
+        except Refusal:
+            return False
+        return True
+
+    assert is_known("widget.turned", dialect="coregit")
+    assert is_known("widget", dialect="social-gateway")
+    assert is_known("issues.opened", dialect="sigmagit")
+    assert is_known("tag.created", dialect=organization.default_dialect)
+    assert not is_known("issues.opened", dialect=organization.default_dialect)
+    assert not is_known("widget.turned", dialect="coregit", of=Organization.objects.create(slug="b"))
 
 
 # Validation ----------------------------------------------------------------------------------------------------------
