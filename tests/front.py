@@ -16,9 +16,9 @@ from hookhub.server.body import Budget
 from hookhub.server.front import Front
 from hookhub.server.group_commit import GroupCommit, Store
 from hookhub.server.health import Readiness
-from hookhub.server.held import Held
 from hookhub.server.intake import EventIntake
 from hookhub.server.limits import Limits
+from hookhub.server.lock_waits import LockWaits
 from hookhub.server.pool import Pool, Turn
 from hookhub.service.wsgi import django
 
@@ -111,8 +111,8 @@ def serve(
 
     groups = Groups(store, read_meanwhile)
     commit = GroupCommit(groups, max_waiting=max_waiting)
-    held = Held(store.alone, max_waiting=max_waiting)
-    intake = EventIntake(pool=pool, groups=commit, held=held, turn_of=lambda _: Turn("127.0.0.1"))
+    lock_waits = LockWaits(store.alone, max_waiting=max_waiting)
+    intake = EventIntake(pool=pool, groups=commit, lock_waits=lock_waits, turn_of=lambda _: Turn("127.0.0.1"))
     front = Front(
         _closing_application, limits=Limits(publish=1_000_000, deadline=timedelta(seconds=30), min_rate=1), pool=pool,
         budget=Budget(10_000_000), readiness=Readiness(lambda: LIVE, otherwise=LIVE), admit=lambda _: None,

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
+from hookhub.http.long_polls import POLL
 from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.server.environ import Scope, add_body, environ_of, head_of
 from hookhub.server.health import Readiness, Report, as_json
 from hookhub.server.limits import MAX_BODY, Head, Limits, refusal_of
-from hookhub.server.polling import POLL, headers_of, poll_until_found
+from hookhub.server.polling import headers_of, poll_until_found
 from hookhub.server.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 
 from deliveries import telemetry, timezone
+from deliveries.db import sql
 from deliveries.events import Batch
 from deliveries.log_lines import chunk
 from deliveries.rates import TooMany
@@ -27,7 +28,7 @@ from hookhub.publishing.fast_path import LEFT_TO_THE_VIEW, NotRemembered, Public
 from hookhub.publishing.publish import as_json, headers_of
 from hookhub.server.front import Answer
 from hookhub.server.group_commit import GroupCommit, NotStored, Receipts
-from hookhub.server.held import Held, is_held
+from hookhub.server.lock_waits import LockWaits
 from hookhub.server.pool import Pool, Turn
 
 # Longer bodies are parsed in a thread, because nothing else happens on the event loop meanwhile.
@@ -40,12 +41,12 @@ class EventIntake:
     """Publishes events without a thread for each request."""
 
     def __init__(
-        self, *, pool: Pool, groups: GroupCommit, held: Held, turn_of: Callable[[Mapping[str, Any]], Turn]
+        self, *, pool: Pool, groups: GroupCommit, lock_waits: LockWaits, turn_of: Callable[[Mapping[str, Any]], Turn]
     ) -> None:
         """Long bodies are parsed in ``pool``; ``turn_of`` returns what a waiting request is queued under."""
         self._pool = pool
         self._groups = groups
-        self._held = held
+        self._lock_waits = lock_waits
         self._turn_of = turn_of
         # Lines for the access log that are not written yet.
         self._lines: list[str] = []
@@ -79,13 +80,13 @@ class EventIntake:
 
     async def _store(self, batch: Batch, environ: Mapping[str, Any]) -> Receipts:
         """Return the receipts of a batch: with its group, unless it has to wait for another transaction."""
-        if not self._held.waits_for_key_of(batch):
+        if not self._lock_waits.waits_for_key_of(batch):
             try:
                 return await self._groups.add(batch, turn=self._turn_of(environ))
             except OperationalError as error:
-                if not is_held(error):
+                if not sql.is_lock_timeout(error):
                     raise
-        return await self._held.store(batch)
+        return await self._lock_waits.store(batch)
 
     async def _prepare(self, environ: dict[str, Any], content: bytes) -> Publication:
         now = timezone.now()

@@ -5,45 +5,12 @@ An application that wants this puts a Poll into the environment, under POLL, and
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from datetime import timedelta
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
-POLL = "hookhub.poll"
-INTERVAL = timedelta(milliseconds=200)
+from hookhub.http.long_polls import INTERVAL, Found, Look, Poll
 
 Headers = list[tuple[bytes, bytes]]
-
-
-class Found(Protocol):
-    """What a call returns: the body of the response, its status, and headers that it has besides those begun with."""
-
-    @property
-    def content(self) -> bytes:
-        """The body."""
-
-    @property
-    def status(self) -> int:
-        """The status."""
-
-    @property
-    def headers(self) -> Iterable[tuple[str, str]]:
-        """More headers."""
-
-
-Look = Callable[[], Found | None]
-
-
-class Poll(Protocol):
-    """How to look for an answer, and, unless it is None, what to call if it is wanted now."""
-
-    @property
-    def look(self) -> Look:
-        """Returns the answer, or None to be called again."""
-
-    @property
-    def hurry(self) -> Callable[[], None] | None:
-        """Called once, before the last look."""
 
 
 async def poll_until_found(

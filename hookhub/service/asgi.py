@@ -19,9 +19,9 @@ from hookhub.server.body import Budget
 from hookhub.server.front import Front
 from hookhub.server.group_commit import GroupCommit
 from hookhub.server.health import Readiness
-from hookhub.server.held import Held
 from hookhub.server.intake import EventIntake
 from hookhub.server.limits import Limits
+from hookhub.server.lock_waits import LockWaits
 from hookhub.server.pool import Pool, Turn
 from hookhub.server.prefix import mounted_front
 from hookhub.telemetry import starting
@@ -59,7 +59,7 @@ front = Front(
     intake=EventIntake(
         pool=pool,
         groups=GroupCommit(store, max_waiting=settings.HOOKHUB_WEB_QUEUE),
-        held=Held(store.alone, max_waiting=settings.HOOKHUB_WEB_QUEUE),
+        lock_waits=LockWaits(store.alone, max_waiting=settings.HOOKHUB_WEB_QUEUE),
         turn_of=turn_of,
     ),
     responded=starting.response_observer(),

@@ -9,9 +9,9 @@ import pytest
 from django.db import OperationalError
 
 from deliveries.events import Batch, NewEvent, Receipt
-from hookhub.server import held
+from hookhub.server import lock_waits
 from hookhub.server.group_commit import NotStored
-from hookhub.server.held import Held
+from hookhub.server.lock_waits import LockWaits
 from hookhub.server.pool import Full
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -20,7 +20,7 @@ RECEIPTS = [Receipt(UUID(int=1), "push", NOW, is_repeat=False)]
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(lock_waits, "PAUSE_SECONDS", 0.0)
 
 
 def batch(*keys: str | None) -> Batch:
@@ -39,10 +39,10 @@ class Store:
     def __init__(self, *answers: list[Receipt] | Exception | None) -> None:
         self.answers = list(answers)
         self.waiting: list[list[bool]] = []
-        self.held = Held(self, max_waiting=2)
+        self.waits = LockWaits(self, max_waiting=2)
 
     async def __call__(self, one: Batch) -> list[Receipt] | Exception | None:
-        found = [self.held.waits_for_key_of(each) for each in (batch("a"), batch(None, "b"), batch("c", None))]
+        found = [self.waits.waits_for_key_of(each) for each in (batch("a"), batch(None, "b"), batch("c", None))]
         self.waiting.append(found)
         return self.answers.pop(0) if self.answers else locked()
 
@@ -50,10 +50,10 @@ class Store:
 def test_it_is_tried_again_until_it_is_stored_and_its_keys_are_known_until_then() -> None:
     store = Store(locked(), locked(), RECEIPTS)
 
-    assert asyncio.run(store.held.store(batch("a", None, "b"))) == RECEIPTS
+    assert asyncio.run(store.waits.store(batch("a", None, "b"))) == RECEIPTS
 
     assert store.waiting == [[True, True, False]] * 3
-    assert not store.held.waits_for_key_of(batch("a"))
+    assert not store.waits.waits_for_key_of(batch("a"))
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_it_ends_with_what_else_becomes_of_it(answer: Exception | None, error: t
     store = Store(locked(), answer)
 
     with pytest.raises(error):
-        asyncio.run(store.held.store(batch("a")))
+        asyncio.run(store.waits.store(batch("a")))
 
     assert len(store.waiting) == 2
-    assert not store.held.waits_for_key_of(batch("a"))
+    assert not store.waits.waits_for_key_of(batch("a"))
 
 
 def test_it_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(lock_waits, "WAIT_SECONDS", 0.05)
     store = Store()
 
     with pytest.raises(OperationalError, match="lock timeout"):
-        asyncio.run(store.held.store(batch("a")))
+        asyncio.run(store.waits.store(batch("a")))
 
     assert store.waiting
 
@@ -83,17 +83,17 @@ def test_of_two_with_a_key_the_second_still_waits_for_it_and_no_more_than_the_li
     store = Store()
 
     async def scenario() -> None:
-        first, second = (asyncio.ensure_future(store.held.store(batch("a"))) for _ in "12")
+        first, second = (asyncio.ensure_future(store.waits.store(batch("a"))) for _ in "12")
         while len(store.waiting) < 4:
             await asyncio.sleep(0)
         with pytest.raises(Full):
-            await store.held.store(batch("c"))
+            await store.waits.store(batch("c"))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert store.held.waits_for_key_of(batch("a"))
+        assert store.waits.waits_for_key_of(batch("a"))
         store.answers = [RECEIPTS]
         assert await second == RECEIPTS
-        assert not store.held.waits_for_key_of(batch("a"))
+        assert not store.waits.waits_for_key_of(batch("a"))
 
     asyncio.run(scenario())

@@ -4,8 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
-from django.db import OperationalError
-
 from deliveries.db import sql
 from deliveries.events import Batch
 from hookhub.server.group_commit import NotStored, Receipts
@@ -18,7 +16,7 @@ PAUSE_SECONDS = 0.25
 StoreAlone = Callable[[Batch], Awaitable[Receipts | Exception | None]]
 
 
-class Held:
+class LockWaits:
     """Tries to store batches until the other transaction has ended; on the event loop."""
 
     def __init__(self, store: StoreAlone, *, max_waiting: int) -> None:
@@ -48,7 +46,7 @@ class Held:
                     raise NotStored
                 if not isinstance(result, Exception):
                     return result
-                if not is_held(result) or asyncio.get_running_loop().time() > until:
+                if not sql.is_lock_timeout(result) or asyncio.get_running_loop().time() > until:
                     raise result
         finally:
             self._waiting -= 1
@@ -59,11 +57,6 @@ class Held:
             self._keys[key] -= 1
             if not self._keys[key]:
                 del self._keys[key]
-
-
-def is_held(error: Exception) -> bool:
-    """Return whether an error says that another transaction holds what a batch needs."""
-    return isinstance(error, OperationalError) and sql.is_lock_timeout(error)
 
 
 def _keys_of(batch: Batch) -> Iterator[tuple[int, str]]:
