@@ -13,7 +13,7 @@ from hookhub.http.links import path_of
 # The list of pages, which lies among them; it links them relatively.
 LIST = "llms.txt"
 LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
-DECISION = re.compile(r"^\d+\. (\[.+\]\(.+\.md\))$", re.MULTILINE)
+DECISION = re.compile(r"^- \d+: (\[.+\]\(.+\.md\))$", re.MULTILINE)
 API = """## Descriptions of the API
 
 - [OpenAPI 3.1]({url}/v1/openapi.json): every operation, with its errors and examples, and what receivers get.

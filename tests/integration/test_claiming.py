@@ -87,7 +87,10 @@ def test_a_retry_becomes_ready_exactly_when_it_is_due(forge: Forge, now: datetim
     assert len(pipeline.claim(10, now=later)) == count
 
 
-def test_the_longest_due_become_ready_first_and_no_more_than_the_limit(forge: Forge, now: datetime) -> None:
+def test_the_longest_due_become_ready_first_and_no_more_than_a_batch(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "PROMOTE_BATCH", 2)
     forge.webhook(now=now)
     forge.accept(3, now=now)
     oldest = list(Delivery.objects.order_by("-id").values_list("id", flat=True))
@@ -96,7 +99,7 @@ def test_the_longest_due_become_ready_first_and_no_more_than_the_limit(forge: Fo
             readiness=Delivery.Readiness.SCHEDULED, due_at=now + timedelta(seconds=age)
         )
 
-    assert claiming.promote_due(2, now=now + timedelta(hours=1)) == 2
+    assert claiming.promote_due(now=now + timedelta(hours=1)) == 2
 
     ready = (
         Delivery.objects.filter(readiness=Delivery.Readiness.READY_RETRY)
