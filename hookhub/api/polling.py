@@ -44,6 +44,9 @@ LATEST = "latest"
 CONSUMER = re.compile(r"[A-Za-z0-9._-]{1,100}")
 CONSUMER_RULE = "must be 1 to 100 letters, digits, dots, underscores and hyphens"
 NOT_OURS = "is not a cursor of this webhook; omit it to start with its oldest event"
+NOT_TO_COMMIT = (
+    "is not a cursor of this webhook; send the one returned with events, or delete the consumer to start anew"
+)
 # The webhook's number and the position, so that a cursor of another webhook is not taken for one of this.
 CURSOR = struct.Struct(">QQ")
 ENCODED = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -174,7 +177,7 @@ class PollConsumerView(PresentedView, GenericAPIView[PollConsumer]):
         require_consumer_name(name)
         if "cursor" not in fields:
             raise invalid({"cursor": "is required, as returned with the events"})
-        position = position_in(fields["cursor"], webhook)
+        position = position_in(fields["cursor"], webhook, otherwise=NOT_TO_COMMIT)
         try:
             consumer = polling.commit(webhook, name, position=position, now=timezone.now())
         except polling.TooManyConsumers as error:
@@ -282,8 +285,8 @@ def cursor_at(position: int, webhook: Webhook) -> str:
     return base64.urlsafe_b64encode(CURSOR.pack(webhook.pk, position)).decode().rstrip("=")
 
 
-def position_in(cursor: object, webhook: Webhook) -> int:
-    """Return the position that a cursor stands for; raise a 422 if it is not one of this webhook."""
+def position_in(cursor: object, webhook: Webhook, *, otherwise: str = NOT_OURS) -> int:
+    """Return the position that a cursor stands for; raise a 422 with ``otherwise`` if it is not one of this webhook."""
     if isinstance(cursor, str) and ENCODED.fullmatch(cursor):
         try:
             number, position = CURSOR.unpack(base64.urlsafe_b64decode(cursor + "=="))
@@ -292,4 +295,4 @@ def position_in(cursor: object, webhook: Webhook) -> int:
         # A position that the queue has not come to: the database was restored, and the next events would be left out.
         if number == webhook.pk and position <= polling.last_position(webhook):
             return int(position)
-    raise invalid({"cursor": NOT_OURS})
+    raise invalid({"cursor": otherwise})

@@ -477,6 +477,15 @@ def test_a_commit_without_a_cursor_is_refused(caller: Caller, fields: dict[str, 
     assert not PollConsumer.objects.exists()
 
 
+@pytest.mark.parametrize("cursor", ["", "latest", None])
+def test_a_refused_commit_says_how_to_go_on_or_start_anew(caller: Caller, cursor: str | None) -> None:
+    address = make(caller)
+
+    refused = caller.send("PUT", f"{address}/consumers/one", {"cursor": cursor})
+
+    assert faults(refused)["cursor"].endswith("send the one returned with events, or delete the consumer to start anew")
+
+
 def test_a_webhook_has_so_many_consumers(caller: Caller, forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "MAX_CONSUMERS", 2)
     address = make(caller)
