@@ -1,17 +1,19 @@
 """For malformed responses and invalid keys, the client raises HookHubError, and never shows a key."""
 
 import json
+import pickle
 import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from hookhub.client import Client, Event, HookHubError
+from hookhub.client import Client, ConnectionFailed, Event, HookHubError, PublishedEvent
+from hookhub.receiving import VerificationFailed
 from hookhub.stream_client import NotPublished, StreamPublisher
 
 KEY = "hh_1_verysecretkey"
@@ -200,6 +202,18 @@ def test_an_address_that_is_none_is_refused_without_being_shown(url: Any) -> Non
 def test_nothing_that_a_client_is_made_of_shows_its_key() -> None:
     with Client("https://hooks.example", KEY) as client:
         assert KEY not in f"{client!r} {client.webhooks!r} {vars(client)} {client._transport._session.auth!r}"
+
+
+def test_an_error_comes_out_of_a_pool_of_processes_as_it_was() -> None:
+    refused = HookHubError("No.", status=422, code="invalid", fields=[("events[0].type", "is bad")], advice="Look.")
+    refused.published = (PublishedEvent("e1", "push", datetime(2026, 3, 4, tzinfo=UTC), replayed=False),)
+    lost = ConnectionFailed("no response", status=None, code="connection_failed")
+    unwritten = NotPublished("Redis is full", code="redis_full", advice="Wait.", entries=["1-0"])
+    unproven = VerificationFailed("No signature matches.", code="wrong_signature")
+
+    for error in (refused, lost, unwritten, unproven):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_a_redis_url_that_is_none_is_refused_without_its_password() -> None:

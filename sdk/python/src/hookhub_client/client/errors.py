@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .events import PublishedEvent
@@ -31,6 +31,16 @@ class HookHubError(Exception):
         origin = f"HookHub answered {status} {code}: " if status is not None else ""
         super().__init__(f"{origin}{said}{listed} {advice}".strip())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to pickle it, which a pool of processes does: the text alone is not what it is made of."""
+        return _unpickled, (type(self), self.args, self.__dict__)
+
 
 class ConnectionFailed(HookHubError):
     """No response arrived: HookHub is unreachable, or did not answer within the timeout."""
+
+
+def _unpickled(kind: type[HookHubError], args: tuple[str, ...], state: dict[str, Any]) -> HookHubError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
