@@ -180,6 +180,7 @@ def test_a_delay_comes_before_the_answer(session: requests.Session) -> None:
     "head",
     [
         pytest.param(b"Content-Length: 99999999999\r\n", id="too large"),
+        pytest.param(b"Content-Length: " + b"9" * 5000 + b"\r\n", id="more digits than Python reads"),
         pytest.param(b"Content-Length: -1\r\n", id="negative"),
         pytest.param(b"Content-Length: many\r\n", id="not a number"),
         pytest.param(b"Transfer-Encoding: chunked\r\n", id="of unknown length"),
