@@ -12,6 +12,7 @@ from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, Permis
 from rest_framework.request import Request
 
 from deliveries import compact_json, timezone
+from deliveries.db import sql
 from deliveries.webhooks.mcp_subscribing import Asked
 from hookhub.http import long_polls
 from hookhub.http.authentication import KeyAuthentication
@@ -109,7 +110,11 @@ METHODS: Mapping[str, Callable[[Mapping[str, Any], Context], dict[str, Any]]] = 
 
 
 def subscribe(call: Call, context: Context) -> HttpResponse:
-    """Return the answer to events/subscribe, or let the web server look for it until it is there."""
+    """Return the answer to events/subscribe, or let the web server look for it until it is there.
+
+    By the database's time, as the worker has it: if this host's clock was ahead, the callback would be asked too late.
+    """
+    context = context._replace(now=sql.database_now())
     wait = waiting.enter(context.organization.pk, context.request.META)
     try:
         asked = subscriptions.subscribe(call.params, context)

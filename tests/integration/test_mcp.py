@@ -201,6 +201,18 @@ def test_events_are_those_of_the_organization_with_what_they_may_be_filtered_by(
 # Subscribing ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ahead", [MINUTE, -MINUTE])
+def test_a_web_server_whose_clock_is_wrong_is_no_reason_to_wait(
+    agent: Caller, chatgpt: ChatGPT, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    monkeypatch.setattr("deliveries.timezone.now", lambda: timezone.now() + ahead)
+    monkeypatch.setattr(waiting, "PATIENCE", timedelta(seconds=2))
+
+    subscribe(agent, chatgpt)
+
+    assert abs(Verification.objects.get().created_at - timezone.now()) < MINUTE / 2
+
+
 def test_a_callback_that_echoes_the_challenge_gets_the_events(
     agent: Caller, chatgpt: ChatGPT, forge: Forge, sender: Sender
 ) -> None:
