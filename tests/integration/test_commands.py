@@ -1,6 +1,9 @@
 """The operator's commands: what they do, what they print, and how they fail."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from io import StringIO
 from uuid import uuid4
@@ -11,9 +14,11 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from freezegun import freeze_time
+from psycopg.conninfo import make_conninfo
 from pytest_django import Settings
 
 from deliveries import pipeline, vault
+from deliveries.db import sql
 from deliveries.maintenance import invariants, retention
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Verification, Webhook
@@ -22,8 +27,10 @@ from deliveries.systems import SYSTEMS
 from deliveries.vault import Unreadable
 from deliveries.webhooks import changing, denials, secrets
 from hookhub.models import ApiKey, Scope, digest
+from hookhub.procfile import ROOT
 from hookhub.service.management.commands import changepassword
 from hookhub.service.management.commands.up import first_steps
+from testbed.processes import wait_for
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, outcomes_of, the_delivery, verify_due
 
@@ -140,10 +147,30 @@ def test_a_check_may_take_longer_than_any_other_statement(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 1234")
         run("check_ledger")
-        cursor.execute("SHOW statement_timeout")
-
         # Inside the test's own transaction SET LOCAL lasts until its end.
+        cursor.execute("SELECT current_setting('statement_timeout')")
         assert cursor.fetchone() == ("0",)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_server_ends_what_a_command_that_was_killed_has_asked_for() -> None:
+    program = (
+        "import django; django.setup(); from deliveries.maintenance import invariants as i;"
+        "i._run_without_timeout('SELECT pg_sleep(600)', {})"
+    )
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'"
+    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    url = make_conninfo(**{name: connection.settings_dict[key] or None for name, key in names.items()})
+    environment = {
+        **os.environ, "DATABASE_URL": url, "HOOKHUB_DEVELOPMENT": "1",
+        "DJANGO_SETTINGS_MODULE": "hookhub.service.settings",
+    }  # fmt: skip
+
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment) as process:
+        wait_for(lambda: sql.run(running, {}) == [(1,)], "the statement")
+        process.kill()
+
+    wait_for(lambda: sql.run(running, {}) == [(0,)], "its end")
 
 
 @pytest.mark.parametrize("option", ["--grace=-1", "--grace=soon", "--settling=nan", "--within=inf"])

@@ -34,12 +34,16 @@ def alone(database: str) -> Iterator[None]:
 
 @contextmanager
 def unhurried(database: str) -> Iterator[None]:
-    """Let statements take any time: on a large table, an index takes longer than any statement of the queue may."""
+    """Let statements take any time: on a large table, an index takes longer than any statement of the queue may.
+
+    If the command is killed, the server ends its statement.
+    """
     connection = connections[database]
     session = connection.settings_dict["SESSION"]
     # Behind a pooler, they are set in each transaction.
     connection.close()
-    connection.settings_dict["SESSION"] = {**session, "statement_timeout": "0"}
+    any_time = {"statement_timeout": "0", "client_connection_check_interval": "5s"}
+    connection.settings_dict["SESSION"] = {**session, **any_time}
     try:
         yield
     finally:
