@@ -218,8 +218,8 @@ DIRECTIONS = {False: {"order": "DESC", "back": "ASC"}, True: {"order": "ASC", "b
 STATES_WITH_INDEX = {state: f"AND state = '{state}'" for state in ("failed", "held")}
 COLUMNS = "id, event_id, webhook_id, organization_id, state, event_type, last_status"
 
-# Of a log of several webhooks, for how many there are statements: each is prepared once, and what a log has fewer is
-# null.
+# The numbers of webhooks for which there are statements, so that each is prepared once. A log of fewer webhooks fills
+# the other places with null.
 SIZES = (4, 16, 64, MAX_WEBHOOKS)
 
 # The rows of each webhook in the order of their ids come from an index, delivery_log_of_webhook or that of the state,

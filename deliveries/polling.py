@@ -114,7 +114,7 @@ def newest_position(webhook: Webhook) -> int | None:
     Return None if there are more than a request should number: the next call continues.
     """
     for _ in range(MAX_BATCHES_NUMBERED):
-        # Of what another process is numbering, nothing is new.
+        # It has waited for any other process that numbers, so less than a full batch means that none is left.
         if number(webhook, waits=True) < MAX_NUMBERED:
             return last_position(webhook)
     return None

@@ -127,7 +127,7 @@ class Counters:
             with self._lock:
                 count.roll(int(window))
         share = passed / seconds
-        # Of the previous window, what has not slid out yet.
+        # The previous window counts as far as it has not slid out yet.
         left = quota - (count.own + count.others + count.before * (1 - share))
         if left >= 1:
             return Standing(policy, quota, math.floor(left), math.ceil((1 - share) * seconds))

@@ -2,5 +2,5 @@
 
 VERSION = "0.1.0"
 
-# Of formats that do not imitate another sender.
+# Sent by formats that do not imitate another sender.
 USER_AGENT = f"HookHub/{VERSION}"

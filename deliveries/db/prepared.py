@@ -40,7 +40,7 @@ MAX_PREPARED = 200
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%)|)")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-# Of the names of prepared statements. No two sessions of a process use the same name.
+# Numbers the names of prepared statements. No two sessions of a process use the same name.
 _numbers = count()
 _SUCCESS = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _bigint = struct.Struct(">q").pack

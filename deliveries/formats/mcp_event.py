@@ -14,7 +14,7 @@ MAX_BODY = 262_144
 SUBSCRIPTION_ID = "X-MCP-Subscription-Id"
 # Where events are read, below the address of a subscriber's HookHub.
 EVENTS_PATH = "/v1/events/"
-# Of what is sent in place of the data of an event that is too long.
+# What is sent in place of an event's data that is too long.
 SUMMARY_SCHEMA: Mapping[str, object] = {
     "type": "object",
     "description": "In place of data that is too long to be sent.",

@@ -38,10 +38,10 @@ def warn_of_expiry(*, now: datetime) -> int:
 def end_expired(*, now: datetime) -> int:
     """Cancel the deliveries of webhooks whose lease has ended, a bounded number per call; return how many.
 
-    A webhook without any left is marked as ended, and ``lease.expired`` is published. A polling webhook is then
-    deleted, and a subscription of a hub or of an agent, because only its subscriber could renew it; one that it has
-    asked to renew, once the callback has failed. One that its owner has disabled is kept until it is enabled, or its
-    subscriber would have it again, enabled, by asking again.
+    A webhook with none left is marked as ended, and ``lease.expired`` is published. A polling webhook is then deleted.
+    So is a subscription of a hub or of an agent, because only its subscriber could renew it; if a renewal is being
+    verified, it is deleted once that has failed. A subscription that its owner has disabled is kept: otherwise its
+    subscriber could get an enabled one by asking again.
     """
     expired = Webhook.objects.kept().filter(expires_at__lte=now, ended_at=None).order_by("expires_at")
     cancelled = 0

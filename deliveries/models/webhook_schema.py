@@ -10,7 +10,7 @@ from django.db.models.functions import Collate
 from deliveries.models.arrays import GinIndex
 from deliveries.policy.rate_limits import MAX_PER, MAX_REQUESTS_A_SECOND, MAX_SECONDS_A_REQUEST
 
-# Of a URL.
+# The scheme and the host of a URL.
 HOST = r"^[a-z]+://(\[[^]]*\]|[^/:?]+)"
 HOST_OF = f"substring({{}}, '{HOST}')"
 

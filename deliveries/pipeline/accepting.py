@@ -255,7 +255,7 @@ INSERT INTO hookhub_outbox (partition, event_id) SELECT coalesce(repository_id, 
 
 FIND_STORED = "SELECT id FROM hookhub_event WHERE id = ANY(%(ids)s::uuid[])"
 
-# Of events stored in the same transaction.
+# Deletes events that were stored in the same transaction.
 DISCARD = """
 WITH discarded AS (
     DELETE FROM hookhub_event WHERE id = ANY(%(ids)s::uuid[]) RETURNING coalesce(repository_id, -organization_id), id

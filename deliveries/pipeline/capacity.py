@@ -73,8 +73,8 @@ SELECT w.id, {IS_SLOW} AS is_slow, w.last_delivery_at, used.in_flight,
 FROM hookhub_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
 """
 
-# Of ``candidates``, all of fast webhooks, and as many of slow ones as there are slots for these. There can be more slow
-# webhooks than slots. Fewest in flight first, then least recently answered: ordering by id would starve the others.
+# Keeps all ``candidates`` of fast webhooks, and as many of slow ones as there are slots for these. There can be more
+# slow webhooks than slots. Fewest in flight first, then least recently answered: ordering by id would starve the others.
 WITHIN_SLOW_SLOTS = """
 FROM (
     SELECT candidates.*, row_number() OVER (

@@ -11,7 +11,7 @@ from deliveries.audit import State
 from deliveries.audited import webhook_target
 from deliveries.models import Webhook
 
-# Of these, an event says only that they have changed. The URL is shown with its secret parts masked.
+# Fields of which an event says only that they have changed. The URL is shown with its secret parts masked.
 SECRET_FIELDS = frozenset({"headers", "secret"})
 
 

@@ -25,7 +25,7 @@ TIMEOUT = timedelta(seconds=10)
 LEASE = timedelta(seconds=30)
 # After this many claims it fails: its requests, or their responses, take their processes down.
 MAX_ATTEMPTS = 20
-# Of the requests that a worker can still begin, those left to proofs that the holder of a key waits for.
+# How many of a worker's free slots are kept for proofs that the holder of an API key waits for.
 RESERVED = 2
 # An arbitrary number, the same in every worker of a deployment.
 CLAIM_LOCK = 7_305_665

@@ -55,7 +55,7 @@ HEADERS: Mapping[str, dict[str, Any]] = {
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to authenticate."},
 }
 CHANGING = frozenset({"POST", "PUT", "PATCH"})
-# Of bodies that are refused before any view runs.
+# The statuses of bodies that are refused before any view runs.
 EARLY = frozenset({408, 413})
 OF_A_BODY = frozenset({400, 415})
 

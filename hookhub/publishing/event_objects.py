@@ -112,7 +112,7 @@ def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
             value, at = _value(text, begin, name, most if name == "data" else min(most, MAX_SHORT_FIELD))
         if name in found:
             raise ValueError(f'duplicate member "{name[:100]}"')
-        # Of an unknown member only the name matters, and many long values would take much memory.
+        # Only the name of an unknown member matters, and many long values would take much memory.
         found[name] = (value, text[begin:at]) if name in FIELDS else NOT_KEPT
         if len(found) > MAX_MEMBERS:
             raise bad_request(f"An event has more than {MAX_MEMBERS} members; known members: {', '.join(FIELDS)}.")
