@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
 from deliveries.db import arrays
 from deliveries.pipeline.request_rates import AHEAD, IS_WITHIN_RATE, TURNS
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
@@ -30,10 +32,11 @@ class Capacity:
 NO_CAPACITY = Capacity(0)
 
 
-def capacity_params(capacity: Capacity, *, max_in_flight: int, now: datetime) -> dict[str, object]:
-    """Return the parameters of the SQL fragments below; ``max_in_flight`` is the limit of a webhook without its own."""
+def capacity_params(capacity: Capacity, *, now: datetime) -> dict[str, object]:
+    """Return the parameters of the SQL fragments below."""
     return {
-        "max_in_flight": max_in_flight,
+        # Of a webhook without a limit of its own.
+        "max_in_flight": settings.HOOKHUB_MAX_IN_FLIGHT,
         "timeouts": TIMEOUTS_BEFORE_BACKOFF,
         "slow_from": SLOW_FROM,
         "slow_slots": capacity.slow_slots,
@@ -74,7 +77,7 @@ FROM hookhub_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSE
 """
 
 # Keeps all ``candidates`` of fast webhooks, and as many of slow ones as there are slots for these. There can be more
-# slow webhooks than slots. Fewest in flight first, then least recently answered: ordering by id would starve the others.
+# slow webhooks than slots: fewest in flight first, then least recently answered. By id, the others would starve.
 WITHIN_SLOW_SLOTS = """
 FROM (
     SELECT candidates.*, row_number() OVER (

@@ -36,17 +36,16 @@ SMALL_CLAIM = 32
 
 
 class LeaseGrant(NamedTuple):
-    """The lease that a claim grants, its expiry, the default limit of requests in flight per webhook, and the time."""
+    """The lease that a claim grants, its expiry, and the time of the claim."""
 
     lease: UUID
     until: datetime
-    max_in_flight: int
     now: datetime
 
 
 def grant_lease(now: datetime) -> LeaseGrant:
     """Return the terms of a claim that this process makes now."""
-    return LeaseGrant(new_lease(), now + settings.HOOKHUB_LEASE, settings.HOOKHUB_MAX_IN_FLIGHT, now)
+    return LeaseGrant(new_lease(), now + settings.HOOKHUB_LEASE, now)
 
 
 def promote_due(*, now: datetime) -> int:
@@ -78,9 +77,7 @@ def claim_ahead(capacity: Capacity, *, cursor: int = 0, now: datetime) -> Iterat
     with sql.transaction():
         while ranges and (free := capacity.slots - len(claims)) > 0:
             slow_slots = capacity.slow_slots - sum(each.destination.slow for each in claims)
-            params = capacity_params(
-                replace(capacity, slow_slots=slow_slots), max_in_flight=grant.max_in_flight, now=now
-            )
+            params = capacity_params(replace(capacity, slow_slots=slow_slots), now=now)
             webhooks = _lock_webhooks(ranges, limit=min(webhooks_expected, free), params=params)
             claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free}, is_last=not ranges)
             # These webhooks had few deliveries, so expect one per webhook from here on.
@@ -146,11 +143,9 @@ def release(claims: Sequence[Claim]) -> None:
     sql.run(RELEASE, columns)
 
 
-def is_anything_to_do(
-    capacity: Capacity | None = None, *, max_in_flight: int, includes_events: bool = True, now: datetime
-) -> bool:
+def is_anything_to_do(capacity: Capacity | None = None, *, includes_events: bool = True, now: datetime) -> bool:
     """Return whether there is work for a worker with this ``capacity`` (default: one slot of any kind)."""
-    params = capacity_params(capacity or Capacity(1), max_in_flight=max_in_flight, now=now)
+    params = capacity_params(capacity or Capacity(1), now=now)
     scope = {"cursor": 0, "end": LAST_ID, "limit": 1, "includes_events": includes_events}
     return bool(sql.run(IS_ANYTHING_TO_DO, {**params, **scope})[0][0])
 

@@ -79,7 +79,7 @@ def fan_out_ahead(
 
 
 def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[int], grant: LeaseGrant) -> FannedOut:
-    params = capacity_params(capacity, max_in_flight=grant.max_in_flight, now=grant.now) | {"slots": capacity.slots}
+    params = capacity_params(capacity, now=grant.now) | {"slots": capacity.slots}
     taken = _take(limit, slots=capacity.slots, cursor=cursor, exclude=exclude, params=params)
     hit("fanning-out")
     if taken is None:

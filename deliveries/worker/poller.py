@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import psycopg
-from django.conf import settings
 from django.db import OperationalError
 
 from deliveries import telemetry, wakeup
@@ -201,5 +200,4 @@ class Poller:
 
     def is_anything_to_do(self, capacity: Capacity | None = None, *, includes_events: bool = True) -> bool:
         """Return whether an event or a delivery is ready; with a ``capacity``, one that fits it."""
-        limit, now = settings.HOOKHUB_MAX_IN_FLIGHT, self._clock()
-        return claiming.is_anything_to_do(capacity, max_in_flight=limit, includes_events=includes_events, now=now)
+        return claiming.is_anything_to_do(capacity, includes_events=includes_events, now=self._clock())

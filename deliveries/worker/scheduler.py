@@ -126,7 +126,7 @@ class Scheduler:
         self._maintenance.renew(now=now)
         self._notices.renew(now=now)
         rescue.rescue_dead_processes(now=now)
-        is_work_due = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
+        is_work_due = claiming.is_anything_to_do(now=now)
         is_unheard = is_work_due and not sql.run(IS_ANYTHING_SENDING, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
         if not is_work_due:

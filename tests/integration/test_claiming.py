@@ -450,7 +450,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
 
 
 def is_anything_to_do(now: datetime) -> bool:
-    return claiming.is_anything_to_do(max_in_flight=2, now=now)
+    return claiming.is_anything_to_do(now=now)
 
 
 def test_there_is_something_to_do_when_a_delivery_is_due(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -491,13 +491,11 @@ def test_without_slow_slots_there_is_nothing_to_do_for_slow_webhooks(forge: Forg
     slow = forge.webhook(now=now)
     forge.accept(now=now)
     full = Capacity(5, slow_slots=0)
-    assert claiming.is_anything_to_do(full, max_in_flight=2, now=now)
+    assert claiming.is_anything_to_do(full, now=now)
 
-    assert not claiming.is_anything_to_do(
-        Capacity(5, slow_slots=0, stalled_webhooks=[slow.pk]), max_in_flight=2, now=now
-    )
+    assert not claiming.is_anything_to_do(Capacity(5, slow_slots=0, stalled_webhooks=[slow.pk]), now=now)
     Webhook.objects.filter(pk=slow.pk).update(latency_ewma=timedelta(seconds=2))
-    assert not claiming.is_anything_to_do(full, max_in_flight=2, now=now)
+    assert not claiming.is_anything_to_do(full, now=now)
     assert is_anything_to_do(now)
 
 

@@ -259,7 +259,7 @@ def test_a_webhook_that_has_had_its_share_is_no_work(forge: Forge) -> None:
     forge.accept(2, now=NOON)
     assert len(pipeline.claim(10, now=NOON)) == 1
 
-    due = [claiming.is_anything_to_do(max_in_flight=5, now=NOON + second * SECOND) for second in (0, 10.9, 11)]
+    due = [claiming.is_anything_to_do(now=NOON + second * SECOND) for second in (0, 10.9, 11)]
 
     assert due == [False, False, True]
 
@@ -351,7 +351,7 @@ def test_a_locked_webhook_has_as_many_requests_as_both_limits_leave(
         for _ in range(in_flight)
     )  # fmt: skip
 
-    params = capacity_params(Capacity(10), max_in_flight=5, now=NOON)
+    params = capacity_params(Capacity(10), now=NOON)
     [row] = sql.run(
         f"SELECT free FROM ({FREE_SLOTS} WHERE w.id = %(webhook)s) AS found", {**params, "webhook": webhook.pk}
     )
