@@ -70,6 +70,7 @@ def _discard_output() -> None:
 @contextmanager
 def _readable_failures() -> Iterator[None]:
     """Exit with one sentence for what an operator can mend; `--traceback` shows where it happened."""
+    from django.core.exceptions import ImproperlyConfigured
     from django.db import OperationalError, ProgrammingError
 
     from hookhub.embedded.processes import EmbeddedServersError
@@ -80,6 +81,10 @@ def _readable_failures() -> Iterator[None]:
         if error.name is None or error.name.partition(".")[0] not in OF_THE_SERVICE:
             raise
         sys.exit(f"The service needs {error.name}: pip install 'hookhub[service]', and [embedded] for its own servers.")
+    except ImproperlyConfigured as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"CommandError: {error}")
     except (OperationalError, ProgrammingError, EmbeddedServersError) as error:
         if "--traceback" in sys.argv:
             raise

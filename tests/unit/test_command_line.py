@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError
 from django.db import OperationalError, ProgrammingError
 
@@ -34,6 +35,7 @@ FAILURES = {
         missing(NO_TABLE),
         'The database failed: relation "hookhub_event" does not exist; create the tables with `manage.py migrate`',
     ),
+    "a setting that is wrong": (ImproperlyConfigured("HOOKHUB_LEASE='x' is invalid"), "HOOKHUB_LEASE='x' is invalid"),
     "no embedded servers": (EmbeddedServersError("/x belongs to ada"), "/x belongs to ada"),
 }
 
