@@ -7,11 +7,13 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.providers.base.constants import AuthProcess
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseForbidden
 
 from deliveries import audit, timezone
 from hookhub.audited import audited
@@ -19,6 +21,7 @@ from hookhub.http.client_address import address_of
 from hookhub.sso.claims import Granted, decide, values_of
 from hookhub.sso.granting import grant
 
+NOT_LINKED = "An account at the provider is a login of its own. Log out, and log in with it.\n"
 JUST_NOW = timedelta(minutes=5)
 
 
@@ -62,7 +65,12 @@ class SingleSignOn(DefaultSocialAccountAdapter):  # type: ignore[misc] # allauth
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:  # noqa: ARG002 - allauth's signature
-        """Set what the claims of a known person give."""
+        """Set what the claims of a known person give; refuse to link an account to the person that is logged in.
+
+        The owner of the account could then log in as that person, without the second factor.
+        """
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            raise ImmediateHttpResponse(HttpResponseForbidden(NOT_LINKED, content_type="text/plain; charset=utf-8"))
         if sociallogin.is_existing:
             grant(sociallogin.user, granted_to(sociallogin.account.extra_data), now=timezone.now())
 

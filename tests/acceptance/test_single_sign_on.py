@@ -304,6 +304,24 @@ def test_only_an_operator_resets_a_second_factor_and_that_is_recorded(deployed: 
         assert page.url == f"{url}/accounts/2fa/totp/activate/"
 
 
+def test_nobody_links_an_account_at_the_provider_to_a_person_that_is_logged_in(
+    deployed: tuple[Instance, Provider],
+) -> None:
+    instance, provider = deployed
+    provider.start({**PEOPLE, "mallory": {"preferred_username": "mallory"}})
+    with a_browser() as session:
+        enrol(session, log_in_by_password(session, instance.url, like_root(instance, "kim")))
+        page = submit(session, session.get(f"{instance.url}/accounts/oidc/sso/login/?process=connect", timeout=30))
+        if not page.url.startswith(instance.url):
+            page = submit(session, page, login="mallory", password="any")
+        while not page.url.startswith(instance.url):
+            page = submit(session, page)
+        assert page.status_code == 403
+    linked = "SELECT count(*) FROM socialaccount_socialaccount s JOIN auth_user u ON u.id = s.user_id"
+    assert instance.ask(f"{linked} WHERE u.username = 'kim'") == 0
+    provider.start(PEOPLE)
+
+
 def logins_of(instance: Instance, name: str) -> list[str]:
     """Return how the logins of a name ended, as the log of the web server says."""
     text = "".join(path.read_text() for path in instance.logs.glob("*.log"))
