@@ -7,6 +7,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,7 @@ atexit.register(gc.freeze)
 
 _running = ExitStack()
 _connect = socket.socket.connect
+_resolve = socket.getaddrinfo
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.collectonly and not os.environ.get("HOOKHUB_TESTS_WITHOUT_SERVERS"):
         _running.enter_context(servers.running(servers.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
     socket.socket.connect = _connect_nearby  # type: ignore[method-assign, assignment]
+    socket.getaddrinfo = _resolve_nearby
 
 
 def pytest_collection_finish() -> None:
@@ -67,6 +70,7 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Release the servers; the last process to do so stops them."""
     socket.socket.connect = _connect  # type: ignore[method-assign]
+    socket.getaddrinfo = _resolve
     _running.close()
 
 
@@ -77,3 +81,11 @@ def _connect_nearby(self: socket.socket, address: object) -> None:
         if not (host.startswith("127.") or host in {"localhost", "::1"}):
             raise AssertionError(f"a test wanted to connect to {address}")
     _connect(self, address)  # type: ignore[arg-type]
+
+
+def _resolve_nearby(
+    host: str | bytes | None, port: str | int | None, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> Any:
+    """Resolve this machine's names only, and know no other: no test may depend on a name server, nor wait for it."""
+    is_other = isinstance(host, str) and not host.rstrip(".").endswith("localhost") and host != socket.gethostname()
+    return _resolve(host, port, family, type, proto, flags | socket.AI_NUMERICHOST if is_other else flags)
