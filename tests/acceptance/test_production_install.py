@@ -33,7 +33,8 @@ import deliveries, hookhub
 for package in (deliveries, hookhub):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         # What metrics, traces and single sign-on need is optional.
-        if not module.name.endswith("__main__") and not module.name.startswith(("hookhub.telemetry.", "hookhub.sso.")):
+        optional = ("hookhub.telemetry.", "hookhub.sso.", "hookhub.service.admin.login_records")
+        if not module.name.endswith("__main__") and not module.name.startswith(optional):
             importlib.import_module(module.name)
 from django.core.management import get_commands, load_command_class
 ours = {name: app for name, app in get_commands().items() if app in {"hookhub", "hookhub.service", "deliveries"}}

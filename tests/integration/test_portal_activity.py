@@ -82,9 +82,8 @@ def test_an_owner_learns_no_names_of_the_operators(
         ApiKey.issue(organization=organization, scope=Scope.MANAGE, now=now)
         ApiKey.objects.filter(key_id=ApiKey.objects.latest("pk").key_id).update(key_id=name)
     webhook = forge.webhook(now=now)
-    audit.record(
-        "webhook.disabled", target=Target("webhook", str(webhook.uid), "it", forge.organization), actor=actor, now=now
-    )
+    with audit.acting(lambda: actor):
+        audit.record("webhook.disabled", target=Target("webhook", str(webhook.uid), "it", forge.organization), now=now)
 
     page = shown(visitor(caller, scope={"webhooks": [str(webhook.uid)]}), "/portal/activity")
 
