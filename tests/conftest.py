@@ -1,6 +1,7 @@
 """Fixtures for all tests: a receiver, an organization with a repository, API clients, and a fixed time."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +21,9 @@ from redis import Redis
 
 from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
+from hookhub.embedded.valkey import health_error, valkey_binary
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
+from testbed.processes import wait_for
 from tests import collected
 from tests.api import Caller
 from tests.collected import in_order
@@ -230,6 +233,20 @@ def stream(settings: Settings) -> Iterator[str]:
     yield settings.HOOKHUB_STREAM
     with Redis.from_url(url) as client:
         client.delete(settings.HOOKHUB_STREAM, dead_letter_stream(settings.HOOKHUB_STREAM))
+
+
+@pytest.fixture
+def own_valkey(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    """Run a Valkey of this test's own, for what changes a whole server, which all processes of a run share."""
+    path = tmp_path / "valkey.sock"
+    settings.REDIS_URL = f"unix://{path}"
+    options = ["--unixsocket", path, "--port", "0", "--save", "", "--dir", tmp_path]
+    with subprocess.Popen([valkey_binary(), *options], stdout=subprocess.DEVNULL) as it:
+        try:
+            wait_for(lambda: health_error(path) is None, "Valkey")
+            yield
+        finally:
+            it.kill()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def valkey_server(home: Path) -> Server:
         log=home / "valkey.log",
         leftovers=(pid_file,),
         stop_signal=signal.SIGTERM,
-        health_error=lambda: _health_error(sockets / SOCKET),
+        health_error=lambda: health_error(sockets / SOCKET),
     )
 
 
@@ -53,7 +53,8 @@ def start_valkey(home: Path, account: Account) -> None:
         bring_up(server, binary=binary, account=account)
 
 
-def _health_error(path: Path) -> str | None:
+def health_error(path: Path) -> str | None:
+    """Return why the server at a socket does not answer, or None if it does."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE_SECONDS)
         try:

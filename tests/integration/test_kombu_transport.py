@@ -19,13 +19,13 @@ from deliveries.worker.kombu_transport import (
     is_wakeup_message,
 )
 from hookhub.service.celery import app
+from hookhub.service.connections import broker
 
 
 @pytest.fixture
 def valkey(settings: Settings) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         yield client
-        client.config_set("maxmemory", "0")
 
 
 class Listener:
@@ -50,9 +50,9 @@ class Listener:
 
 
 @pytest.fixture
-def listener(valkey: redis.Redis) -> Iterator[Listener]:
+def listener(valkey: redis.Redis, settings: Settings) -> Iterator[Listener]:
     queue = f"test-{uuid4().hex}"
-    with app.connection_for_read() as link:
+    with app.connection_for_read(broker(settings.REDIS_URL)) as link:
         assert isinstance(link.transport, Transport)
         yield Listener(link, queue)
     valkey.delete(queue)
@@ -71,6 +71,7 @@ def test_after_a_failed_acknowledgement_a_worker_still_consumes(listener: Listen
     assert listener.channel.qos.can_consume()
 
 
+@pytest.mark.usefixtures("own_valkey")
 def test_messages_are_received_from_a_redis_that_is_out_of_memory(listener: Listener, valkey: redis.Redis) -> None:
     listener.send()
     valkey.config_set("maxmemory", "1")

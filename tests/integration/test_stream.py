@@ -542,6 +542,7 @@ def without_dead_letters(valkey: Redis, stream: str, *, why: str) -> Iterator[No
             valkey.delete(dead_letter_stream(stream))
 
 
+@pytest.mark.usefixtures("own_valkey")
 @pytest.mark.parametrize("why", ["no memory", "another type", "no permission"])
 def test_a_redis_that_takes_no_dead_letters_goes_on_with_the_rest_and_loses_none(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, why: str, monkeypatch: pytest.MonkeyPatch,
