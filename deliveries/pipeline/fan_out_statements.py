@@ -40,9 +40,9 @@ CROSS JOIN LATERAL (
           || ARRAY(SELECT e.organization_id::text || '/' || e.repository_id::text || '/' || unnest(e.topics))
       )
     UNION ALL
-    SELECT id, disabled_at, expires_at, false, kind = 'poll' FROM hookhub_webhook w
-    WHERE id = e.webhook_id AND organization_id = e.organization_id
-      AND (repository_id IS NULL OR repository_id = e.repository_id)
+    SELECT id, disabled_at, expires_at, false, kind = 'poll'
+    FROM (SELECT * FROM hookhub_webhook WHERE id = e.webhook_id OFFSET 0) AS w
+    WHERE organization_id = e.organization_id AND (repository_id IS NULL OR repository_id = e.repository_id)
       AND deleted_at IS NULL AND NOT {IS_UNVERIFIED}
 ) AS w
 WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND {LEASE_LASTS}
@@ -201,7 +201,9 @@ WITH open AS MATERIALIZED (
 ), new AS MATERIALIZED (
     SELECT {DELIVERY_ID} AS id, e.id AS event_id, pair.webhook_id, e.organization_id, e.repository_id, e.type
     FROM unnest(%(events)s::uuid[], %(webhooks)s::bigint[]) AS pair (event_id, webhook_id)
-    JOIN hookhub_event e ON e.id = pair.event_id
+    CROSS JOIN LATERAL (
+        SELECT id, organization_id, repository_id, type FROM hookhub_event WHERE id = pair.event_id OFFSET 0
+    ) AS e
 ), candidates AS (
     SELECT numbered.id, numbered.webhook_id, numbered.turn, open.is_slow, open.in_flight, open.last_delivery_at
     FROM (

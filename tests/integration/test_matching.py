@@ -335,12 +335,14 @@ def rows_read(table: str) -> int:
     return int(sql.run(counted, {"table": table})[0][0])
 
 
+# With few webhooks, the planner takes an index that finds all of them to be as good as one that finds a single row.
+@pytest.mark.parametrize("others", [200, 10_000])
 @pytest.mark.parametrize("prepare", STATISTICS.values(), ids=STATISTICS)
-def test_an_event_reads_only_what_matches_it(forge: Forge, now: datetime, prepare: str) -> None:
+def test_an_event_reads_only_what_matches_it(forge: Forge, now: datetime, prepare: str, others: int) -> None:
     for repository in (None, forge.repository):
         forge.webhook(now=now, events=["push"], repository=repository)
     with connection.cursor() as cursor:
-        cursor.execute(ADD_OTHERS, {"repository": forge.repository.pk, "count": 10_000})
+        cursor.execute(ADD_OTHERS, {"repository": forge.repository.pk, "count": others})
         cursor.execute(sql.PREFER_INDEXES.replace("false", "true"))
     pipeline.accept([forge.event(now=now) for _ in range(500)], now=now)
     with connection.cursor() as cursor:
