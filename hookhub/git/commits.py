@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from hookhub.git.listing import GitFailed
@@ -26,8 +26,9 @@ MAX_TOKEN_BYTES = 1 << 17
 # The last second of the year 9999, the maximum in RFC 3339.
 MAX_SECONDS = 253_402_300_799
 
-_FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%ct", "%B")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]([01]\d|2[0-3]):[0-5]\d)")
+# The date is raw: git dies of one that it would have to write as a local time before 1970.
+_FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cd", "%B")
+_ZONE = re.compile(r"([+-])([01]\d|2[0-3])([0-5]\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class CommitReader:
         if self._process is None:
             command = [
                 *("git", "-c", "core.quotePath=false", "diff-tree", "--stdin", "--root", "--always", "-r", "-z"),
-                *("--no-renames", "--name-status", "--encoding=UTF-8"),
+                *("--no-renames", "--name-status", "--encoding=UTF-8", "--date=raw"),
                 f"--format={'%x00'.join((self._start.decode(), *_FIELDS))}%x00",
             ]
             self._process = subprocess.Popen(
@@ -162,10 +163,10 @@ def _filled(placeholder: str, text: str) -> str:
 
 
 def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool) -> Commit:
-    oid, tree, author, author_email, committer, committer_email, written, seconds, message = fields
+    oid, tree, author, author_email, committer, committer_email, date, message = fields
     # Git appends a line feed to every message, which GitHub does not show.
     message = message.removesuffix("\n")
-    timestamp, committed_at = moment(written, seconds)
+    timestamp, committed_at = moment(date)
     return Commit(
         id=oid,
         tree_id=tree,
@@ -181,19 +182,21 @@ def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool
     )
 
 
-def moment(written: str, seconds: str) -> tuple[str, int]:
-    """Return a commit's date in RFC 3339 and as a Unix time, from git's ``%cI`` and ``%ct``.
+def moment(date: str) -> tuple[str, int]:
+    """Return a commit's date in RFC 3339 and as a Unix time, from git's raw form, such as ``1772597168 +0100``.
 
     A date outside the range of RFC 3339, or before 1970, becomes the nearest valid one; one that git cannot parse
-    becomes 1970-01-01.
+    becomes 1970-01-01. A zone that is none becomes UTC.
     """
-    is_number = seconds.isascii() and seconds.lstrip("-").isdecimal() and len(seconds) < 20
+    seconds, _, zone = date.partition(" ")
+    is_number = re.fullmatch(r"-?[0-9]{1,19}", seconds) is not None
     at = min(max(int(seconds), 0), MAX_SECONDS) if is_number else 0
-    if is_number and int(seconds) == at and _MOMENT.fullmatch(written):
+    matched = _ZONE.fullmatch(zone)
+    if is_number and int(seconds) == at and matched is not None:
+        ahead = timedelta(hours=int(matched[2]), minutes=int(matched[3]))
         try:
-            # ``fromisoformat`` accepts "Z" from Python 3.11 on.
-            if datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp() == at:
-                return written, at
+            local = datetime.fromtimestamp(at, tz=timezone(ahead if matched[1] == "+" else -ahead))
+            return local.isoformat(timespec="seconds"), at
         except (ValueError, OverflowError):
             pass
     return datetime.fromtimestamp(at, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), at

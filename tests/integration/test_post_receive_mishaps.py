@@ -700,24 +700,35 @@ def test_a_commit_without_a_date_or_people_is_told_with_a_moment(host: Host, fak
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds", "expected"),
+    ("raw", "expected"),
     [
-        ("2026-03-04T05:06:08+01:00", "1772597168", ("2026-03-04T05:06:08+01:00", 1772597168)),
-        ("2026-03-04T04:06:08Z", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
-        ("%cI", "%ct", ("1970-01-01T00:00:00Z", 0)),
-        ("", "", ("1970-01-01T00:00:00Z", 0)),
-        ("2026-02-28T01:27:08-99:99", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
-        ("2026-03-05T04:06:08+24:00", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
-        ("10000-01-01T00:00:00Z", "253402300800", ("9999-12-31T23:59:59Z", 253402300799)),
-        ("x", "9" * 40, ("1970-01-01T00:00:00Z", 0)),
-        ("1969-12-31T23:59:59Z", "-1", ("1970-01-01T00:00:00Z", 0)),
-        ("1970-01-01T00:00:00Z", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("1772597168 +0100", ("2026-03-04T05:06:08+01:00", 1772597168)),
+        ("1772597168 +0000", ("2026-03-04T04:06:08+00:00", 1772597168)),
+        ("%cd", ("1970-01-01T00:00:00Z", 0)),
+        ("", ("1970-01-01T00:00:00Z", 0)),
+        ("1772597168 -9999", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("1772597168 +2400", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("1772597168 +99999999", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("253402300800 +0000", ("9999-12-31T23:59:59Z", 253402300799)),
+        ("9" * 40, ("1970-01-01T00:00:00Z", 0)),
+        ("-1 +0000", ("1970-01-01T00:00:00Z", 0)),
     ],
 )
-def test_a_commits_date_is_a_moment_that_rfc_3339_can_write(
-    written: str, seconds: str, expected: tuple[str, int]
-) -> None:
-    assert moment(written, seconds) == expected
+def test_a_commits_date_is_a_moment_that_rfc_3339_can_write(raw: str, expected: tuple[str, int]) -> None:
+    assert moment(raw) == expected
+
+
+def test_a_date_that_git_cannot_write_as_local_time_hides_no_commit(host: Host, fake: FakeHookHub) -> None:
+    tree = git("write-tree", cwd=host.clone)
+    raw = f"tree {tree}\nauthor A <a@b> 0 -0500\ncommitter A <a@b> 0 -0500\n\nthe first second\n".encode()
+    early = git("hash-object", "-t", "commit", "-w", "--stdin", cwd=host.clone, stdin=raw)
+    host.push(f"{early}:refs/heads/main")
+
+    (push,) = [event for event in told(fake, host) if event["type"] == "push"]
+
+    assert [(commit["message"], commit["timestamp"]) for commit in (push["head_commit"], *push["commits"])] == [
+        ("the first second", "1969-12-31T19:00:00-05:00")
+    ] * 2
 
 
 # Many branches -------------------------------------------------------------------------------------------------------
