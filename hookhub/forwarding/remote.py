@@ -112,7 +112,11 @@ class Remote:
             raise Gone
         if answer.status_code >= 300:
             raise Failed(refusal(answer))
-        found = answer.json() if answer.content else {}
+        try:
+            found = answer.json() if answer.content else {}
+        # JSON nested too deeply raises RecursionError instead of ValueError.
+        except RecursionError:
+            found = None
         if not isinstance(found, dict) or not found.keys() >= set(members):
             raise Failed(f"{self.url} does not answer as HookHub does. Is the URL right?")
         return found
@@ -124,7 +128,7 @@ def refusal(answer: requests.Response) -> str:
         error = answer.json()["error"]
         fields = "; ".join(f"{each['field']} {each['message']}" for each in error.get("fields", []))
         return f"HookHub answered {answer.status_code}: {printable(fields or error['message'])}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"The answer was {answer.status_code}, and not one of HookHub's. Is the URL right?"
 
 

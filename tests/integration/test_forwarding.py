@@ -218,12 +218,19 @@ def test_a_program_that_redirects_ends_nothing(
 
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize(
-    ("body", "problem"),
-    [(b'{"ok": true}', "does not answer as HookHub does"), (b"<p>Log in</p>", "the answer is not JSON")],
-    ids=["another program's JSON", "a page"],
+    ("status", "body", "problem"),
+    [
+        (200, b'{"ok": true}', "does not answer as HookHub does"),
+        (200, b"<p>Log in</p>", "the answer is not JSON"),
+        (200, b"[" * 100_000, "does not answer as HookHub does"),
+        (403, b"[" * 100_000, "The answer was 403, and not one of HookHub's"),
+    ],
+    ids=["another program's JSON", "a page", "JSON that is nested too deeply", "a refusal that is nested too deeply"],
 )
-def test_an_address_of_another_program_is_told_in_words(receiver: Receiver, body: bytes, problem: str) -> None:
-    receiver.answers = {"/v1/webhooks": Answer(body=body)}
+def test_an_address_of_another_program_is_told_in_words(
+    receiver: Receiver, status: int, body: bytes, problem: str
+) -> None:
+    receiver.answers = {"/v1/webhooks": Answer(status, body=body)}
 
     with pytest.raises(CommandError, match=problem):
         call_command("listen", "--forward", receiver.url("/hook"), "--url", receiver.url(""), "--api-key", KEY)
