@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
 
+from django.db import Error
+
 log = logging.getLogger("hookhub.notices")
 
 # E-mails per tick: a slow mail server must not block the scheduler for long.
@@ -53,6 +55,12 @@ class Mailer:
                 self._retry_at[key] = now + RETRY_AFTER
                 return Outcome.DEFERRED
             log.exception("The mail server rejected %s", what)
+            self._forget(key)
+            return Outcome.REJECTED
+        except Error:
+            raise
+        except Exception:  # One e-mail that cannot be written must not keep all others from being sent.
+            log.exception("Could not write %s", what)
             self._forget(key)
             return Outcome.REJECTED
         self._forget(key)

@@ -111,6 +111,37 @@ def test_owners_are_warned_once_before_a_key_expires(organization: Organization,
     assert "Name       x Bcc: y\n" in letter.body
 
 
+@pytest.mark.parametrize(
+    "address", ["a@", "@x", "a@x.example;b@y.example", "a@b, c@d", "a@x.example\nBcc: b@y.example", "Ada <a@x>", "ada"]
+)
+def test_what_is_no_address_keeps_no_warning_from_the_other_owners(
+    organization: Organization, now: datetime, address: str
+) -> None:
+    for name, email in (("ada", address), ("ben", "ben@example.org")):
+        owner = User.objects.create(username=name, email=email)
+        Membership.objects.create(user=owner, organization=organization)
+    ApiKey.issue(organization=organization, scope=Scope.READ, expires_at=now + timedelta(days=6), now=now)
+
+    assert warn_of_expiring_keys(now=now) == 1
+
+    assert [letter.to for letter in mail.outbox] == [["ben@example.org"]]
+
+
+def test_a_warning_that_cannot_be_written_keeps_no_other_from_being_sent(
+    organization: Organization, now: datetime
+) -> None:
+    other = Organization.objects.create(slug="globex", name="Globex")
+    # No host's name has a part of 64 letters.
+    for whose, email in ((organization, f"ada@{'ä' * 70}.example"), (other, "ben@example.org")):
+        owner = User.objects.create(username=email, email=email)
+        Membership.objects.create(user=owner, organization=whose)
+        ApiKey.issue(organization=whose, scope=Scope.READ, expires_at=now + timedelta(days=6), now=now)
+
+    assert (warn_of_expiring_keys(now=now), warn_of_expiring_keys(now=now)) == (2, 0)
+
+    assert [letter.to for letter in mail.outbox] == [["ben@example.org"]]
+
+
 def test_of_two_leaders_at_once_one_warns_the_owners(
     organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
