@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from hookhub.git import files
@@ -87,7 +87,7 @@ class Spool:
         """Read a push; raise ValueError if the file does not hold one."""
         try:
             return Push.from_json(json.loads(path.read_bytes()))
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a stored push: {error!r}") from error
 
     def write_refs(self, push_path: Path, refs: bytes) -> None:
@@ -107,11 +107,15 @@ class Spool:
         return None
 
     def progress_of(self, push_path: Path) -> Progress:
-        """Return how far a push has been converted to batches."""
+        """Return how far a push has been converted to batches; from its beginning if the record is missing or damaged.
+
+        What is converted again is sent with the same ids, and so published once.
+        """
         try:
-            return Progress(**json.loads(push_path.with_suffix(".progress").read_bytes()))
-        except FileNotFoundError:
+            found = Progress(**json.loads(push_path.with_suffix(".progress").read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return Progress()
+        return found if all(isinstance(number, int) and number >= 0 for number in astuple(found)) else Progress()
 
     def replace(self, push_path: Path, lines: Iterable[Line], *, namespace: str = "") -> Iterator[Progress]:
         """Replace a push by requests with its events, and yield after each one; raise SpoolFull before the first.

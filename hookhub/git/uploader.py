@@ -258,5 +258,5 @@ def _progress_of(push: Push, progress: Progress) -> str:
 def _is_json(lines: bytes) -> bool:
     try:
         return all(isinstance(json.loads(line), dict) for line in lines.splitlines())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

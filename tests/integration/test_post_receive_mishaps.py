@@ -180,6 +180,23 @@ def test_a_damaged_file_holds_up_nothing(host: Host, fake: FakeHookHub) -> None:
     assert "not every line is a JSON object" in (host.spool.rejected / "0-broken.000000.events.reason").read_text()
 
 
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"{}x", b'{"change": "1"}', b"[" * 100_000, b"\0" * 60], ids=range(7)
+)
+def test_a_damaged_record_of_progress_costs_no_event(host: Host, fake: FakeHookHub, damage: bytes) -> None:
+    tip = host.commit(a="1")
+    git("fetch", "--quiet", str(host.clone), "main:refs/keep/main", cwd=host.bare)
+    with no_sender(host):
+        run_hook(host, stdin=f"{ZERO} {tip} refs/heads/main\n".encode(), GIT_DIR=".", **WAITING)
+    (path,) = host.spool.pushes()
+    path.with_suffix(".progress").write_bytes(damage)
+
+    host.flush()
+
+    assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
+    assert not host.spool.rejected.exists()
+
+
 def test_on_a_full_disk_what_is_rejected_or_refused_for_now_hides_no_problem_and_holds_up_nothing(
     host: Host, fake: FakeHookHub
 ) -> None:
