@@ -1,17 +1,19 @@
 """Subscriptions at a hub: webhooks that the receiver itself asks for, proves, renews and ends."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Value
 
 from deliveries import vault
 from deliveries.db.lookups import find_one
 from deliveries.formats import FORMATS
 from deliveries.formats.websub import WebSub as WebSubFormat
 from deliveries.models import Repository, Verification, Webhook
+from deliveries.models.webhook_schema import Host
 from deliveries.models.webhooks import WebhookQuerySet
 from deliveries.proofs.websub import WebSub
 from deliveries.vault import Secret
@@ -88,42 +90,59 @@ def check_callback(callback: str) -> str:
         raise InvalidFields({"url": str(error)}) from error
 
 
-def unsubscribe(subscription: Subscription, *, repository: Repository, now: datetime) -> Webhook | None:
-    """Ask a callback whether its subscription is to end; return the webhook, or None if there is no subscription."""
+def unsubscribe(subscription: Subscription, *, now: datetime) -> list[Webhook]:
+    """Ask a callback whether its subscription is to end; return the webhooks, of which there is seldom more than one.
+
+    They are found by the topic's text, as the subscriber knows it: the repository may have another name by now.
+    """
     with transaction.atomic():
-        webhook = find(subscription, repository=repository)
-        if webhook is not None:
+        found = list(Webhook.objects.kept().locked().filter(pk__in=_under_any_name(subscription)).order_by("pk"))
+        for webhook in found:
             verification = NewVerification(WebSub.slug, subscription.details, kept_for=KEPT_FOR)
             verifying.ask(webhook, verification, mode=Verification.Mode.UNSUBSCRIBE, now=now)
-    return webhook
+    return found
 
 
 def find(subscription: Subscription, *, repository: Repository) -> Webhook | None:
     """Return the subscription of a callback to a topic, locked; None if there is none."""
-    found = _find(subscription.callback, topic=subscription.topic, repository=repository)
+    same = subscriptions_of(repository).filter(**_shown_as(subscription))
+    found = next(_with_callback(subscription, same), None)
     return None if found is None else find_one(Webhook.objects.kept().locked().filter(pk=found))
 
 
-def exists(callback: str, *, topic: str, repository: Repository) -> bool:
-    """Return whether a callback has a subscription to a topic that it has proved."""
-    found = _find(callback, topic=topic, repository=repository)
-    webhook = None if found is None else find_one(Webhook.objects.kept().filter(pk=found))
-    return webhook is not None and not webhook.unverified
+def is_in_force(subscription: Subscription) -> bool:
+    """Return whether a callback has a subscription to a topic that it has proved, whatever its repository's name is."""
+    found = Webhook.objects.kept().filter(pk__in=_under_any_name(subscription))
+    return any(not webhook.unverified for webhook in found)
 
 
-def _find(callback: str, *, topic: str, repository: Repository) -> int | None:
-    """Return the id of the subscription of a callback to a topic, or None.
+def renamed_repository(subscription: Subscription) -> Repository | None:
+    """Return the repository of a callback's subscription to a topic, whose name was in the topic; None without one."""
+    found = Repository.objects.select_related("organization").filter(webhooks__in=_under_any_name(subscription))
+    return found.order_by("pk").first()
+
+
+def _under_any_name(subscription: Subscription) -> list[int]:
+    """Return the ids of a callback's subscriptions to a topic, also if the repository was renamed."""
+    same = Webhook.objects.kept().filter(subscription__isnull=False, **_shown_as(subscription))
+    of_host = same.alias(host=Host("stored_url")).filter(host=Host(Value(subscription.callback)))
+    return list(_with_callback(subscription, of_host))
+
+
+def _shown_as(subscription: Subscription) -> dict[str, object]:
+    return {"stored_url": FORMAT.show_url(subscription.callback), "subscription__topic": subscription.topic}
+
+
+def _with_callback(subscription: Subscription, same: WebhookQuerySet) -> Iterator[int]:
+    """Yield the ids of those webhooks that have the very callback, oldest first.
 
     Only what is compared is loaded: a stranger may have thousands whose callbacks differ in the masked query alone, and
     others wait for the locks that the caller holds.
     """
-    shown = FORMAT.show_url(callback)
-    same = subscriptions_of(repository).filter(stored_url=shown, subscription__topic=topic).order_by("pk")
-    for pk, uid, sealed in same.values_list("pk", "uid", "sealed_url"):
+    for pk, uid, shown, sealed in same.order_by("pk").values_list("pk", "uid", "stored_url", "sealed_url"):
         with suppress(vault.Unreadable):
-            if callback == (shown if sealed is None else vault.open_url(sealed, of=uid)):
-                return pk
-    return None
+            if subscription.callback == (shown if sealed is None else vault.open_url(sealed, of=uid)):
+                yield pk
 
 
 def subscriptions_of(repository: Repository) -> WebhookQuerySet:

@@ -15,6 +15,7 @@ from deliveries import pipeline, vault
 from deliveries.db.ids import uuid7
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
+from hookhub.dialects.social_gateway import attempts_by_status
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from tests.api import Caller
@@ -426,6 +427,32 @@ def test_the_log_is_read_from_page_to_page(forge: Forge, caller: Caller, sender:
 
     assert (pages, seen) == (3, sorted(seen, reverse=True))
     assert set(seen) == {number_of(attempt) for attempt in Attempt.objects.values_list("id", flat=True)}
+
+
+@pytest.mark.parametrize(("status", "sizes"), [("failure", [0, 2, 1, 0]), ("success", [2, 2, 1, 2, 2, 1])])
+def test_a_page_of_one_status_looks_at_a_bounded_number_of_attempts(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch,
+    status: str, sizes: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(attempts_by_status, "MAX_READ", 4)
+    webhook = forge.webhook(now=now, repository=forge.repository, format="github")
+    forge.webhook(now=now, repository=forge.repository, format="github", path="/other")
+    forge.receiver.answers["/"] = [Answer(404 if place in {5, 6, 8} else 200) for place in range(13)]
+    for _ in range(13):
+        forge.accept(now=now)
+        deliver_due(sender, now=now)
+    address, pages = f"{HOOKS}/{webhook.pk}/deliveries?status={status}&per_page=2", []
+
+    with freeze_time(now):
+        while address:
+            answer = caller.get(address)
+            pages.append([row["id"] for row in answer.json()])
+            address = answer.headers.get("Link", "").partition(">")[0].removeprefix("<http://testserver")
+
+    attempts = Attempt.objects.filter(webhook=webhook).order_by("-id")
+    wanted = [each.id for each in attempts if (each.outcome == "delivered") == (status == "success")]
+    assert [number for page in pages for number in page] == [number_of(each) for each in wanted]
+    assert [len(page) for page in pages] == sizes
 
 
 def test_another_hooks_delivery_is_not_found_under_this_one(

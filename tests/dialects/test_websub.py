@@ -663,6 +663,37 @@ def test_a_subscriber_needs_no_key_to_unsubscribe(forge: Forge, private: Reposit
     assert not Webhook.objects.kept().exists()
 
 
+def test_a_repository_with_a_new_name_keeps_its_subscribers_who_renew_and_end_as_before(
+    forge: Forge, sender: Sender
+) -> None:
+    webhook = subscribed(forge, "/?n=1")
+    Repository.objects.filter(pk=forge.repository.pk).update(name="gadgets")
+    another = Repository.objects.create(organization=forge.organization, name="widgets", private=True)
+
+    echo(forge.receiver)
+    ask(forge.receiver.url("/?n=1"), lease_seconds=str(20 * 86400))
+    assert verify_due(now=timezone.now()) == ["verified"]
+    webhook.refresh_from_db()
+    assert webhook.repository == forge.repository != another
+    assert webhook.expires_at is not None
+    assert webhook.expires_at > timezone.now() + 19 * DAY
+    assert len(publish(forge, sender)) == Webhook.objects.count() == 1
+
+    ask(forge.receiver.url("/?n=1"), mode="unsubscribe")
+    assert verify_due(now=timezone.now()) == ["verified"]
+    assert publish(forge, sender) == []
+
+
+def test_a_stranger_cannot_have_a_subscriber_told_that_a_repository_with_a_new_name_is_gone(forge: Forge) -> None:
+    subscribed(forge)
+    Repository.objects.filter(pk=forge.repository.pk).update(name="gadgets", private=True)
+
+    assert ask(forge.receiver.url("/")).status_code == 202
+
+    assert verify_due(now=timezone.now()) == []
+    assert Webhook.objects.get().status(now=timezone.now()) == "active"
+
+
 def test_a_ping_for_one_webhook_is_not_the_topics_content(forge: Forge, sender: Sender) -> None:
     webhook = subscribed(forge)
     event = forge.event(now=timezone.now(), data={"for": "one"}, webhook_id=webhook.pk)

@@ -110,7 +110,7 @@ class Course(RuleBasedStateMachine):
 
     @rule(callback=st.sampled_from(CALLBACKS))
     def unsubscribe(self, callback: str) -> None:
-        subscribing.unsubscribe(self.wanted(callback, ""), repository=self.repository, now=self.now)
+        subscribing.unsubscribe(self.wanted(callback, ""), now=self.now)
         if (sub := self.subs.get(callback)) is not None:
             sub.exam, sub.forget_at = Exam(True, "", SECOND, self.now), None
 

@@ -1,6 +1,6 @@
 """`/repos/:owner/:repo/hooks/:id/deliveries`: the log of a hook's attempts, and redelivery."""
 
-from typing import Any
+from uuid import UUID
 
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter
@@ -11,7 +11,7 @@ from deliveries import redelivery, timezone
 from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.base import read_number
-from hookhub.dialects.social_gateway import pagination, representation
+from hookhub.dialects.social_gateway import attempts_by_status, pagination, representation
 from hookhub.dialects.social_gateway.delivery_ids import attempts_numbered
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid
 from hookhub.dialects.social_gateway.hooks import find
@@ -40,17 +40,14 @@ class DeliveriesView(SocialGatewayView):
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         size, below = pagination.per_page(request), pagination.cursor(request)
-        attempts = Attempt.objects.of_webhook(found.pk).select_related("delivery").defer("response_body")
-        if below is not None:
-            attempts = attempts.filter(id__lt=below)
-        if (status := request.query_params.get("status")) is not None:
-            attempts = with_status(attempts, status)
-        rows = list(attempts.order_by("-id")[: size + 1])
-        page = rows[:size]
-        topics = representation.topics_by_event(page)
+        attempts, onward = page_of(found, status=request.query_params.get("status"), below=below, size=size)
+        topics = representation.topics_by_event(attempts)
         return Response(
-            [representation.delivery(attempt, topics=topics.get(attempt.delivery.event_id, ())) for attempt in page],
-            headers=pagination.cursor_link(request, below=page[-1].id if len(rows) > size else None),
+            [
+                representation.delivery(attempt, topics=topics.get(attempt.delivery.event_id, ()))
+                for attempt in attempts
+            ],
+            headers=pagination.cursor_link(request, below=onward),
         )
 
 
@@ -90,12 +87,21 @@ class AttemptsView(SocialGatewayView):
         return Response({}, status=202)
 
 
-def with_status(attempts: Any, status: str) -> Any:
-    """Limit attempts to those that succeeded, or to those that did not; raise a 422 for any other status."""
-    if status not in STATUSES:
-        raise ValidationFailed(invalid("status", f"must be one of: {', '.join(STATUSES)}"))
-    went_well = {"outcome": Attempt.Outcome.DELIVERED}
-    return attempts.filter(**went_well) if status == "success" else attempts.exclude(**went_well)
+def page_of(
+    webhook: Webhook, *, status: str | None, below: UUID | None, size: int
+) -> tuple[list[Attempt], UUID | None]:
+    """Return the attempts of a page, and the id below which the next page begins, or None if there is none.
+
+    Raise a 422 for an unknown status.
+    """
+    newest = Attempt.objects.of_webhook(webhook.pk).select_related("delivery").defer("response_body").order_by("-id")
+    if status is not None:
+        if status not in STATUSES:
+            raise ValidationFailed(invalid("status", f"must be one of: {', '.join(STATUSES)}"))
+        found = attempts_by_status.find(webhook, succeeded=status == "success", below=below, most=size)
+        return list(newest.filter(id__in=found.ids)), found.onward
+    rows = list((newest if below is None else newest.filter(id__lt=below))[: size + 1])
+    return rows[:size], rows[size - 1].id if len(rows) > size else None
 
 
 def numbered(webhook: Webhook, text: str) -> list[Attempt]:

@@ -62,7 +62,12 @@ def latest_payload(repository: Repository, event: str) -> bytes | None:
 def visible_repository(request: Request, owner: str, repo: str) -> Repository | None:
     """Return the repository with these names, in any case; None if there is none that the caller may see."""
     found = find_repository(owner, repo)
-    return found if found is not None and (not found.private or has_access(request, found)) else None
+    return found if found is not None and is_visible(request, found) else None
+
+
+def is_visible(request: Request, repository: Repository) -> bool:
+    """Return whether the caller may see a repository's topics."""
+    return not repository.private or has_access(request, repository)
 
 
 def find_repository(owner: str, repo: str) -> Repository | None:

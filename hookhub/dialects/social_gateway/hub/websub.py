@@ -50,13 +50,14 @@ def perform(asked: WebSubRequest, request: Request, *, hub: str, now: datetime) 
         unsubscribe(asked, hub=hub, now=now)
         return
     reason = subscribe(asked, request, hub=hub, now=now)
-    if reason is not None and not is_subscribed(asked):
+    # It may have been made with a key. Without one, anybody could have its subscriber told that it has ended.
+    if reason is not None and not subscribing.is_in_force(subscription_of(asked, hub=hub)):
         denials.deny(asked.callback, topic=asked.topic_text, reason=reason, now=now)
 
 
 def subscribe(asked: WebSubRequest, request: Request, *, hub: str, now: datetime) -> str | None:
     """Ask the callback whether it wants the subscription; return why that is denied, or None."""
-    repository = topics.visible_repository(request, asked.topic.owner, asked.topic.repo)
+    repository = repository_of(asked, request, hub=hub)
     if repository is None or not is_topic(asked.topic.event, repository=repository):
         return NOT_FOUND
     is_public = not topics.has_access(request, repository)
@@ -73,13 +74,22 @@ def unsubscribe(asked: WebSubRequest, *, hub: str, now: datetime) -> None:
 
     The subscriber itself may have lost its key. Anybody else learns nothing from this.
     """
-    repository = topics.find_repository(asked.topic.owner, asked.topic.repo)
-    if repository is not None:
-        subscription = subscription_of(asked, hub=hub, is_public=False)
-        subscribing.unsubscribe(subscription, repository=repository, now=now)
+    subscribing.unsubscribe(subscription_of(asked, hub=hub), now=now)
 
 
-def subscription_of(asked: WebSubRequest, *, hub: str, is_public: bool) -> Subscription:
+def repository_of(asked: WebSubRequest, request: Request, *, hub: str) -> Repository | None:
+    """Return the topic's repository; None if there is none that the caller may see.
+
+    A subscription is renewed at the topic that it was made for, also if its repository has another name by now.
+    """
+    named = topics.visible_repository(request, asked.topic.owner, asked.topic.repo)
+    if named is not None:
+        return named
+    renamed = subscribing.renamed_repository(subscription_of(asked, hub=hub))
+    return renamed if renamed is not None and topics.is_visible(request, renamed) else None
+
+
+def subscription_of(asked: WebSubRequest, *, hub: str, is_public: bool = False) -> Subscription:
     """Return what is asked for, in the engine's terms."""
     return Subscription(
         callback=asked.callback,
@@ -109,15 +119,6 @@ def require_allowed(callback: str) -> None:
         subscribing.check_callback(callback)
     except InvalidFields as error:
         raise Refused([f"hub.callback is not allowed. {error.errors['url']}"]) from error
-
-
-def is_subscribed(asked: WebSubRequest) -> bool:
-    """Return whether the callback has this subscription already.
-
-    It may have been made with a key. Without one, anybody could have its subscriber told that it has ended.
-    """
-    repository = topics.find_repository(asked.topic.owner, asked.topic.repo)
-    return repository is not None and subscribing.exists(asked.callback, topic=asked.topic_text, repository=repository)
 
 
 def is_topic(event: str, *, repository: Repository) -> bool:

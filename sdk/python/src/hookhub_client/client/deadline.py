@@ -1,4 +1,7 @@
-"""Ends a response that drips: ``requests`` limits the wait for each part of it, and not for all of them together."""
+"""Connections that end a response that drips, and skip announcements of one.
+
+``requests`` limits the wait for each part of a response, and not for all of them together.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -75,7 +80,21 @@ class _Socket:
         return io.BufferedReader(_Reader(self._socket))
 
 
+class _Response(HTTPResponse):
+    """A response, without those that only announce it, such as 103 Early Hints.
+
+    ``http.client`` skips 100 Continue alone, and takes any other for the response.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the standard library's stubs
+        is_announcement = 100 < status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
+        return version, HTTPStatus.CONTINUE if is_announcement else status, reason
+
+
 class _Connection(HTTPConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         """Connect."""
         super().connect()
@@ -83,6 +102,8 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         """Connect."""
         super().connect()
