@@ -13,6 +13,10 @@ _MANAGE = ROOT / "manage.py"
 PROGRAM = (sys.executable, str(_MANAGE)) if _MANAGE.exists() else (sys.executable, "-m", "hookhub")
 
 
+# Variables that the commands use.
+OF_THE_COMMANDS = frozenset({"HOST", "PORT", "WEB_WORKERS", "WEB_IDLE_TIMEOUT"})
+
+
 def commands() -> dict[str, str]:
     """Return each process's shell command by name, with ``exec``, so that signals reach the program and not a shell."""
     found = (line.partition(":") for line in FILE.read_text().splitlines())
@@ -22,8 +26,10 @@ def commands() -> dict[str, str]:
 def environment(**more: str) -> Mapping[str, str]:
     """Return the environment of the processes: this one's, with the directory of this Python first on the PATH."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # To the settings, a variable of white space is one that is not set.
+    given = {name: value for name, value in os.environ.items() if name not in OF_THE_COMMANDS or value.strip()}
     return {
-        **os.environ,
+        **given,
         "DJANGO_SETTINGS_MODULE": "hookhub.service.settings",
         "PYTHONUNBUFFERED": "1",
         "PATH": programs,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
-from deliveries.redis_address import sentinels_of, tls_of
+from deliveries.redis_address import options_of, sentinels_of, tls_of
 
 
 def database(url: str, *, statement_timeout: int, is_pooled: bool | None = None) -> dict[str, Any]:
@@ -17,13 +17,7 @@ def database(url: str, *, statement_timeout: int, is_pooled: bool | None = None)
 
     Raises ImproperlyConfigured if the URI is not one.
     """
-    try:
-        parts = conninfo_to_dict(url)
-    except Exception as error:
-        # The message must not repeat the URI, which may contain a password.
-        raise ImproperlyConfigured(
-            "DATABASE_URL is not a PostgreSQL URI: postgresql://user:password@host/name"
-        ) from error
+    parts = _parts(url, "DATABASE_URL")
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
     rest = {key: value for key, value in parts.items() if key not in known}
@@ -50,6 +44,21 @@ def database(url: str, *, statement_timeout: int, is_pooled: bool | None = None)
     }
 
 
+def direct_database(url: str) -> str:
+    """Return the URL of the PostgreSQL behind a pooler, "" for none; raises ImproperlyConfigured if it is not one."""
+    if url:
+        _parts(url, "HOOKHUB_DIRECT_DATABASE_URL")
+    return url
+
+
+def _parts(url: str, name: str) -> dict[str, Any]:
+    try:
+        return conninfo_to_dict(url)
+    except Exception as error:
+        # The message must not repeat the URI, which may contain a password.
+        raise ImproperlyConfigured(f"{name} is not a PostgreSQL URI: postgresql://user:password@host/name") from error
+
+
 def pooling(value: str) -> bool:
     """Parse how a pooler assigns sessions; return whether to transactions. Raises ValueError."""
     modes = {"transaction": True, "session": False}
@@ -69,6 +78,13 @@ def broker(url: str) -> str:
             return "sentinel://"
     except ValueError as error:
         raise ImproperlyConfigured(f"REDIS_URL is invalid: {error}") from None
+    try:
+        options_of(url)
+    except ValueError:
+        # Not what redis-py says, which may quote a part of the password.
+        raise ImproperlyConfigured(
+            "REDIS_URL is not the URL of a Redis: redis://, rediss:// or unix://, or Sentinels as redis+sentinel://"
+        ) from None
     if url.startswith("rediss://"):
         return url.partition("?")[0]
     if not url.startswith("unix://"):

@@ -6,14 +6,23 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
+
+from deliveries.sending.url import normalise_host
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
 # Longer than any is meant to be, and short enough to be added to a date and subtracted from it.
 MAX_DAYS = 36_500
+# The largest that PostgreSQL, Redis and the system's calls take.
+MAX_WHOLE = 2**31 - 1
+MAX_PORT = 65_535
+HOST_NAMES = "a comma-separated list of host names"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
 MAKE_ENCRYPTION_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
@@ -47,11 +56,13 @@ def flag(name: str, *, default: bool) -> bool:
     return read(name, parse, default, expects="a boolean")
 
 
-def whole(name: str, default: int, *, least: int = 0) -> int:
+def whole(name: str, default: int, *, least: int = 0, most: int = MAX_WHOLE) -> int:
     def parse(value: str) -> int:
         number = int(value)
         if number < least:
             raise ValueError(f"must be at least {least}")
+        if number > most:
+            raise ValueError(f"must be at most {most}")
         return number
 
     return read(name, parse, default, expects="an integer")
@@ -77,6 +88,14 @@ def seconds(name: str, default: timedelta) -> timedelta:
     return read(name, parse, default, expects="a number of seconds")
 
 
+def waits(value: str) -> tuple[timedelta, ...]:
+    """Parse seconds separated by commas, 0 or more of each; raises ValueError."""
+    found = tuple(timedelta(seconds=float(part)) for part in value.split(","))
+    if not all(timedelta(0) <= wait <= timedelta(days=MAX_DAYS) for wait in found):
+        raise ValueError(f"each must be at least 0, and at most {MAX_DAYS} days")
+    return found
+
+
 def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return read(name, lambda value: tuple(part.strip() for part in value.split(",") if part.strip()), default,
                 expects="a comma-separated list")  # fmt: skip
@@ -87,6 +106,54 @@ def one_of(choices: tuple[str, ...], value: str) -> str:
     if value not in choices:
         raise ValueError(f"use {' or '.join(choices)}")
     return value
+
+
+def level(value: str) -> str:
+    """Parse a level of logging; raises ValueError."""
+    return one_of(LEVELS, value.upper())
+
+
+def readable(value: str) -> str:
+    """Parse the path of a file that this process can read; raises ValueError."""
+    try:
+        Path(value).open("rb").close()
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    return value
+
+
+def public_url(value: str) -> str:
+    """Parse the URL of a deployment; return it without a slash at its end. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it needs http:// or https:// and a host, and ends with the path, if any")
+    # Of an invalid port only its use is an error.
+    _ = parts.port
+    return value.rstrip("/")
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Parse origins; return them as browsers write them, without a slash at the end. Raises ValueError."""
+    found = tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+    for part in found:
+        if not part.startswith(("http://", "https://")) or not urlsplit(part).netloc or urlsplit(part).path:
+            raise ValueError(f"{part!r} needs http:// or https:// and a host, without a path")
+    return found
+
+
+def served_hosts(value: str) -> tuple[str, ...]:
+    """Parse the names of hosts as requests have them, without the port; raises ValueError."""
+    found = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in found:
+        is_address = part.startswith("[") and part.endswith("]")
+        if "/" in part or (":" in part and not is_address) or len(part.split()) > 1:
+            raise ValueError(f"{part!r} must be a name alone, without scheme, port and path; IPv6 is in brackets")
+    return found
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """Parse names of other hosts, and return them as the guard compares them; raises ValueError."""
+    return tuple(normalise_host(part.strip()) for part in value.split(",") if part.strip())
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -116,6 +183,18 @@ def contacts(value: str) -> tuple[str, ...]:
     return found
 
 
+def secret(name: str, make: Callable[[], str], hint: str, *, home: Path | None) -> str:
+    """Return a secret from the environment, or generate one and store it in ``home``.
+
+    Raises ImproperlyConfigured, with the command that makes one, if it is not set and there is no home.
+    """
+    if value := text(name):
+        return value
+    if home is None:
+        raise ImproperlyConfigured(f"{name} is not set. Generate one with `{hint}` and set it on every host.")
+    return generated(home / name.removeprefix("HOOKHUB_").lower(), make)
+
+
 def generated(path: Path, make: Callable[[], str]) -> str:
     """Return the secret in a file, which is created on first use with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +210,11 @@ def generated(path: Path, make: Callable[[], str]) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def make_encryption_key() -> str:
+    """Return a new random key."""
+    return Fernet.generate_key().decode()
 
 
 def encryption_keys(value: str) -> tuple[str, ...]:

@@ -1,37 +1,53 @@
 """All settings of HookHub, read from environment variables, with defaults that work out of the box."""
 
 import secrets as random
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from deliveries import defaults
-from deliveries.sending.url import normalise_host
 from hookhub import frameworks
 from hookhub.embedded import servers
 from hookhub.frameworks import *
 from hookhub.service import sso
 from hookhub.service.celery_settings import *
-from hookhub.service.connections import broker, broker_tls, database, pooling, served_by_default, stream
+from hookhub.service.connections import (
+    broker,
+    broker_tls,
+    database,
+    direct_database,
+    pooling,
+    served_by_default,
+    stream,
+)
 from hookhub.service.environment import (
+    HOST_NAMES,
     MAKE_ENCRYPTION_KEY,
+    MAKE_KEY,
+    MAX_PORT,
     addresses,
     contacts,
     days,
     encryption_keys,
     flag,
-    generated,
+    host_names,
+    level,
+    make_encryption_key,
     networks,
     one_of,
+    origins,
+    public_url,
     read,
+    readable,
     seconds,
+    secret,
+    served_hosts,
     text,
+    waits,
     whole,
     words,
 )
@@ -48,48 +64,32 @@ REDIS_URL = text("REDIS_URL") or servers.redis_url(servers.home())
 # which a production deployment sets.
 HOOKHUB_DEVELOPMENT = flag("HOOKHUB_DEVELOPMENT", default=EMBEDDED_DATABASE)
 
+GENERATED = servers.home() if HOOKHUB_DEVELOPMENT else None
 
-def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
-    """Return a secret from the environment; in development mode, generate one and store it in the embedded home.
-
-    Raises ImproperlyConfigured if it is not set and this is not development mode.
-    """
-    value = text(name)
-    if value:
-        return value
-    if HOOKHUB_DEVELOPMENT:
-        return generated(servers.home() / file_name, make)
-    raise ImproperlyConfigured(f"{name} is not set. Generate one with `{make_hint[name]}` and set it on every host.")
-
-
-make_hint = {
-    "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
-    "HOOKHUB_ENCRYPTION_KEYS": MAKE_ENCRYPTION_KEY,
-}
-
-SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
+SECRET_KEY = secret("HOOKHUB_SECRET_KEY", partial(random.token_urlsafe, 50), MAKE_KEY, home=GENERATED)
 # The first key encrypts, all of them decrypt. To rotate, prepend a new key, then run `manage.py reencrypt_secrets`.
 HOOKHUB_ENCRYPTION_KEYS = encryption_keys(
-    secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode())
+    secret("HOOKHUB_ENCRYPTION_KEYS", make_encryption_key, MAKE_ENCRYPTION_KEY, home=GENERATED)
 )
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
-CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
+CSRF_TRUSTED_ORIGINS = list(
+    read("HOOKHUB_TRUSTED_ORIGINS", origins, (), expects="origins such as https://hooks.example.org")
+)
 CSRF_FAILURE_VIEW = "hookhub.http.errors.csrf_failure"
-HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", defaults.PUBLIC_URL_OF_THE_SERVICE).rstrip("/")
+HOOKHUB_PUBLIC_URL = read(
+    "HOOKHUB_PUBLIC_URL", public_url, defaults.PUBLIC_URL_OF_THE_SERVICE, expects="a URL such as https://example.org"
+)
 # The port of the web server. A webhook to it could cause a loop, by publishing the events it is sent.
-HOOKHUB_PORT = whole("PORT", defaults.HOOKHUB_PORT)
+HOOKHUB_PORT = whole("PORT", defaults.HOOKHUB_PORT, most=MAX_PORT)
 # If the public URL has a path, everything is served under it; otherwise the web server may set SCRIPT_NAME.
 FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
 
-ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
+ALLOWED_HOSTS = list(
+    read("HOOKHUB_SERVED_HOSTS", served_hosts, served_by_default(HOOKHUB_PUBLIC_URL), expects="names of hosts")
+)
 # Hosts of the hub's topics besides those served here. Clients name a topic by its page at the vendor, which is not the
 # host of the API, and some cannot be configured.
-HOOKHUB_TOPIC_HOSTS: tuple[str, ...] = read(
-    "HOOKHUB_TOPIC_HOSTS",
-    lambda value: tuple(normalise_host(part.strip()) for part in value.split(",") if part.strip()),
-    defaults.HOOKHUB_TOPIC_HOSTS,
-    expects="a comma-separated list of host names",
-)
+HOOKHUB_TOPIC_HOSTS = read("HOOKHUB_TOPIC_HOSTS", host_names, defaults.HOOKHUB_TOPIC_HOSTS, expects=HOST_NAMES)
 HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
 if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -130,26 +130,23 @@ DATABASES = {
     ),
 }
 # PostgreSQL without the pooler. Web servers listen here for changes, which a pooler in transaction mode cannot forward.
-HOOKHUB_DIRECT_DATABASE_URL = text("HOOKHUB_DIRECT_DATABASE_URL", defaults.HOOKHUB_DIRECT_DATABASE_URL)
+HOOKHUB_DIRECT_DATABASE_URL = direct_database(text("HOOKHUB_DIRECT_DATABASE_URL"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The engine ---------------------------------------------------------------------------------------------------------
 
 # The waits after the first, second, … failed attempt of a delivery.
 HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
-    "HOOKHUB_RETRY_SCHEDULE",
-    lambda value: tuple(timedelta(seconds=float(part)) for part in value.split(",")),
-    defaults.HOOKHUB_RETRY_SCHEDULE,
-    expects="a comma-separated list of seconds",
+    "HOOKHUB_RETRY_SCHEDULE", waits, defaults.HOOKHUB_RETRY_SCHEDULE, expects="a comma-separated list of seconds"
 )
 # The total timeout of one attempt: DNS lookup, connection, request and response together.
 HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", defaults.HOOKHUB_TIMEOUT)
 # How long a claimed delivery belongs to its worker; after that another worker may claim it.
 HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", defaults.HOOKHUB_LEASE)
 # The processes of a worker that send.
-HOOKHUB_WORKER_PROCESSES = whole("HOOKHUB_WORKER_PROCESSES", defaults.HOOKHUB_WORKER_PROCESSES, least=1)
+HOOKHUB_WORKER_PROCESSES = whole("HOOKHUB_WORKER_PROCESSES", defaults.HOOKHUB_WORKER_PROCESSES, least=1, most=1024)
 # The maximum number of requests in flight: per worker process, and per webhook over all processes.
-HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", defaults.HOOKHUB_SLOTS, least=1)
+HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", defaults.HOOKHUB_SLOTS, least=1, most=MAX_PORT)
 HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", defaults.HOOKHUB_MAX_IN_FLIGHT, least=1)
 # Disables a webhook after this many failed attempts in a row. With 0, only an exhausted retry schedule or a response
 # such as 410 disables one.
@@ -159,8 +156,11 @@ HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", defaults.HOOKHUB_REQUEST_
 # The maximum time to receive a request's body, and the minimum rate in bytes per second.
 HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT", defaults.HOOKHUB_BODY_TIMEOUT)
 HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", defaults.HOOKHUB_BODY_MIN_RATE, least=1)
+# The Procfile gives these to the web server; a wrong one is an error here, which names it.
+WEB_WORKERS = whole("WEB_WORKERS", 2, least=1, most=1024)
+WEB_IDLE_TIMEOUT = whole("WEB_IDLE_TIMEOUT", 30, least=1)
 # The threads that handle requests in one web process, and how many fully received requests may wait for one.
-WEB_THREADS = whole("WEB_THREADS", 4, least=1)
+WEB_THREADS = whole("WEB_THREADS", 4, least=1, most=1024)
 HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", defaults.HOOKHUB_WEB_QUEUE, least=1)
 # How many bytes of a response body to store; the minimum is enough for a format to classify a response.
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", defaults.HOOKHUB_RESPONSE_KEPT, least=64)
@@ -221,13 +221,13 @@ HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
     defaults.HOOKHUB_ALLOWED_NETWORKS,
     expects="a comma-separated list of networks such as 10.1.0.0/16",
 )
-HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHUB_ALLOWED_HOSTS"))
+HOOKHUB_ALLOWED_HOSTS = frozenset(read("HOOKHUB_ALLOWED_HOSTS", host_names, (), expects=HOST_NAMES))
 HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=defaults.HOOKHUB_HTTPS_ONLY)
 HOOKHUB_REQUIRE_TLS_VERIFICATION = flag(
     "HOOKHUB_REQUIRE_TLS_VERIFICATION", default=defaults.HOOKHUB_REQUIRE_TLS_VERIFICATION
 )
 # The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
-HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE", defaults.HOOKHUB_CA_BUNDLE)
+HOOKHUB_CA_BUNDLE = read("HOOKHUB_CA_BUNDLE", readable, defaults.HOOKHUB_CA_BUNDLE, expects="a file")
 
 # The addresses this deployment sends from, published at /v1/meta so that receivers can allow them in their firewalls.
 HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
@@ -309,7 +309,7 @@ SPECTACULAR_SETTINGS = frameworks.openapi_settings(HOOKHUB_PUBLIC_URL)
 
 # Where Prometheus finds the metrics of this machine; 0 for none. No key is needed there, so by default only programs on
 # this machine can connect.
-HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", defaults.HOOKHUB_METRICS_PORT)
+HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", defaults.HOOKHUB_METRICS_PORT, most=MAX_PORT)
 HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOST)
 # A folder for the files in which its processes keep them; by default one in memory, as far as the system has such.
 HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
@@ -323,7 +323,7 @@ SENTRY_DSN = text("SENTRY_DSN")
 # E-mail -------------------------------------------------------------------------------------------------------------
 
 EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")
-EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587)
+EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587, most=MAX_PORT)
 EMAIL_HOST_USER = text("HOOKHUB_EMAIL_USER")
 EMAIL_HOST_PASSWORD = text("HOOKHUB_EMAIL_PASSWORD")
 EMAIL_USE_TLS = flag("HOOKHUB_EMAIL_TLS", default=True)
@@ -338,5 +338,6 @@ HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
 # As text or, for programs that read logs, as JSON: one object on each line.
 HOOKHUB_LOG_FORMAT = read("HOOKHUB_LOG_FORMAT", partial(one_of, ("text", "json")), "text", expects="text or json")
 LOGGING_CONFIG, LOGGING = logging_settings(
-    as_json=HOOKHUB_LOG_FORMAT == "json", level=text("HOOKHUB_LOG_LEVEL", "INFO")
+    as_json=HOOKHUB_LOG_FORMAT == "json",
+    level=read("HOOKHUB_LOG_LEVEL", level, "INFO", expects="a level of logging"),
 )

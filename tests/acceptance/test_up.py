@@ -262,6 +262,15 @@ KEYS = {"HOOKHUB_SECRET_KEY": "x", "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3b
         (KEYS | {"HOOKHUB_LEASE": "16"}, "HOOKHUB_LEASE"),
         (KEYS | {"HOOKHUB_ALLOWED_NETWORKS": "10.0.0.1/8"}, "HOOKHUB_ALLOWED_NETWORKS"),
         (KEYS | {"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
+        (KEYS | {"HOOKHUB_DIRECT_DATABASE_URL": "x"}, "HOOKHUB_DIRECT_DATABASE_URL is not a PostgreSQL URI"),
+        (KEYS | {"REDIS_URL": "redis.internal:6379"}, "REDIS_URL is not the URL of a Redis"),
+        (KEYS | {"REDIS_URL": "redis://:pass/word@one"}, "REDIS_URL is not the URL of a Redis"),
+        (KEYS | {"PORT": "99999"}, "PORT='99999' is invalid: expected an integer (must be at most 65535)"),
+        (KEYS | {"HOOKHUB_WORKER_PROCESSES": str(10**20)}, "HOOKHUB_WORKER_PROCESSES='1000"),
+        (KEYS | {"WEB_WORKERS": "-2"}, "WEB_WORKERS='-2'"),
+        (KEYS | {"HOOKHUB_STATEMENT_TIMEOUT_MS": str(10**11)}, "HOOKHUB_STATEMENT_TIMEOUT_MS="),
+        (KEYS | {"HOOKHUB_ALLOWED_HOSTS": "-1"}, "HOOKHUB_ALLOWED_HOSTS='-1' is invalid"),
+        (KEYS | {"HOOKHUB_CA_BUNDLE": "/nowhere"}, "HOOKHUB_CA_BUNDLE='/nowhere' is invalid"),
     ],
 )
 def test_a_setting_that_is_missing_or_wrong_is_named_at_once(given: dict[str, str], named: str) -> None:
