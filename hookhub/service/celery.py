@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from datetime import timedelta
 
 from billiard import pool
@@ -39,6 +40,9 @@ MAX_EXIT_WAIT = timedelta(seconds=2)
 # Celery would make the kernel kill each pool child together with its parent, which `deliver_in` undoes at once. For
 # this, billiard loads a parser of C in each child, if cffi is installed.
 platforms.set_pdeathsig = lambda _: None  # type: ignore[attr-defined]  # missing in its stubs
+
+# Whenever Redis is lost it advises, in ten lines, to set what the settings have set.
+warnings.filterwarnings("ignore", message="\\s*In Celery 5.1 we introduced an optional breaking change")
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -13,11 +13,14 @@ def logging_settings(*, as_json: bool, level: str) -> tuple[str, dict[str, Any]]
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "line": {"()": line} if as_json else {"format": text, "style": "{"},
+            "line": {"()": line}
+            if as_json
+            else {"()": "hookhub.telemetry.repeats.TextLine", "fmt": text, "style": "{"},
             "bare": {"()": bare} if as_json else {"format": "{message}", "style": "{"},
         },
+        "filters": {"outages": {"()": "hookhub.telemetry.repeats.OutageFilter"}},
         "handlers": {
-            "console": {"class": stream, "formatter": "line"},
+            "console": {"class": stream, "formatter": "line", "filters": ["outages"]},
             "bare": {"class": stream, "formatter": "bare"},
         },
         "root": {"handlers": ["console"], "level": level},
