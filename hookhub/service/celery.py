@@ -11,6 +11,7 @@ from billiard import pool
 from celery import Celery, platforms
 from celery.apps import worker as worker_program
 from celery.signals import (
+    celeryd_after_setup,
     setup_logging,
     worker_before_create_process,
     worker_init,
@@ -41,9 +42,6 @@ MAX_EXIT_WAIT = timedelta(seconds=2)
 # this, billiard loads a parser of C in each child, if cffi is installed.
 platforms.set_pdeathsig = lambda _: None  # type: ignore[attr-defined]  # missing in its stubs
 
-# Whenever Redis is lost it advises, in ten lines, to set what the settings have set.
-warnings.filterwarnings("ignore", message="\\s*In Celery 5.1 we introduced an optional breaking change")
-
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # By default Celery closes the database connection before and after each task, and the first statements on a new one
@@ -61,6 +59,12 @@ def leave_logging_to_django(**_: object) -> None:
     Without a receiver of this signal, Celery sets the level of the root logger to that of its command line, even if it
     must not hijack that logger, and the attempt log is not written.
     """
+
+
+@celeryd_after_setup.connect
+def leave_out_advice(**_: object) -> None:
+    """Do not log what Celery advises whenever Redis is lost, in ten lines: to set what the settings have set."""
+    warnings.filterwarnings("ignore", message=r"\s*In Celery 5.1 we introduced an optional breaking change")
 
 
 @worker_init.connect
