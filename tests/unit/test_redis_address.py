@@ -74,13 +74,20 @@ def test_an_address_without_hosts_or_a_service_is_an_error_that_keeps_the_passwo
             "rediss://host:1/2",
             {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False},
         ),
-        ("nonsense", "nonsense", None),
     ],
 )
 def test_celery_gets_the_url_of_a_server_and_its_tls_options(
     url: str, expected: str, tls: dict[str, object] | None
 ) -> None:
     assert (broker(url), broker_tls(url)) == (expected, tls)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "redis.internal:6379", "amqp://host", "redis://:pass/word@host", "redis"])
+def test_what_is_no_redis_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^REDIS_URL is not the URL of a Redis: redis://, ") as caught:
+        broker(url)
+
+    assert "pass" not in str(caught.value)
 
 
 def test_the_url_of_a_server_names_no_sentinels() -> None:
