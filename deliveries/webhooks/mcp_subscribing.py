@@ -117,11 +117,14 @@ def subscribe(subscription: Subscription, *, organization: Organization, lasts: 
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         webhook = find(subscription.key)
         proved_at = last_proof(subscription.key, now=now)
-        if webhook is None:
-            return _create(subscription, organization=organization, lasts=lasts, proved_at=proved_at, now=now)
-        if not webhook.active:
-            raise Disabled(by_owner=webhook.is_disabled_by_owner)
-        return _renew(webhook, subscription, lasts=lasts, proved_at=proved_at, now=now)
+        if webhook is not None:
+            if not webhook.active:
+                raise Disabled(by_owner=webhook.is_disabled_by_owner)
+            if webhook.repository == subscription.repository:
+                return _renew(webhook, subscription, lasts=lasts, proved_at=proved_at, now=now)
+            # Its repository was given another name, and what is asked for is the one that has its name now.
+            lifecycle.end_subscription_locked(webhook, now=now)
+        return _create(subscription, organization=organization, lasts=lasts, proved_at=proved_at, now=now)
 
 
 def _create(

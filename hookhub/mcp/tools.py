@@ -59,7 +59,8 @@ def listed() -> dict[str, Any]:
 
 def call(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Return the result of tools/call; raise RpcError for an unknown tool."""
-    name, arguments = params.get("name"), params.get("arguments") or {}
+    name, arguments = params.get("name"), params.get("arguments")
+    arguments = {} if arguments is None else arguments
     tool = TOOLS.get(name) if isinstance(name, str) else None
     if tool is None:
         raise invalid_params(f"name must be one of the tools: {', '.join(TOOLS)}.")

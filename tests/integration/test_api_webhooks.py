@@ -6,6 +6,7 @@ import pytest
 
 from deliveries import vault
 from deliveries.models import Delivery, Event, Repository, Webhook
+from hookhub.api.serializers.webhooks import WebhookSerializer
 from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +38,24 @@ def test_a_webhook_is_created_listed_read_changed_and_deleted(api: Caller, repos
     assert api.delete(address).status_code == 204
     assert [api.get(address).status_code, api.delete(address).status_code] == [404, 404]
     assert api.get("/v1/webhooks").json()["results"] == []
+
+
+def test_the_fields_of_a_list_are_made_once_and_not_for_each_webhook(
+    api: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        create(api, url=f"https://example.com/{number}", events=["*"])
+    made: list[object] = []
+    get_fields = WebhookSerializer.get_fields
+
+    def counted(serializer: WebhookSerializer) -> Any:
+        made.append(serializer)
+        return get_fields(serializer)
+
+    monkeypatch.setattr(WebhookSerializer, "get_fields", counted)
+
+    assert len(api.get("/v1/webhooks").json()["results"]) == 3
+    assert len(made) == 1
 
 
 def test_an_owner_limits_the_rate_of_the_requests(api: Caller) -> None:

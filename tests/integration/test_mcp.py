@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from deliveries import pipeline
 from deliveries.maintenance import invariants, leases
-from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Verification, Webhook
+from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repository, Verification, Webhook
 from deliveries.sending.sender import Sender, certificates_from_settings, make_sender
 from deliveries.webhooks import lifecycle, mcp_subscribing, mcp_verdicts, verification_queue
 from deliveries.webhooks.mcp_subscribing import Asked
@@ -733,6 +733,21 @@ def test_arguments_filter_by_repository_and_by_fields_of_the_data(
     assert sorted(got) == [("production", 1), ("production", 2), ("production", 2), ("staging", 2)]
 
 
+def test_a_renewal_is_for_the_repository_that_has_the_name_now(
+    agent: Caller, chatgpt: ChatGPT, forge: Forge, sender: Sender
+) -> None:
+    first = subscribe(agent, chatgpt, arguments={"repository": "widgets"})
+    Repository.objects.filter(pk=forge.repository.pk).update(name="gadgets")
+    forge.organization.repositories.create(name="widgets")
+
+    again = subscribe(agent, chatgpt, arguments={"repository": "widgets"})
+    publish(forge, sender, {"environment": "of the repository with a new name"})
+
+    assert again["id"] == first["id"]
+    assert [each.repository.name for each in Webhook.objects.kept() if each.repository] == ["widgets"]
+    assert chatgpt.events == []
+
+
 # Ending ---------------------------------------------------------------------------------------------------------------
 
 
@@ -1081,6 +1096,7 @@ def test_a_tool_says_what_is_wrong(agent: Caller, name: str, arguments: dict[str
 
 def test_unknown_tools_and_methods_are_errors(agent: Caller) -> None:
     assert error(agent, "tools/call", {"name": "delete_everything"})["code"] == -32602
+    assert error(agent, "tools/call", {"name": "list_event_types", "arguments": []})["code"] == -32602
     answer = rpc(agent, "events/poll")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)
 

@@ -1,6 +1,6 @@
 """HookHub's own shapes at `/v1/webhooks`, and the base of the dialects that share this path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -35,8 +35,9 @@ class Native:
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
         """Return the page of webhooks that the request asks for."""
         paginator = Cursor()
-        page: Sequence[Webhook] = paginator.paginate_queryset(found, request, view) or []
-        return paginator.get_paginated_response([self.shown(webhook) for webhook in page])
+        page: Any = paginator.paginate_queryset(found, request, view) or []
+        # One serializer for all: to copy the fields of another for each webhook took most of the time.
+        return paginator.get_paginated_response(WebhookSerializer(page, many=True).data)
 
     def deleted(self) -> Response:
         """Return the response to deleting a webhook."""
