@@ -144,7 +144,7 @@ def commit(webhook: Webhook, consumer: str, *, position: int, now: datetime) -> 
     """
     with transaction.atomic():
         # Locked, so that two new consumers cannot both be the last.
-        find_one(PollQueue.objects.select_for_update(no_key=True).filter(pk=webhook.pk))
+        _lock_queue(webhook)
         found = PollConsumer.objects.filter(webhook=webhook, name=consumer).first()
         if found is None:
             if PollConsumer.objects.filter(webhook=webhook).count() >= MAX_CONSUMERS:
@@ -159,7 +159,14 @@ def commit(webhook: Webhook, consumer: str, *, position: int, now: datetime) -> 
 
 def forget(webhook: Webhook, consumer: str) -> bool:
     """Delete a consumer; return whether there was one. Its name starts anew, before all events."""
-    return bool(PollConsumer.objects.filter(webhook=webhook, name=consumer).delete()[0])
+    with transaction.atomic():
+        # A commit that has found the consumer could not save it any more.
+        _lock_queue(webhook)
+        return bool(PollConsumer.objects.filter(webhook=webhook, name=consumer).delete()[0])
+
+
+def _lock_queue(webhook: Webhook) -> None:
+    find_one(PollQueue.objects.select_for_update(no_key=True).filter(pk=webhook.pk))
 
 
 class _Rows(NamedTuple):

@@ -42,9 +42,14 @@ class NewSession(NamedTuple):
 
 
 def create(new: NewSession, *, now: datetime) -> tuple[PortalSession, str]:
-    """Create a session that is not open yet; return it with the token of its link, which cannot be shown again."""
+    """Create a session that is not open yet; return it with the token of its link, which cannot be shown again.
+
+    Raise Repository.DoesNotExist if its repository has been deleted meanwhile.
+    """
     token = secrets.token_urlsafe(32)
     with transaction.atomic():
+        if new.repository is not None:
+            Repository.objects.select_for_update(no_key=True).get(pk=new.repository.pk)
         session = PortalSession.objects.create(
             organization=new.organization,
             repository=new.repository,

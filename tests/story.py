@@ -3,8 +3,9 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -196,6 +197,45 @@ def together(*actions: Callable[[], Answered]) -> list[Answered]:
 
     with ThreadPoolExecutor(len(actions)) as threads:
         return list(threads.map(act, actions))
+
+
+class Meanwhile:
+    """Another process at the same time: it begins in the middle of a transaction, and ends by itself or after it."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+        self._threads = ThreadPoolExecutor(1)
+        self._running: Future[object] | None = None
+
+    def begin(self, *_: object, **__: object) -> None:
+        """Begin once, and go on when it has ended or waits for a lock."""
+        if self._running is not None:
+            return
+        self._running = self._threads.submit(self._act)
+        until = time.monotonic() + 60
+        while not self._running.done() and not is_waited_for():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def before(self, function: Callable[..., Answered]) -> Callable[..., Answered]:
+        """Return a function that begins this before it does what it did."""
+
+        def begin_first(*args: Any, **options: Any) -> Answered:
+            self.begin()
+            return function(*args, **options)
+
+        return begin_first
+
+    def result(self) -> Any:
+        """Return what came of it, or raise its error."""
+        assert self._running is not None
+        return self._running.result(60)
+
+    def _act(self) -> object:
+        try:
+            return self._action()
+        finally:
+            connection.close()
 
 
 def is_waited_for() -> bool:

@@ -14,14 +14,15 @@ from deliveries.models.webhooks import Webhook
 
 
 class DeliveryQuerySet(LogQuerySet["Delivery"]):
-    def in_order(self, *, most: int) -> "DeliveryQuerySet":
+    def in_order(self, *, most: int, waits: bool = True) -> "DeliveryQuerySet":
         """Lock the first ``most`` deliveries by id and return a queryset of them. Call it in a transaction.
 
-        Every statement that locks several deliveries does so in the order of their ids, which prevents deadlocks.
+        Every statement that locks several deliveries does so in the order of their ids, which prevents deadlocks. A
+        transaction with several such statements must not wait: what others have locked is left out.
         """
         # The lock must be a separate statement: as a subquery of an UPDATE, the planner may run it once per row, and
         # each run would lock the next few rows.
-        locked = self.order_by("id").select_for_update(no_key=True)[:most]
+        locked = self.order_by("id").select_for_update(no_key=True, skip_locked=not waits)[:most]
         return Delivery.objects.filter(id__in=list(locked.values_list("id", flat=True)))
 
 

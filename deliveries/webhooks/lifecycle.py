@@ -179,7 +179,8 @@ def delete_locked(webhook: Webhook, *, now: datetime) -> int:
     webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
     webhook.save(update_fields=["deleted_at", "changed_at", "expiry_warning_at", "expiry_mail_at", *SEALED_COLUMNS])
     webhook.verifications.supersede(now=now)
-    unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
+    # Several webhooks may be deleted in one transaction, such as those of a key. The maintenance tasks cancel the rest.
+    unfinished = _lock_some(webhook, READY, SCHEDULED, HELD, waits=False)
     cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
     recording.deleted(webhook, before=state_before, cancelled=cancelled, now=now)
     return cancelled
@@ -214,13 +215,13 @@ def end_locked(webhook: Webhook, *, now: datetime) -> int:
     return cancelled
 
 
-def _lock_some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
+def _lock_some(webhook: Webhook, *parts: Part, waits: bool = True) -> DeliveryQuerySet:
     """Lock and return up to sql.BATCH deliveries of the webhook, taken from one part after the other."""
     ids: list[UUID] = []
     for part in parts:
         ids += part.of(webhook).values_list("id", flat=True)[: sql.BATCH - len(ids)]
     states = {part.state for part in parts}
-    return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=sql.BATCH)
+    return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=sql.BATCH, waits=waits)
 
 
 def to_review() -> list[int]:

@@ -1,10 +1,11 @@
 """The admin's pages of alert channels, and of the alerts that were sent."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -14,10 +15,11 @@ from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
 from hookhub.admin.about_webhooks import AboutWebhooks
-from hookhub.admin.base import KnowsWhatWasLoaded, ObjectActions, PluralTitle, Skipped
+from hookhub.admin.base import ObjectActions, PluralTitle, Skipped
 from hookhub.admin.forms.alert_channel import AlertChannelForm
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import WITH_ORGANIZATION, WITH_WEBHOOK
+from hookhub.admin.saving import KnowsWhatWasLoaded
 from hookhub.alerts import channels
 from hookhub.formatting import TONES, badge, timestamp, when
 from hookhub.models import Alert, AlertChannel
@@ -78,21 +80,17 @@ class AlertChannelAdmin(AboutWebhooks, KnowsWhatWasLoaded, ObjectActions, Plural
         if made.secret is not None:
             self.show_secret(request, made.channel, made.secret)
 
-    def late_error(self, error: Exception) -> str | None:
-        """Return also why a channel was not stored; raise Http404 if it was deleted meanwhile."""
-        if isinstance(error, AlertChannel.DoesNotExist):
-            raise Http404 from error
-        return super().late_error(error)
-
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one channel as the API does."""
         if isinstance(obj, AlertChannel):
-            channels.delete(obj, now=timezone.now())
+            # It may have been deleted since the page was shown.
+            with suppress(AlertChannel.DoesNotExist):
+                channels.delete(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several channels as the API does."""
         for channel in queryset:
-            channels.delete(channel, now=timezone.now())
+            self.delete_model(request, channel)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

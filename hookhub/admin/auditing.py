@@ -37,8 +37,10 @@ class Audited(OrganizationScoped):
             audit.record_update(action, target=target, before=form.state_before, after=after, now=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete one row; record its deletion and that of the rows deleted with it."""
+        """Delete one row, unless it is deleted already; record its deletion and that of the rows deleted with it."""
         with transaction.atomic():
+            if find_one(self.model.objects.select_for_update(of=("self",)).filter(pk=obj.pk)) is None:
+                return
             for lost in (*self.cascaded(obj), obj):
                 record_deletion(lost)
             super().delete_model(request, obj)

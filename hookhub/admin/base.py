@@ -1,7 +1,6 @@
 """The base of the admin's pages: permissions by organization, and the list's actions as buttons."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
@@ -11,15 +10,13 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
 from deliveries.models import Organization
-from deliveries.rates import TooMany
-from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
 from hookhub.admin.visits import visited
 from hookhub.models import Scope
@@ -160,62 +157,6 @@ class OrganizationScoped(ModelAdmin):
         return super().get_changelist_instance(request)
 
 
-class ShowsLateErrors(OrganizationScoped):
-    """Shows the form again with an error that occurs only when it is stored, such as one row too many."""
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
-        """Show the form, or store what was sent; lead back to it with the reason if that was not possible."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except Exception as error:
-            message = self.late_error(error)
-            if message is None:
-                raise
-            self.message_user(request, message, messages.ERROR)
-            return redirect(request.get_full_path())
-
-    def late_error(self, error: Exception) -> str | None:
-        """Return what to tell of an error, or None if the form cannot have caused it."""
-        return str(error) if isinstance(error, InvalidFields | TooMany) else None
-
-
-class KnowsWhatWasLoaded(ShowsLateErrors):
-    """Has forms that carry the values with which they were loaded, so that they change only what their user changed."""
-
-    def get_form(self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return a form whose fields are compared with what was loaded; what is stored may have changed since."""
-        made: Any = super().get_form(request, obj, change, **kwargs)
-        made.base_fields = {name: copy(field) for name, field in made.base_fields.items()}
-        for name, field in made.base_fields.items():
-            # What a program sends may lack them. A time has two, of a date and of a time of day.
-            hidden = field.hidden_widget()
-            is_lacking = hidden.value_omitted_from_data(request.POST, {}, f"initial-{name}")
-            field.show_hidden_initial = request.method != "POST" or not is_lacking
-        return made
-
-
-class SavesChangedFieldsOnly(KnowsWhatWasLoaded):
-    """Saves only those fields that the user has changed in the form."""
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save only the changed fields, and only of a row that still exists.
-
-        Saving all fields would create a deleted row again, and could undo the revocation of a key.
-        """
-        if not change:
-            super().save_model(request, obj, form, change)
-        else:
-            # Respond with 404 if the row is gone, instead of a database error.
-            get_object_or_404(self.model.objects.select_for_update(no_key=True), pk=obj.pk)
-            obj.save(update_fields=form.changed_data)
-
-
 class PluralTitle(OrganizationScoped):
     """Titles a list with what it contains, where Django's title tells the user to select a row."""
 
@@ -303,6 +244,9 @@ class ObjectActions(OrganizationScoped):
                 results.append(act(obj))
             except Skipped as reason:
                 skipped.append(str(reason))
+            except ObjectDoesNotExist:
+                # Since the list was read.
+                skipped.append("deleted")
             else:
                 done.append(obj)
         self.record_action(request, done, record)

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 
 from deliveries import timezone
 from deliveries.models import Organization
-from hookhub.admin.base import KnowsWhatWasLoaded
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.event_type import EventTypeForm
+from hookhub.admin.saving import KnowsWhatWasLoaded
 from hookhub.event_types import registry
 from hookhub.models import CustomEventType
 

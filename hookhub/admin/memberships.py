@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from hookhub import people
 from hookhub.admin import filters
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import SavesChangedFieldsOnly
+from hookhub.admin.saving import SavesChangedFieldsOnly
 from hookhub.models import Membership, Scope
 
 

@@ -12,10 +12,10 @@ from deliveries.models import Organization, Repository
 from deliveries.webhooks import subscribing
 from hookhub import branding
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.named import NamedForm
 from hookhub.admin.forms.organization import OF_PORTAL, OrganizationForm
+from hookhub.admin.saving import SavesChangedFieldsOnly
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
 

@@ -16,9 +16,10 @@ from deliveries.formats import FORMATS
 from deliveries.models import Webhook
 from deliveries.webhooks import changing, creating, lifecycle
 from hookhub.admin.about_webhooks import AboutWebhooks
-from hookhub.admin.base import PluralTitle, ShowsLateErrors
+from hookhub.admin.base import PluralTitle
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.forms.webhook import WebhookForm
+from hookhub.admin.saving import ShowsLateErrors
 from hookhub.admin.webhook_actions import ONE_PAGE, WebhookActions
 from hookhub.admin.webhook_overview import health, overview
 from hookhub.formatting import deliveries, when

@@ -69,6 +69,7 @@ def create(
     with transaction.atomic():
         # Two requests at once cannot both take the last place.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        _lock_repository(channel.repository)
         if AlertChannel.objects.filter(organization=organization).count() >= MAX_CHANNELS:
             raise InvalidFields({"organization": f"has {MAX_CHANNELS} alert channels, the maximum; delete one"})
         channel.save(force_insert=True)
@@ -89,6 +90,8 @@ def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime
     changed = copy(channel)
     _apply(changed, fields, now=now)
     with transaction.atomic():
+        if "repository" in fields:
+            _lock_repository(changed.repository)
         found = locked(channel)
         before = found.as_state()
         columns = {*(name for field in fields for name in COLUMNS.get(field, (field,))), "changed_at"} - {"type"}
@@ -105,8 +108,10 @@ def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime
 
 
 def delete_of(repository: Repository, *, now: datetime) -> None:
-    """Delete the channels of a repository that is about to be deleted."""
-    for channel in AlertChannel.objects.filter(repository=repository).order_by("pk"):
+    """Delete the channels of a locked repository that is about to be deleted."""
+    # Locked by the same statement: one that is being moved to another repository is not among them then.
+    own = AlertChannel.objects.filter(repository=repository).select_for_update(no_key=True).order_by("pk")
+    for channel in list(own):
         delete(channel, now=now)
 
 
@@ -175,6 +180,17 @@ def rotate_secret(
 def secrets_of(channel: AlertChannel) -> tuple[Secret, ...]:
     """Return the secrets that sign a channel's alerts, newest first. Raise vault.Unreadable."""
     return () if channel.sealed_secret is None else vault.open_secrets(channel.sealed_secret, of=channel.id)
+
+
+def _lock_repository(repository: Repository | None) -> None:
+    """Keep a repository from being deleted until the transaction ends, before a channel is locked as by ``delete_of``.
+
+    Raise InvalidFields if it is gone.
+    """
+    if repository is None:
+        return
+    if find_one(Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)) is None:
+        raise InvalidFields({"repository": "was deleted in the meantime"})
 
 
 def locked(channel: AlertChannel) -> AlertChannel:

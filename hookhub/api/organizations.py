@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from deliveries import audit, names, timezone
+from deliveries.db import sql
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle, subscribing
 from hookhub.alerts import channels
@@ -133,12 +134,13 @@ class RepositoryView(GenericAPIView[Repository]):
         # Each in a transaction of its own, because there may be thousands: otherwise the workers would wait for their
         # rows until the last is deleted. If this is interrupted, the same request continues.
         delete_webhooks_of(repository)
+        while release_deleted_webhooks_of(repository) == sql.BATCH:
+            pass
         with transaction.atomic():
             # A request that is creating a webhook for it waits for this lock, and then finds no repository.
             Repository.objects.select_for_update().get(pk=repository.pk)
             # Those that were created meanwhile.
             delete_webhooks_of(repository)
-            # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             channels.delete_of(repository, now=timezone.now())
             target, state = audited(repository)
@@ -154,6 +156,14 @@ def delete_webhooks_of(repository: Repository) -> None:
         # Another request may have deleted it.
         with suppress(Webhook.DoesNotExist):
             lifecycle.delete(webhook_id, now=timezone.now())
+
+
+def release_deleted_webhooks_of(repository: Repository) -> int:
+    """Take some deleted webhooks out of a repository, which their log outlives; return how many, at most sql.BATCH."""
+    with transaction.atomic():
+        deleted = Webhook.objects.filter(repository=repository).exclude(deleted_at=None).order_by("id")
+        ids = list(deleted.locked().values_list("pk", flat=True)[: sql.BATCH])
+        return Webhook.objects.filter(pk__in=ids).update(repository=None)
 
 
 def visible(request: Request) -> QuerySet[Organization]:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods
@@ -13,6 +14,7 @@ from deliveries.formats import format_of
 from deliveries.models import Verification, Webhook
 from deliveries.webhooks import changing, secrets, verifying
 from deliveries.webhooks.fields import InvalidFields
+from deliveries.webhooks.locking import lock
 from deliveries.webhooks.secrets import RotatedMeanwhile
 from hookhub.formatting import exact
 from hookhub.models import PortalSession
@@ -80,9 +82,11 @@ def _rotated(request: HttpRequest, session: PortalSession, webhook: Webhook) -> 
     """Rotate or remove the secret as the form says, and return the page that says so."""
     version, now = request.POST.get("version", ""), timezone.now()
     if "remove" in request.POST:
-        if secrets.version_of(webhook) != version:
-            raise RotatedMeanwhile
-        changed, _new = changing.change(webhook.pk, {"secret": ""}, unchanged_since=webhook.changed_at, now=now)
+        with transaction.atomic():
+            # Locked, so that a new secret, which another page shows at this moment, is not removed.
+            if secrets.version_of(lock(webhook.pk)) != version:
+                raise RotatedMeanwhile
+            changed, _new = changing.change(webhook.pk, {"secret": ""}, now=now)
         return show_once(request, session, changed, None, title=gettext("The secret is removed"))
     overlap = request.POST.get("overlap", "")
     rotated, new = secrets.rotate_secret(

@@ -43,12 +43,19 @@ def _set_flags(user: User, granted: Granted, *, now: datetime) -> None:
 
 
 def _set_role(user: User, organization: Organization, role: str | None, *, now: datetime) -> None:
-    membership = Membership.objects.filter(user=user, organization=organization).first()
-    if membership is None:
-        if role is not None:
-            made = Membership.objects.create(user=user, organization=organization, role=role)
-            target, state = audited(made)
+    of_user = Membership.objects.select_for_update(no_key=True).filter(user=user, organization=organization)
+    membership = of_user.first()
+    if membership is None and role is not None:
+        # An owner may be adding or removing the same one in the admin.
+        membership, is_new = Membership.objects.get_or_create(
+            user=user, organization=organization, defaults={"role": role}
+        )
+        if is_new:
+            target, state = audited(membership)
             audit.record("membership.created", target=target, after=state, now=now)
+            return
+        membership = of_user.first()
+    if membership is None:
         return
     target, before = audited(membership)
     if role is None:

@@ -10,7 +10,9 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from deliveries import audit, timezone
+from deliveries.db.lookups import find_one
 from hookhub.admin.auditing import Audited
+from hookhub.admin.saving import SavesChangedFieldsOnly
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.audited import audited
 from hookhub.models import Membership, Scope
@@ -26,7 +28,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class AuditedUserAdmin(Audited, DjangoUserAdmin):
+class AuditedUserAdmin(Audited, SavesChangedFieldsOnly, DjangoUserAdmin):
     """Users. Only superusers may change them; other staff see the members of their organizations."""
 
     # A user who may set passwords or tick "superuser" can act as any other user.
@@ -50,10 +52,11 @@ class AuditedUserAdmin(Audited, DjangoUserAdmin):
         """Set a user's password and record it in the audit log."""
         with transaction.atomic():
             found: Any = self.get_object(request, id)
-            before = None if found is None else audited(found)[1]
+            user = None if found is None else locked(found.pk)
+            before = None if user is None else audited(user)[1]
             response = super().user_change_password(request, id, form_url)
-            if before is not None:
-                record_password(found.pk, before)
+            if user is not None and before is not None:
+                record_password(user.pk, before)
         return response
 
     def cascaded(self, obj: Any) -> list[Model]:
@@ -62,15 +65,17 @@ class AuditedUserAdmin(Audited, DjangoUserAdmin):
 
 
 @admin.register(Group)
-class AuditedGroupAdmin(Audited, GroupAdmin):
+class AuditedGroupAdmin(Audited, SavesChangedFieldsOnly, GroupAdmin):
     pass
 
 
 def change_own_password(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
     """Change the password of the logged-in user and record it in the audit log."""
     with transaction.atomic():
-        user = User.objects.filter(username=request.user.get_username()).first()
+        user = None if request.user.pk is None else locked(request.user.pk)
         before = None if user is None else audited(user)[1]
+        # Django's form saves all that it knows of this user, which was read before the lock.
+        request.user = request.user if user is None else user
         response = _change_password(request, extra_context)
         if user is not None and before is not None:
             record_password(user.pk, before)
@@ -78,6 +83,11 @@ def change_own_password(request: HttpRequest, extra_context: dict[str, Any] | No
 
 
 _change_password = admin.site.password_change
+
+
+def locked(pk: int) -> User | None:
+    """Lock a user until the transaction ends, so that saving all fields undoes no other change; None if it is gone."""
+    return find_one(User.objects.select_for_update(no_key=True).filter(pk=pk))
 
 
 def record_password(pk: int, before: audit.State) -> None:
