@@ -1,5 +1,6 @@
 """`GET /metrics` on a port of its own: one process of a machine serves the metrics of all of them."""
 
+import errno
 import logging
 import os
 import socket
@@ -67,11 +68,16 @@ class Exporter:
         pause = threading.Event()
         while (server := self._listen()) is None:
             pause.wait(TRY_AGAIN.total_seconds())
-        log.info("Metrics are served at http://%s:%d/metrics", *server.server_address[:2])
+        self._announce(server)
         server.serve_forever()
 
+    @staticmethod
+    def _announce(server: HTTPServer) -> None:
+        host, port = str(server.server_address[0]), server.server_address[1]
+        log.info("Metrics are served at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
+
     def _listen(self) -> HTTPServer | None:
-        """Return a server on the port; None if another process has it."""
+        """Return a server on the port; None if another process has it, or if it cannot be had."""
         kind = type(
             "Server",
             (HTTPServer,),
@@ -83,10 +89,18 @@ class Exporter:
         try:
             self._server = kind(self._address, Handler)
         except OSError as error:
-            if not self._is_told:
-                self._is_told = True
-                log.info("Process %d does not serve the metrics, because another does: %s", os.getpid(), error)
+            self._tell(error)
         return self._server
+
+    def _tell(self, error: OSError) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
+        if error.errno == errno.EADDRINUSE:
+            log.info("Process %d does not serve the metrics, because another does: %s", os.getpid(), error)
+        else:
+            text = "No metrics can be served at %s, port %d: %s. Choose others by HOOKHUB_METRICS_HOST and _PORT."
+            log.warning(text, *self._address, error)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -149,7 +149,10 @@ class MetricFiles:
 
 def default_folder(deployment: str) -> Path:
     """Return the folder of a deployment on this machine, for this user and these metrics."""
-    parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    try:
+        parent = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise FolderUnusable(f"{error.strerror}; HOOKHUB_METRICS_DIR can name another") from error
     return parent / f"hookhub-metrics-{os.geteuid()}-{deployment}"
 
 

@@ -94,8 +94,8 @@ def _start_metrics(role: Role, *, serves: bool) -> None:
         _own.exporter.close_inherited()
     _own.metrics = _own.exporter = None
     folder = settings.HOOKHUB_METRICS_DIR
-    files = MetricFiles(Path(folder) if folder else default_folder(settings.HOOKHUB_DEPLOYMENT_ID))
     try:
+        files = MetricFiles(Path(folder) if folder else default_folder(settings.HOOKHUB_DEPLOYMENT_ID))
         _own.metrics = Metrics(files, role=role)
     except FolderUnusable as error:
         # Deliveries do not depend on it.
