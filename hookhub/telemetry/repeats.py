@@ -2,12 +2,16 @@
 
 import logging
 import re
-import threading
 import time
 
 # By logger, how its messages about an outage begin. Each request and each tick would log one, of every process.
 OUTAGES = {
-    "celery.worker.consumer.consumer": ("%s (%r)", "consumer: Cannot connect", "Frequent restarts"),
+    "celery.worker.consumer.consumer": (
+        "consumer: Connection to broker lost",
+        "consumer: Cannot connect",
+        "Frequent restarts",
+    ),
+    "django.request": ("Service Unavailable",),
     "hookhub.api": ("The database is unavailable",),
     "hookhub.changes": ("Cannot listen for changes",),
     "hookhub.clock": ("Scheduler tick skipped",),
@@ -24,25 +28,26 @@ class OutageFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.Lock()
         self._passed_at: dict[tuple[str, str], float] = {}
         self._kept_back: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log the record."""
-        message = str(record.msg)
-        key = next((start for start in OUTAGES.get(record.name, ()) if message.startswith(start)), None)
+        if not (starts := OUTAGES.get(record.name)):
+            return True
+        message = record.getMessage()
+        key = next((start for start in starts if message.startswith(start)), None)
         return key is None or self._is_due((record.name, key), record)
 
     def _is_due(self, key: tuple[str, str], record: logging.LogRecord) -> bool:
+        # Without a lock, which a process that is forked meanwhile would hold for ever: two threads at once may both log.
         now = time.monotonic()
-        with self._lock:
-            if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
-                self._kept_back[key] = self._kept_back.get(key, 0) + 1
-                return False
-            self._passed_at[key] = now
-            if kept_back := self._kept_back.pop(key, 0):
-                record.repeated = kept_back
+        if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
+            self._kept_back[key] = self._kept_back.get(key, 0) + 1
+            return False
+        self._passed_at[key] = now
+        if kept_back := self._kept_back.pop(key, 0):
+            record.repeated = kept_back
         return True
 
 

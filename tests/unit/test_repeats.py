@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,17 @@ def test_other_messages_are_all_logged(clock: Clock) -> None:
     del clock
     outages = OutageFilter()
     others = [("hookhub.api", "Cannot decrypt: %s"), ("hookhub.leases", UNAVAILABLE), ("hookhub.attempts", "%s")]
+    others.append(("django.request", "Internal Server Error: %s"))
 
     assert all(outages.filter(record(*other)) for other in others for _ in range(3))
+
+
+def test_what_django_logs_of_each_request_is_one_too(clock: Clock) -> None:
+    del clock
+    outages = OutageFilter()
+    lines = [record("django.request", "%s: %s", "Service Unavailable", f"/v1/events/{number}") for number in range(3)]
+
+    assert [outages.filter(line) for line in lines] == [True, False, False]
 
 
 def test_each_logger_has_its_own(clock: Clock) -> None:
@@ -87,12 +97,12 @@ def test_the_services_log_has_the_filter(as_json: bool) -> None:
 
 def test_the_messages_are_those_of_the_code() -> None:
     ours = "".join(path.read_text() for top in ("hookhub", "deliveries") for path in (ROOT / top).rglob("*.py"))
-    of_celery = Path(str(consumer.__file__)).read_text()
+    of_others = Path(str(consumer.__file__)).read_text() + f"'{HTTPStatus.SERVICE_UNAVAILABLE.phrase}'"
     missing = [
         (name, start)
         for name, starts in OUTAGES.items()
         for start in starts
-        if not any(f"{quote}{start}" in (of_celery if name.startswith("celery") else ours) for quote in "'\"\n")
+        if not any(f"{quote}{start}" in (ours if name.startswith("hookhub") else of_others) for quote in "'\"\n")
     ]
 
     assert missing == []
