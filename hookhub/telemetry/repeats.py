@@ -40,7 +40,7 @@ class OutageFilter(logging.Filter):
         return key is None or self._is_due((record.name, key), record)
 
     def _is_due(self, key: tuple[str, str], record: logging.LogRecord) -> bool:
-        # Without a lock, which a process that is forked meanwhile would hold for ever: two threads at once may both log.
+        # Without a lock, which a process forked meanwhile would hold for ever: two threads at once may both log.
         now = time.monotonic()
         if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
             self._kept_back[key] = self._kept_back.get(key, 0) + 1
