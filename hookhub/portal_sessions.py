@@ -22,6 +22,8 @@ from hookhub.models import INCLUDED, MASTER_ONLY, Membership, PortalSession, Sco
 
 # For how long a session is kept, and its browser keeps the cookie, after it ended.
 KEPT = timedelta(days=1)
+# How many one statement deletes: a product may open some for each of its users.
+PRUNE_BATCH = 1000
 # How long a link can be opened after it was made.
 LINK_LASTS = timedelta(minutes=10)
 MIN_LENGTH, DEFAULT_LENGTH, MAX_LENGTH = timedelta(minutes=1), timedelta(hours=1), timedelta(days=7)
@@ -158,8 +160,10 @@ def revoke(session: PortalSession, *, now: datetime) -> bool:
 
 
 def prune_ended(*, now: datetime) -> int:
-    """Delete sessions that ended a day ago; return how many."""
-    return PortalSession.objects.filter(expires_at__lt=now - KEPT).delete()[0]
+    """Delete up to PRUNE_BATCH sessions that ended a day ago; return how many."""
+    old = PortalSession.objects.filter(expires_at__lt=now - KEPT).order_by("expires_at")
+    ids = list(old.values_list("pk", flat=True)[:PRUNE_BATCH])
+    return PortalSession.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 
 def webhooks_of(session: PortalSession) -> QuerySet[Webhook]:

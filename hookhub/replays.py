@@ -35,6 +35,8 @@ WAITING_A_TICK = 100
 TICK_BUDGET = timedelta(seconds=2)
 # Of the events of a period, no more are counted beforehand.
 MAX_COUNTED = 100_000
+# How many that ended before the retention period one tick deletes.
+PRUNE_BATCH = 1000
 # Of one organization at a time. They take turns with all others, so that more would only delay everybody's.
 MAX_RUNNING = 20
 
@@ -145,7 +147,7 @@ def _cancel(replay: Replay, reason: Replay.CancelReason, *, now: datetime) -> No
 def run_replays(*, now: datetime) -> int:
     """Process the next batches of the running replays, in turn; return how many deliveries became due.
 
-    Also delete replays that finished longer than HOOKHUB_RETENTION ago.
+    Also delete replays that finished longer than HOOKHUB_RETENTION ago, up to PRUNE_BATCH of them.
     """
     made_due, batches, waiting = 0, 0, set[UUID]()
     over_at = time.monotonic() + TICK_BUDGET.total_seconds()
@@ -169,8 +171,16 @@ def run_replays(*, now: datetime) -> int:
             made_due, batches = made_due + done.made_due, batches + 1
         if time.monotonic() >= over_at:
             break
-    Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
+    _prune(now=now)
     return made_due
+
+
+def _prune(*, now: datetime) -> None:
+    horizon = now - settings.HOOKHUB_RETENTION
+    # By the order of the ids, which is that of time: there is no index of when they ended.
+    old = Replay.objects.filter(id__lt=first_id_at(horizon), finished_at__lt=horizon).order_by("id")
+    if ids := list(old.values_list("id", flat=True)[:PRUNE_BATCH]):
+        Replay.objects.filter(id__in=ids).delete()
 
 
 def _run_batch(replay_id: UUID, *, now: datetime) -> Done | None:

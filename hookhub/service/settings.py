@@ -252,7 +252,7 @@ HOOKHUB_STREAM = read(
 )
 
 # The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
-HOOKHUB_CHORES = defaults.HOOKHUB_CHORES
+HOOKHUB_CHORES = (*defaults.HOOKHUB_CHORES, "hookhub.service.login_sessions.prune_ended")
 # What waits for mail servers and receivers, and must not delay maintenance; each also runs about once a second.
 HOOKHUB_NOTICES = defaults.HOOKHUB_NOTICES
 # What else than webhooks has sealed values, for `manage.py reencrypt_secrets`.
