@@ -1,6 +1,7 @@
 """System checks of a project that has HookHub among its apps: what it needs, said before it is missed."""
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -8,6 +9,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
+
+from deliveries import defaults
 
 # The apps whose tables are used together.
 OURS = ("deliveries", "hookhub")
@@ -78,6 +81,27 @@ def check_server(databases: Sequence[str] | None, **_: object) -> list[CheckMess
         return []
     found = f"HookHub needs PostgreSQL 15, and this is {connection.pg_version // 10_000}."
     return [Error(found, id="hookhub.E004")]
+
+
+@register
+def check_names(app_configs: Sequence[AppConfig] | None, **_: object) -> list[CheckMessage]:
+    """Report settings whose names are none: the service's variable HOOKHUB_RETENTION_DAYS is HOOKHUB_RETENTION here."""
+    del app_configs
+    if apps.is_installed("hookhub.service"):
+        return []
+    known = {*vars(defaults), *defaults.DERIVED}
+    unknown = [name for name in dir(settings) if name.startswith("HOOKHUB_") and name not in known]
+    return [
+        checks.Warning(
+            f"{name} is no setting of HookHub, and does nothing.", hint=_similar(name, known), id="hookhub.W002"
+        )
+        for name in unknown
+    ]
+
+
+def _similar(name: str, known: set[str]) -> str | None:
+    found = get_close_matches(name, known, n=1)
+    return f"Is it {found[0]}?" if found else None
 
 
 @register(Tags.security, deploy=True)

@@ -11,6 +11,8 @@ from ipaddress import IPv4Network, IPv6Network
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
+from deliveries import setting_types
+
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 # In a project it is known of each request; only e-mails and alerts need the setting.
@@ -153,17 +155,31 @@ def redis_url(broker: str) -> str:
     return broker if broker.startswith(("redis://", "rediss://")) and ";" not in broker else ""
 
 
+# What ``fill`` makes of other settings.
+DERIVED = frozenset(
+    {
+        "HOOKHUB_BEHIND_TLS_PROXY",
+        "HOOKHUB_DEPLOYMENT_ID",
+        "HOOKHUB_DEVELOPMENT",
+        "HOOKHUB_ENCRYPTION_KEYS",
+        "HOOKHUB_MAX_TIMEOUT",
+    }
+)
+
+
 def fill(settings: LazySettings) -> None:
     """Set the default of every setting that the project leaves out, so that ``django.conf.settings`` has all.
 
-    Raises ImproperlyConfigured for settings that contradict each other.
+    Raises ImproperlyConfigured for settings of a wrong type, and for those that contradict each other.
     """
     for name, default in globals().items():
         if name.startswith("HOOKHUB_"):
             _set_default(settings, name, default)
+            setting_types.check(name, getattr(settings, name), default=default)
     # A project that replaces its SECRET_KEY keeps the old one as a fallback: what was encrypted with it stays readable.
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     _set_default(settings, "HOOKHUB_ENCRYPTION_KEYS", tuple(encryption_key(str(key)) for key in keys))
+    setting_types.check("HOOKHUB_ENCRYPTION_KEYS", settings.HOOKHUB_ENCRYPTION_KEYS, default=())
     _set_default(settings, "HOOKHUB_DEPLOYMENT_ID", deployment_id(settings.SECRET_KEY))
     _set_default(settings, "HOOKHUB_DEVELOPMENT", settings.DEBUG)
     _set_default(settings, "HOOKHUB_BEHIND_TLS_PROXY", settings.SESSION_COOKIE_SECURE)

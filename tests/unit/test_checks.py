@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import router
+from pytest_django import Settings
 
 from deliveries import checks
 
@@ -76,3 +77,18 @@ def test_without_a_public_url_a_deployment_is_warned(settings: Any) -> None:
     assert ids(checks.check_public_url(None)) == ["hookhub.W001"]
     settings.HOOKHUB_PUBLIC_URL = "https://example.org/webhooks"
     assert checks.check_public_url(None) == []
+
+
+def test_a_setting_whose_name_is_none_is_a_warning_of_a_project(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.HOOKHUB_RETENTION_DAYS = 30
+    assert checks.check_names(None) == []
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "hookhub.service")
+
+    found = {warning.msg.split()[0]: warning.hint for warning in checks.check_names(None)}
+
+    # Those of the service, too, which these tests run.
+    assert found["HOOKHUB_RETENTION_DAYS"] == "Is it HOOKHUB_RETENTION?"
+    assert "HOOKHUB_TIMEOUT" not in found
+    assert "HOOKHUB_ENCRYPTION_KEYS" not in found

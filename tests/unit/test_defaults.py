@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,3 +86,47 @@ def test_no_timeout_exceeds_the_lease(timeout: int, lease: int, longest: int | N
             project(**given)
     else:
         assert timedelta(seconds=longest) == project(**given).HOOKHUB_MAX_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("HOOKHUB_TIMEOUT", 10, "must be a timedelta above 0, but it is 10."),
+        ("HOOKHUB_LEASE", "60", "must be a timedelta above 0, but it is of the type str."),
+        ("HOOKHUB_RETENTION", timedelta(0), "must be a timedelta above 0, but it is datetime.timedelta(0)."),
+        ("HOOKHUB_RETRY_SCHEDULE", [60, 300], "must be a list of timedeltas, none below 0"),
+        ("HOOKHUB_RETRY_SCHEDULE", [timedelta(seconds=-1)], "must be a list of timedeltas, none below 0"),
+        ("HOOKHUB_WORKER_PROCESSES", "2", "must be a whole number from 1 to 2147483647, but it is of the type str."),
+        ("HOOKHUB_WORKER_PROCESSES", 10**20, f"must be a whole number from 1 to 2147483647, but it is {10**20}."),
+        ("HOOKHUB_SLOTS", 0, "must be a whole number from 1 to"),
+        ("HOOKHUB_MAX_HOPS", True, "must be a whole number from 0 to"),
+        ("HOOKHUB_HTTPS_ONLY", "0", "must be True or False"),
+        ("HOOKHUB_ALLOWED_NETWORKS", ["10.0.0.0/8"], "must be a list of networks: ipaddress.ip_network("),
+        ("HOOKHUB_ALLOWED_HOSTS", "ci.internal", "must be a list of strings, but it is of the type str."),
+        ("HOOKHUB_ENCRYPTION_KEYS", "a secret", "must be a list of strings, but it is of the type str."),
+        ("HOOKHUB_PUBLIC_URL", None, "must be a string"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_its_name(name: str, value: object, expected: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        project(**{name: value})
+
+    assert str(caught.value).startswith(f"{name} {expected}")
+
+
+def test_lists_sets_and_paths_are_taken() -> None:
+    settings = project(
+        HOOKHUB_RETRY_SCHEDULE=[timedelta(0)],
+        HOOKHUB_ALLOWED_HOSTS=["ci.internal"],
+        HOOKHUB_ALLOWED_NETWORKS=[ip_network("10.0.0.0/8")],
+        HOOKHUB_CA_BUNDLE=ROOT / "ca.pem",
+        HOOKHUB_MAX_HOPS=0,
+    )
+
+    assert settings.HOOKHUB_ALLOWED_HOSTS == ["ci.internal"]
+
+
+def test_what_is_derived_is_what_no_default_stands_for() -> None:
+    made = {name for name in vars(project()) if name.startswith("HOOKHUB_")}
+
+    assert made - vars(defaults).keys() == defaults.DERIVED
