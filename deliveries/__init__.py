@@ -29,6 +29,7 @@
 ``workers``        heartbeats; ``shutdown``: the flag that all processes of a worker share; ``version``: HookHub's
 ``failpoints``     places where tests halt or kill a process
 ``tasks``          the Celery tasks; ``management``: check_ledger, drain, prune, redeliver, reencrypt_secrets
-``defaults``       the settings' defaults; ``checks``: what a project lacks; ``timezone``: times with their zone
+``defaults``       the settings' defaults; ``setting_types`` refuses others; ``checks``: what a project lacks
+``timezone``       times with their zone
 =================  ====================================================================================================
 """

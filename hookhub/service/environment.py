@@ -26,12 +26,17 @@ MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(50))"'
 MAKE_ENCRYPTION_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
+# The names of all settings that have been read.
+NAMES: set[str] = set()
+
+
 def read(name: str, parse: Callable[[str], Value], default: Default, *, expects: str) -> Value | Default:
     """Return the environment variable ``name`` parsed, or ``default`` if it is unset or empty.
 
     Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError or
     OverflowError.
     """
+    NAMES.add(name)
     text = os.environ.get(name, "").strip()
     if not text:
         return default

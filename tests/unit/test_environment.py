@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from hookhub import procfile
+from hookhub.service.checks import OTHERS, check_variables
 from hookhub.service.environment import (
     MAX_WHOLE,
     days,
@@ -22,6 +23,7 @@ from hookhub.service.environment import (
     waits,
     whole,
 )
+from tests.unit.test_example_env import defaults as defaults_in_the_table
 
 A_CENTURY = timedelta(days=36_500)
 
@@ -119,3 +121,13 @@ def test_a_blank_variable_of_the_procfile_is_as_if_it_were_not_set(monkeypatch: 
     found = procfile.environment()
 
     assert ("PORT" in found, found["WEB_WORKERS"]) == (False, "3")
+
+
+def test_a_variable_that_is_no_setting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dict.fromkeys((*defaults_in_the_table(), *OTHERS), "1")
+    monkeypatch.setattr("os.environ", known | {"HOOKHUB_TIMOUT": "5", "HOOKHUB_WEB_SERVICE_HOST": "10.0.0.1"})
+
+    [found] = check_variables(None)
+
+    assert (found.id, found.msg) == ("hookhub.W003", "HOOKHUB_TIMOUT is no setting of HookHub, and does nothing.")
+    assert found.hint == "Is it HOOKHUB_TIMEOUT?"
