@@ -3,8 +3,8 @@
 from contextlib import suppress
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 from django.utils.html import format_html
@@ -15,7 +15,8 @@ from deliveries.rates import TooMany
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin import filters
 from hookhub.admin.about_webhooks import AboutWebhooks
-from hookhub.admin.base import ObjectActions, PluralTitle, Skipped
+from hookhub.admin.actions import ObjectActions, Skipped
+from hookhub.admin.base import PluralTitle
 from hookhub.admin.forms.alert_channel import AlertChannelForm
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import WITH_ORGANIZATION, WITH_WEBHOOK
@@ -78,29 +79,23 @@ class AlertChannelAdmin(AboutWebhooks, KnowsWhatWasLoaded, ObjectActions, Plural
         made = channels.create(form.submitted, organization=obj.organization, now=timezone.now())
         obj.pk = made.channel.pk
         if made.secret is not None:
-            self.show_secret(request, made.channel, made.secret)
+            self.show_once(request, f"Signing secret of {made.channel}", made.secret)
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
         """Delete one channel as the API does."""
-        if isinstance(obj, AlertChannel):
-            # It may have been deleted since the page was shown.
-            with suppress(AlertChannel.DoesNotExist):
-                channels.delete(obj, now=timezone.now())
+        # It may have been deleted since the page was shown.
+        with suppress(AlertChannel.DoesNotExist):
+            channels.delete(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several channels as the API does."""
         for channel in queryset:
             self.delete_model(request, channel)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one channel, with a button that sends a test."""
-        found = self.get_object(request, object_id)
-        may_act = found is not None and self.has_act_permission(request, found)
-        is_signed = found is not None and found.type == AlertChannel.Type.WEBHOOK
-        context = {"may_test": may_act, "may_rotate": may_act and is_signed}
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+    def context_of(self, request: HttpRequest, found: AlertChannel) -> dict[str, Any]:
+        """Return whether there are buttons that send a test and rotate the secret."""
+        may_act = self.has_act_permission(request, found)
+        return {"may_test": may_act, "may_rotate": may_act and found.type == AlertChannel.Type.WEBHOOK}
 
     @admin.action(description="Send a test alert to selected alert channels", permissions=["act"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[AlertChannel]) -> None:
@@ -128,14 +123,9 @@ class AlertChannelAdmin(AboutWebhooks, KnowsWhatWasLoaded, ObjectActions, Plural
                 raise Skipped("that sign nothing") from error
             except vault.Unreadable as error:
                 raise Skipped(f"({error})") from error
-            self.show_secret(request, channel, secret)
+            self.show_once(request, f"Signing secret of {channel}", secret)
 
         self.act_on_each(request, queryset, rotate, record="Secret rotated.")
-
-    def show_secret(self, request: HttpRequest, channel: AlertChannel, secret: str) -> None:
-        """Show a new secret, which is not shown again."""
-        text = "Signing secret of {}: <code>{}</code> Copy it now. It is not shown again."
-        self.message_user(request, format_html(text, str(channel), secret), messages.WARNING)
 
 
 @admin.register(Alert)
@@ -164,15 +154,8 @@ class AlertAdmin(AboutWebhooks, LogAdmin):
         tone = "good" if obj.state == Alert.State.SENT else TONES.get(obj.state, "quiet")
         return format_html("{} <small>{}</small>", badge(obj.get_state_display(), tone), obj.error)
 
-    @admin.display(description="Created")
-    def created(self, obj: Alert) -> SafeString | str:
-        return when(obj.created_at, now=timezone.now())
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def show(self, request: HttpRequest, found: Alert) -> HttpResponse:
         """Show one alert."""
-        found: Alert = self.find(request, object_id)
         now = timezone.now()
         facts = [
             ("Alert", self.alert(found)),
@@ -184,4 +167,4 @@ class AlertAdmin(AboutWebhooks, LogAdmin):
             ("Created", timestamp(found.created_at, now=now)),
             ("Finished", timestamp(found.finished_at, now=now)),
         ]
-        return self.show(request, "hookhub/admin/alert.html", found, facts=facts)
+        return self.render(request, "hookhub/admin/alert.html", found, facts=facts)

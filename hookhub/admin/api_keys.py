@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,8 +15,8 @@ from deliveries import timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters
+from hookhub.admin.actions import ObjectActions, Skipped
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import ObjectActions, Skipped
 from hookhub.admin.forms.api_key import ApiKeyForm
 from hookhub.admin.organizations import Undeletable
 from hookhub.admin.tenancy import is_unrestricted
@@ -72,10 +72,6 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
     def last_used(self, obj: ApiKey) -> SafeString | str:
         return when(obj.last_used_at, now=timezone.now()) if obj.last_used_at else badge("Never used", "quiet")
 
-    @admin.display(description="Created", ordering="created_at")
-    def created(self, obj: ApiKey) -> SafeString | str:
-        return when(obj.created_at, now=timezone.now())
-
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         """Return the fields to create a key with, or the settings and the history of an existing one."""
         if obj is None:
@@ -118,28 +114,19 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
             now=now,
         )
         obj.pk, obj.key_id = issued.pk, issued.key_id
-        self.show_key(request, text)
-
-    def show_key(self, request: HttpRequest, text: str) -> None:
-        """Show the text of a key, which is not shown again."""
-        shown = format_html("New API key: <code>{}</code> Copy it now. It is not shown again.", text)
-        self.message_user(request, shown, messages.WARNING)
+        self.show_once(request, "New API key", text)
 
     def record_saved(self, saved: ApiKey, form: Any, *, change: bool) -> None:
         """Do nothing: the functions that issue and change keys write the audit log themselves."""
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one key, with buttons to roll and revoke it while it is valid."""
-        found = self.get_object(request, object_id)
-        may_revoke = found is not None and found.revoked_at is None and self.has_act_permission(request, found)
-        context = {
+    def context_of(self, request: HttpRequest, found: ApiKey) -> dict[str, Any]:
+        """Return whether there are buttons to roll and revoke the key: while it is valid."""
+        may_revoke = found.revoked_at is None and self.has_act_permission(request, found)
+        return {
             "may_revoke": may_revoke,
-            "may_roll": may_revoke and found is not None and not found.has_expired(now=timezone.now()),
+            "may_roll": may_revoke and not found.has_expired(now=timezone.now()),
             "overlap": span(settings.HOOKHUB_SECRET_OVERLAP),
         }
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     @admin.action(description="Roll selected API keys", permissions=["act"])
     def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -151,7 +138,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
             except InvalidFields as error:
                 raise Skipped("revoked or expired") from error
             authentication.invalidate(key.key_id)
-            self.show_key(request, text)
+            self.show_once(request, "New API key", text)
 
         self.act_on_each(request, queryset.order_by("pk"), roll, record="Rolled.")
 

@@ -1,10 +1,8 @@
 """The audit log: who changed what. It is read-only."""
 
 import json
-from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,28 +19,22 @@ from hookhub.models import Scope
 class ActionFilter(filters.TextFilter):
     title = "action"
     parameter_name = "action"
+    column = "action"
     placeholder = "webhook.updated"
-
-    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return rows.filter(action=value.strip())
 
 
 class ActorFilter(filters.TextFilter):
     title = "actor"
     parameter_name = "actor"
+    column = "actor_id"
     placeholder = "username, key ID or command"
-
-    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return rows.filter(actor_id=value.strip())
 
 
 class TargetFilter(filters.TextFilter):
     title = "target"
     parameter_name = "target"
+    column = "target_id"
     placeholder = "ID"
-
-    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return rows.filter(target_id=value.strip())
 
 
 @admin.register(AuditEntry)
@@ -90,11 +82,8 @@ class AuditAdmin(LogAdmin):
     def recorded(self, obj: AuditEntry) -> SafeString | str:
         return when(obj.recorded_at, now=timezone.now())
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def show(self, request: HttpRequest, entry: AuditEntry) -> HttpResponse:
         """Show one entry in full."""
-        entry: AuditEntry = self.find(request, object_id)
         facts = [
             ("Action", entry.action),
             ("Actor", f"{entry.actor_kind} {printable(entry.actor_id)} {printable(entry.actor_name)}".strip()),
@@ -106,7 +95,7 @@ class AuditAdmin(LogAdmin):
             ("Recorded", timestamp(entry.recorded_at, now=timezone.now())),
         ]
         before, after = (None if text is None else indented(text) for text in (entry.before, entry.after))
-        return self.show(request, "hookhub/admin/audit_entry.html", entry, facts=facts, before=before, after=after)
+        return self.render(request, "hookhub/admin/audit_entry.html", entry, facts=facts, before=before, after=after)
 
 
 def indented(text: str) -> str:

@@ -42,7 +42,7 @@ class Audited(OrganizationScoped):
             if find_one(self.model.objects.select_for_update(of=("self",)).filter(pk=obj.pk)) is None:
                 return
             for lost in (*self.cascaded(obj), obj):
-                record_deletion(lost)
+                self.record_deletion(lost)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
@@ -55,8 +55,7 @@ class Audited(OrganizationScoped):
         """Return the audited rows that the database deletes together with ``obj``."""
         return []
 
-
-def record_deletion(lost: Model) -> None:
-    """Record that a row is about to be deleted."""
-    target, before = audited(lost)
-    audit.record(f"{target.kind}.deleted", target=target, before=before, now=timezone.now())
+    def record_deletion(self, lost: Any) -> None:
+        """Record that a row is about to be deleted."""
+        target, before = audited(lost)
+        audit.record(f"{target.kind}.deleted", target=target, before=before, now=timezone.now())

@@ -1,24 +1,25 @@
-"""The base of the admin's pages: permissions by organization, and the list's actions as buttons."""
+"""The base of the admin's pages: which rows and lookups are allowed, by organization."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import get_fields_from_path, unquote
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
-from django.shortcuts import redirect
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
+from django.utils.safestring import SafeString
 
+from deliveries import timezone
 from deliveries.models import Organization
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
 from hookhub.admin.visits import visited
+from hookhub.formatting import when
 from hookhub.models import Scope
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 else:
     # Generic in the type stubs only, not at run time.
     ModelAdmin = admin.ModelAdmin
-
-M = TypeVar("M", bound=Model)
-R = TypeVar("R")
 
 
 class Autocomplete(AutocompleteSelect):
@@ -61,6 +59,11 @@ class OrganizationScoped(ModelAdmin):
     def urls(self) -> list[URLPattern]:
         """Return the patterns of the pages, which may be those of any project's admin."""
         return [visited(pattern) for pattern in self.get_urls()]
+
+    @admin.display(description="Created", ordering="created_at")
+    def created(self, obj: Any) -> SafeString | str:
+        """Show when a row was created, as a column of lists."""
+        return when(obj.created_at, now=timezone.now())
 
     # Rows ------------------------------------------------------------------------------------------------------------
 
@@ -182,89 +185,6 @@ class ReadOnly(OrganizationScoped):
         return False
 
 
-class Skipped(Exception):
-    """An action does not apply to an object; the message is the reason, worded to follow a count."""
-
-
-class NoSelectAcross(ActionForm):
-    """Django's action form, limited to the rows ticked on this page."""
-
-    def clean_select_across(self) -> bool:
-        """Return False: a user who selects all pages has not seen what is on the others."""
-        return False
-
-
-class ObjectActions(OrganizationScoped):
-    """Adds the list's actions to each object's page as buttons; both run the same code."""
-
-    action_form = NoSelectAcross
-
-    def get_urls(self) -> list[URLPattern]:
-        """Add the URL that the buttons post to."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}_act"
-        mine = path("<path:object_id>/act/", self.admin_site.admin_view(self.act_view), name=name)
-        return [mine, *super().get_urls()]
-
-    def act_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Run the posted action on one object and redirect to its page."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        found = self.get_object(request, unquote(object_id))
-        if found is None:
-            raise Http404
-        action = self.get_actions(request).get(request.POST.get("action", ""))
-        if action is None:
-            raise PermissionDenied
-        # The stubs declare the callable as the action's name.
-        run: Any = action[0]
-        rows = self.rows_with_scope(request, self.get_queryset(request), scope=self.change_scope).filter(pk=found.pk)
-        if not rows.exists():
-            raise PermissionDenied
-        answer: HttpResponseBase | None = run(self, request, rows)
-        return redirect(page_of(found)) if answer is None else answer
-
-    def has_act_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Require the change permission and a membership, even where no form offers a change."""
-        may = request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
-        return may and self.may_change(request, obj)
-
-    def act_on_each(
-        self,
-        request: HttpRequest,
-        objects: Iterable[M],
-        act: Callable[[M], R],
-        *,
-        record: str,
-        summary: Callable[[list[M], list[R]], str] = lambda _done, _results: "",
-    ) -> None:
-        """Run ``act`` on each object, record and summarise that, and count those for which it raised Skipped."""
-        done, results, skipped = [], [], []
-        for obj in objects:
-            try:
-                results.append(act(obj))
-            except Skipped as reason:
-                skipped.append(str(reason))
-            except ObjectDoesNotExist:
-                # Since the list was read.
-                skipped.append("deleted")
-            else:
-                done.append(obj)
-        self.record_action(request, done, record)
-        self.report(request, summary(done, results) if done else "", skipped)
-
-    def report(self, request: HttpRequest, done: str, skipped: list[str]) -> None:
-        """Show what was done, and in a second message how many objects were skipped for which reasons."""
-        if done:
-            self.message_user(request, done, messages.SUCCESS)
-        if skipped:
-            self.message_user(request, f"Skipped: {'; '.join(count_reasons(skipped))}.", messages.WARNING)
-
-    def record_action(self, request: HttpRequest, objects: Sequence[Model], what: str) -> None:
-        """Record the action in the admin's own history."""
-        if objects and request.user.pk is not None:
-            LogEntry.objects.log_actions(request.user.pk, list(objects), CHANGE, what)
-
-
 def can_be(keys: Any, text: str) -> bool:
     """Return whether a text can be a key in the column ``keys``."""
     try:
@@ -278,8 +198,3 @@ def page_of(found: Model) -> str:
     """Return the path of an object's page."""
     opts = found._meta
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(str(found.pk))])
-
-
-def count_reasons(reasons: list[str]) -> list[str]:
-    """Return each distinct reason with its count: ``2 being sent``."""
-    return [f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))]

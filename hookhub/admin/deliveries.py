@@ -1,5 +1,6 @@
 """The read-only log of deliveries and their attempts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -15,7 +16,8 @@ from deliveries import redelivery, timezone
 from deliveries.db.lookups import find_one
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
-from hookhub.admin.base import ObjectActions, count_reasons, page_of
+from hookhub.admin.actions import ObjectActions, count_reasons
+from hookhub.admin.base import page_of
 from hookhub.admin.keyset import Order
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
@@ -38,7 +40,7 @@ SCHEDULED_ORDER = Order(("due_at", "id"), descending=False)
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ObjectActions, LogAdmin):
+class DeliveryAdmin(LogAdmin, ObjectActions):
     organization_path = "organization"
     list_display = (
         "delivery",
@@ -106,27 +108,19 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
     def next_attempt(self, obj: Delivery) -> SafeString | str:
         return when(obj.due_at, now=timezone.now())
 
-    @admin.display(description="Created")
-    def created(self, obj: Delivery) -> SafeString | str:
-        return when(obj.created_at, now=timezone.now())
-
     @admin.action(description="Redeliver selected deliveries", permissions=["act"])
     def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due immediately."""
         chosen = selected(queryset)
+        reasons = [redelivery.blocked_reason(delivery) for delivery in chosen]
         count = redelivery.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
-        reasons = [str(reason) for delivery in chosen if (reason := redelivery.blocked_reason(delivery)) is not None]
-        reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
-        self.record_action(
-            request, [delivery for delivery in chosen if redelivery.blocked_reason(delivery) is None], "Redelivered."
-        )
-        self.report(request, f"{deliveries(count)} queued for redelivery." if count else "", reasons)
+        self._conclude(request, chosen, reasons, count, record="Redelivered.", summary="queued for redelivery")
 
     @admin.action(description="Cancel selected deliveries…", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
         """Cancel the selected deliveries after a confirmation."""
         chosen = selected(queryset)
-        reasons = [reason for delivery in chosen if (reason := cancel_blocked_reason(delivery)) is not None]
+        reasons = [cancel_blocked_reason(delivery) for delivery in chosen]
         if "confirmed" not in request.POST:
             return TemplateResponse(
                 request,
@@ -136,30 +130,42 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
                     "title": "Cancel deliveries?",
                     "opts": self.opts,
                     "chosen": chosen,
-                    "cancellable": len(chosen) - len(reasons),
-                    "skipped": count_reasons(reasons),
+                    "cancellable": reasons.count(None),
+                    "skipped": count_reasons([reason for reason in reasons if reason is not None]),
                     "action_checkbox_name": ACTION_CHECKBOX_NAME,
                 },
             )
         count = redelivery.cancel([delivery.pk for delivery in chosen], now=timezone.now())
-        reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
-        self.record_action(
-            request, [delivery for delivery in chosen if cancel_blocked_reason(delivery) is None], "Cancelled."
-        )
-        self.report(request, f"{deliveries(count)} cancelled." if count else "", reasons)
+        self._conclude(request, chosen, reasons, count, record="Cancelled.", summary="cancelled")
         return None
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def _conclude(
+        self,
+        request: HttpRequest,
+        chosen: list[Delivery],
+        reasons: Sequence[str | None],
+        count: int,
+        *,
+        record: str,
+        summary: str,
+    ) -> None:
+        """Record and show what an action did; ``reasons`` say why it could not apply to a delivery, None if it could.
+
+        It may have applied to fewer than those, if some have changed since they were read.
+        """
+        self.record_action(request, [each for each, why in zip(chosen, reasons, strict=True) if why is None], record)
+        skipped = [str(reason) for reason in reasons if reason is not None]
+        skipped += ["changed in the meantime"] * (len(chosen) - count - len(skipped))
+        self.report(request, f"{deliveries(count)} {summary}." if count else "", skipped)
+
+    def show(self, request: HttpRequest, delivery: Delivery) -> HttpResponse:
         """Show everything about one delivery."""
-        delivery: Delivery = self.find(request, object_id)
         now = timezone.now()
         event = find_one(Event.objects.filter(pk=delivery.event_id))
         webhook = Webhook.objects.select_related("organization", "repository").get(pk=delivery.webhook_id)
         latest = Attempt.objects.filter(delivery=delivery).order_by("-number")[:ATTEMPTS_SHOWN]
         attempts = [attempt_context(attempt, wire_format=webhook.format) for attempt in reversed(latest)]
-        return self.show(
+        return self.render(
             request,
             "hookhub/admin/delivery.html",
             delivery,
@@ -224,11 +230,8 @@ class AttemptAdmin(LogAdmin):
     def started(self, obj: Attempt) -> SafeString | str:
         return when(obj.started_at, now=timezone.now())
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def show(self, request: HttpRequest, attempt: Attempt) -> HttpResponse:
         """Redirect to the attempt's section on its delivery's page."""
-        attempt: Attempt = self.find(request, object_id)
         page = reverse("admin:deliveries_delivery_change", args=[attempt.delivery_id])
         return HttpResponseRedirect(f"{page}#attempt-{attempt.number}")
 

@@ -1,7 +1,5 @@
 """The admin's pages of events, with their exact payload and their deliveries."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -70,11 +68,8 @@ class EventAdmin(LogAdmin):
         answer["Content-Disposition"] = f'attachment; filename="{event.pk}.json"'
         return answer
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def show(self, request: HttpRequest, event: Event) -> HttpResponse:
         """Show one event with its payload and its deliveries."""
-        event: Event = self.find(request, object_id)
         now = timezone.now()
         log = Delivery.objects.filter(event=event).order_by("id").prefetch_related(WITH_WEBHOOK)
         facts = [
@@ -88,7 +83,7 @@ class EventAdmin(LogAdmin):
             ("Matches subscriptions to", ", ".join(event.topics)),
             ("Size", f"{len(bytes(event.payload)):,} bytes"),
         ]
-        return self.show(
+        return self.render(
             request,
             "hookhub/admin/event.html",
             event,

@@ -172,8 +172,18 @@ class LogAdmin(PluralTitle, ReadOnly):
         columns = dict.fromkeys(("id", *self.search_fields))
         return queryset.filter(reduce(or_, (Q((column, found_id)) for column in columns))), False
 
-    def show(self, request: HttpRequest, template: str, shown: Model, **context: object) -> HttpResponse:
-        """Render an object's own page."""
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one row on a page of its own."""
+        return self.show(request, self.find(request, object_id))
+
+    def show(self, request: HttpRequest, found: Any) -> HttpResponse:
+        """Return the page of a row."""
+        raise NotImplementedError
+
+    def render(self, request: HttpRequest, template: str, shown: Model, **context: object) -> HttpResponse:
+        """Render the template of a row's own page."""
         return TemplateResponse(
             request,
             template,

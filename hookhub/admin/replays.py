@@ -1,7 +1,6 @@
 """The admin's pages of replays, with their progress."""
 
 import json
-from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +11,7 @@ from deliveries import timezone
 from hookhub.admin import filters
 from hookhub.admin.logs import LogAdmin
 from hookhub.admin.presenters import WITH_ORGANIZATION
-from hookhub.formatting import state_badge, timestamp, when
+from hookhub.formatting import state_badge, timestamp
 from hookhub.models import Replay
 
 
@@ -45,15 +44,8 @@ class ReplayAdmin(LogAdmin):
             obj.total,
         )
 
-    @admin.display(description="Created")
-    def created(self, obj: Replay) -> SafeString | str:
-        return when(obj.created_at, now=timezone.now())
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def show(self, request: HttpRequest, replay: Replay) -> HttpResponse:
         """Show one replay and its progress."""
-        replay: Replay = self.find(request, object_id)
         now = timezone.now()
         facts = [
             ("Kind", replay.get_kind_display()),
@@ -66,4 +58,4 @@ class ReplayAdmin(LogAdmin):
             ("Finished", timestamp(replay.finished_at, now=now)),
         ]
         selection = json.dumps(replay.asked, indent=2, ensure_ascii=False)
-        return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)
+        return self.render(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)

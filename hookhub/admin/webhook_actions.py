@@ -11,7 +11,8 @@ from deliveries import rates, redelivery, timezone, vault
 from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
 from deliveries.webhooks import fields, lifecycle, secrets, verifying
-from hookhub.admin.base import ObjectActions, Skipped, page_of
+from hookhub.admin.actions import ObjectActions, Skipped
+from hookhub.admin.base import page_of
 from hookhub.event_types import examples
 from hookhub.formatting import deliveries
 
@@ -127,16 +128,9 @@ class WebhookActions(ObjectActions):
                 _, secret = secrets.rotate_secret(webhook.pk, now=timezone.now())
             except vault.Unreadable as error:
                 raise Skipped(f"({error})") from error
-            self.show_secret(request, webhook, secret)
+            self.show_once(request, f"New signing secret of {webhook}", secret)
 
         self.act_on_each(request, selected(queryset), rotate, record="Secret rotated.")
-
-    def show_secret(self, request: HttpRequest, webhook: Webhook, secret: str) -> None:
-        """Show a new secret, which is not shown again."""
-        shown = format_html(
-            "New signing secret of {}: <code>{}</code> Copy it now. It is not shown again.", str(webhook), secret
-        )
-        self.message_user(request, shown, messages.WARNING)
 
     def _show_sent(self, request: HttpRequest, what: str, webhook: Webhook, delivery: Delivery) -> None:
         if webhook.is_polled:

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db.models import Case, F, Func, Model, QuerySet, TextField, Value, When
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -162,7 +162,7 @@ class WebhookAdmin(AboutWebhooks, ShowsLateErrors, PluralTitle, WebhookActions):
             obj.pk = created.pk
         obj.refresh_from_db()
         if secret is not None:
-            self.show_secret(request, obj, secret)
+            self.show_once(request, f"New signing secret of {obj}", secret)
 
     def late_error(self, error: Exception) -> str | None:
         """Return also why a secret could not be read, and that another change came first."""
@@ -170,17 +170,9 @@ class WebhookAdmin(AboutWebhooks, ShowsLateErrors, PluralTitle, WebhookActions):
             return "The webhook has been changed by somebody else in this moment. Nothing was saved."
         return str(error) if isinstance(error, vault.Unreadable) else super().late_error(error)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one webhook's health above its form."""
-        found = self.get_object(request, object_id)
-        context = (
-            {}
-            if found is None
-            else overview(request, found, may_act=self.has_act_permission(request, found), now=timezone.now())
-        )
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+    def context_of(self, request: HttpRequest, found: Webhook) -> dict[str, Any]:
+        """Return the webhook's health, which its page shows above the form."""
+        return overview(request, found, may_act=self.has_act_permission(request, found), now=timezone.now())
 
     # Deleting --------------------------------------------------------------------------------------------------------
 
@@ -199,16 +191,12 @@ class WebhookAdmin(AboutWebhooks, ShowsLateErrors, PluralTitle, WebhookActions):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Delete webhooks through the engine: their log stays, and their pending and held deliveries are cancelled."""
         cancelled, now = 0, timezone.now()
-        for webhook_id in ids_of(queryset):
+        # In the order in which webhooks are locked.
+        for webhook_id in sorted(queryset.values_list("pk", flat=True)):
             # It may have been deleted since the page was shown.
             with suppress(Webhook.DoesNotExist):
                 cancelled += lifecycle.delete(webhook_id, now=now)
         self.message_user(request, f"{deliveries(cancelled)} cancelled.", messages.INFO)
-
-
-def ids_of(queryset: QuerySet[Webhook]) -> list[int]:
-    """Return the ids in the order in which webhooks are locked."""
-    return sorted(queryset.values_list("pk", flat=True))
 
 
 def is_deleted(found: Model | None) -> bool:

@@ -9,11 +9,10 @@ from allauth.account.admin import EmailAddress
 from allauth.mfa.admin import Authenticator
 from allauth.socialaccount.admin import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
-from django.db import transaction
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from deliveries import audit, timezone
+from hookhub.admin.auditing import Audited
 from hookhub.admin.base import OrganizationScoped, ReadOnly
 from hookhub.audited import audited
 
@@ -21,7 +20,7 @@ for model in (EmailAddress, SocialApp, SocialToken, SocialAccount, Authenticator
     admin.site.unregister(model)
 
 
-class LoginRecords(ReadOnly):
+class LoginRecords(Audited, ReadOnly):
     """What a person logs in with: superusers see it, without what is secret, and delete it, which is recorded."""
 
     # No path to an organization: only superusers see them.
@@ -31,22 +30,6 @@ class LoginRecords(ReadOnly):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allow it, unlike other changes."""
         return OrganizationScoped.has_delete_permission(self, request, obj)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete one row and record it."""
-        with transaction.atomic():
-            self.record_deletion(obj)
-            super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Delete several rows and record each of them."""
-        with transaction.atomic():
-            for obj in queryset.select_for_update(of=("self",)).order_by("pk"):
-                self.delete_model(request, obj)
-
-    def record_deletion(self, lost: Any) -> None:
-        """Record that a row is about to be deleted."""
-        raise NotImplementedError
 
 
 @admin.register(Authenticator)
