@@ -23,15 +23,14 @@ def recent_of(session: PortalSession, *, most: int = 50) -> list[Alert]:
     Only a session of the whole organization gets tests, and the names of channels: others have none of its channels,
     so ``channel_name`` is empty for them. By the index alert_of_organization, or alert_of_webhook.
     """
-    is_whole = session.repository_id is None and session.webhooks is None
-    if is_whole:
+    if session.is_of_organization:
         rows = sql.run(FIND_OF_ORGANIZATION, {"organization": session.organization_id, "most": most})
     else:
         own = portal_sessions.webhooks_of(session).order_by("-id").values_list("pk", flat=True)[:MAX_WEBHOOKS]
         rows = sql.run(FIND_OF_WEBHOOKS, {"webhooks": arrays.bigints(own), "most": most})
     found = Alert.objects.filter(pk__in=[alert_id for (alert_id,) in rows]).select_related("webhook")
     alerts = list(found.order_by("-id"))
-    if not is_whole:
+    if not session.is_of_organization:
         for alert in alerts:
             alert.channel_name = ""
     return alerts

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -15,8 +14,7 @@ from deliveries import timezone
 from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Webhook
 from hookhub.alerts import channels
-from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.request_fields import fields_of, read_overlap, repository_of, require_known_fields
+from hookhub.api.request_fields import fields_of, read_overlap, repository_of, require_known_fields, validated
 from hookhub.api.serializers.alerts import (
     AlertChannelChangesSerializer,
     AlertChannelSerializer,
@@ -37,7 +35,6 @@ class AlertChannelsView(GenericAPIView[AlertChannel]):
     """List the organization's alert channels, or create one."""
 
     serializer_class = AlertChannelSerializer
-    queryset = AlertChannel.objects.none()
 
     @extend_schema(responses=AlertChannelSerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -61,7 +58,6 @@ class AlertChannelView(GenericAPIView[AlertChannel]):
     """Retrieve, change or delete an alert channel. What waits to be sent to a deleted one is not sent."""
 
     serializer_class = AlertChannelSerializer
-    queryset = AlertChannel.objects.none()
 
     def find(self, request: Request, uid: str, *, scope: Scope) -> AlertChannel:
         organization = authorize_webhooks(request, scope=scope)
@@ -78,19 +74,13 @@ class AlertChannelView(GenericAPIView[AlertChannel]):
         channel = self.find(request, uid, scope=Scope.MANAGE)
         serializer = AlertChannelChangesSerializer(data=fields_of(request.data), partial=True)
         fields = read(serializer, organization=channel.organization)
-        try:
-            changed = channels.change(channel, fields, now=timezone.now())
-        except AlertChannel.DoesNotExist as error:
-            raise Http404 from error
+        changed = channels.change(channel, fields, now=timezone.now())
         return Response(AlertChannelSerializer(changed).data)
 
     def delete(self, request: Request, uid: str) -> Response:
         """Delete an alert channel. What waits to be sent to it is not sent."""
         channel = self.find(request, uid, scope=Scope.MANAGE)
-        try:
-            channels.delete(channel, now=timezone.now())
-        except AlertChannel.DoesNotExist as error:
-            raise Http404 from error
+        channels.delete(channel, now=timezone.now())
         return Response(status=204)
 
 
@@ -102,10 +92,7 @@ class AlertChannelTestView(AlertChannelView):
     @extend_schema(request=None, responses={202: AlertSerializer})
     def post(self, request: Request, uid: str) -> Response:
         channel = self.find(request, uid, scope=Scope.MANAGE)
-        try:
-            alert = channels.send_test(channel, now=timezone.now())
-        except AlertChannel.DoesNotExist as error:
-            raise Http404 from error
+        alert = channels.send_test(channel, now=timezone.now())
         return Response(AlertSerializer(alert).data, status=202)
 
 
@@ -123,11 +110,8 @@ class RotateChannelSecretView(AlertChannelView):
         fields = fields_of(request.data)
         require_known_fields(fields, "overlap")
         overlap = read_overlap(fields)
-        try:
-            secret = channels.rotate_secret(channel, overlap=overlap, now=timezone.now())
-            channel.refresh_from_db()
-        except AlertChannel.DoesNotExist as error:
-            raise Http404 from error
+        secret = channels.rotate_secret(channel, overlap=overlap, now=timezone.now())
+        channel.refresh_from_db()
         shown = {**AlertChannelSerializer(channel).data, "secret": secret}
         return Response(shown, headers={"Cache-Control": "no-store"})
 
@@ -136,7 +120,6 @@ class AlertsView(GenericAPIView[Alert]):
     """List the alerts that were sent, or are to be, newest first."""
 
     serializer_class = AlertSerializer
-    queryset = Alert.objects.none()
 
     @extend_schema(
         parameters=[
@@ -167,7 +150,6 @@ class AlertView(GenericAPIView[Alert]):
     """Retrieve an alert."""
 
     serializer_class = AlertSerializer
-    queryset = Alert.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
         organization = authorize_webhooks(request, scope=Scope.READ)
@@ -177,9 +159,7 @@ class AlertView(GenericAPIView[Alert]):
 
 def read(serializer: "BaseSerializer[Any]", *, organization: Organization) -> Mapping[str, object]:
     """Return the fields of a request, with the repository that they name; raise a 422 for invalid ones."""
-    refuse_unknown_fields(serializer)
-    serializer.is_valid(raise_exception=True)
-    fields: dict[str, Any] = dict(serializer.validated_data)
+    fields = validated(serializer)
     if fields.get("repository") is not None:
         fields["repository"] = repository_of(organization, fields["repository"])
     return fields

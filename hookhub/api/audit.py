@@ -66,7 +66,6 @@ class AuditView(GenericAPIView[AuditEntry]):
     """
 
     serializer_class = AuditEntrySerializer
-    queryset = AuditEntry.objects.none()
 
     @extend_schema(
         parameters=[

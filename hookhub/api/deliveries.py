@@ -42,7 +42,6 @@ class DeliveriesView(GenericAPIView[Delivery]):
     """List the organization's deliveries, newest first."""
 
     serializer_class = DeliverySerializer
-    queryset = Delivery.objects.none()
 
     @extend_schema(
         parameters=[
@@ -73,7 +72,6 @@ class DeliveryView(GenericAPIView[Delivery]):
     """Retrieve a delivery with all of its attempts."""
 
     serializer_class = DeliveryDetailSerializer
-    queryset = Delivery.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
         return Response(DeliveryDetailSerializer(find(request, uid, scope=Scope.READ)).data)
@@ -83,7 +81,6 @@ class RedeliverView(GenericAPIView[Delivery]):
     """Redeliver a delivery: it becomes due immediately, with the same id and its retry schedule restarted."""
 
     serializer_class = DeliverySerializer
-    queryset = Delivery.objects.none()
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -97,7 +94,6 @@ class CancelView(GenericAPIView[Delivery]):
     """Cancel a pending or held delivery."""
 
     serializer_class = DeliverySerializer
-    queryset = Delivery.objects.none()
 
     @extend_schema(request=None, responses={200: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -111,7 +107,6 @@ class ReplaysView(GenericAPIView[Replay]):
     """List replays, or start one."""
 
     serializer_class = ReplaySerializer
-    queryset = Replay.objects.none()
 
     @extend_schema(responses=ReplaySerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -154,7 +149,6 @@ class ReplayView(GenericAPIView[Replay]):
     """Retrieve a replay with its progress."""
 
     serializer_class = ReplaySerializer
-    queryset = Replay.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
         organization = authorize(request, scope=Scope.READ)
@@ -165,7 +159,6 @@ class CancelReplayView(GenericAPIView[Replay]):
     """Cancel a replay. Deliveries that it has already made due stay due."""
 
     serializer_class = ReplaySerializer
-    queryset = Replay.objects.none()
 
     @extend_schema(request=None, responses={200: ReplaySerializer})
     def post(self, request: Request, uid: str) -> Response:

@@ -37,7 +37,6 @@ class EventTypesView(GenericAPIView[CustomEventType]):
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
-    queryset = CustomEventType.objects.none()
 
     @extend_schema(parameters=[DIALECT], responses={200: EventTypeListSerializer}, operation_id="event_types_list")
     def get(self, request: Request) -> Response:
@@ -77,7 +76,6 @@ class EventTypeView(GenericAPIView[CustomEventType]):
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
-    queryset = CustomEventType.objects.none()
 
     @extend_schema(parameters=[DIALECT])
     def get(self, request: Request, name: str) -> Response:

@@ -56,7 +56,6 @@ class EventsView(GenericAPIView[Event]):
 
     parser_classes = (RawParser,)
     serializer_class = NewEventSerializer
-    queryset = Event.objects.none()
 
     @extend_schema(responses=EventSerializer(many=True), parameters=[
         OpenApiParameter("type", TEXT, description="Only events of this type."),
@@ -110,7 +109,6 @@ class ValidateView(GenericAPIView[Event]):
 
     parser_classes = (RawParser,)
     serializer_class = NewEventSerializer
-    queryset = Event.objects.none()
 
     @extend_schema(
         request=PUBLISHED,
@@ -128,7 +126,6 @@ class EventView(GenericAPIView[Event]):
     """Retrieve an event, with its data and its deliveries."""
 
     serializer_class = EventDetailSerializer
-    queryset = Event.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
         organization = authorize(request, scope=Scope.READ)

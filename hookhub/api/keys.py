@@ -8,8 +8,7 @@ from rest_framework.response import Response
 
 from deliveries import timezone
 from hookhub import api_keys
-from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.request_fields import fields_of
+from hookhub.api.request_fields import fields_of, validated
 from hookhub.api.serializers.api_keys import (
     ApiKeyChangesSerializer,
     ApiKeySerializer,
@@ -28,7 +27,6 @@ class ApiKeysView(GenericAPIView[ApiKey]):
     """List the organization's API keys, or create one."""
 
     serializer_class = ApiKeySerializer
-    queryset = ApiKey.objects.none()
 
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -42,10 +40,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
     def post(self, request: Request) -> Response:
         """Create an API key. The response contains the key itself, which is shown only once."""
         organization = authorize(request, scope=Scope.MASTER)
-        serializer = ApiKeySerializer(data=fields_of(request.data))
-        refuse_unknown_fields(serializer)
-        serializer.is_valid(raise_exception=True)
-        fields = serializer.validated_data
+        fields = validated(ApiKeySerializer(data=fields_of(request.data)))
         key, text = ApiKey.issue(
             organization=organization,
             scope=Scope(fields["scope"]),
@@ -61,7 +56,6 @@ class ApiKeyView(GenericAPIView[ApiKey]):
     """Retrieve, change or revoke an API key."""
 
     serializer_class = ApiKeySerializer
-    queryset = ApiKey.objects.none()
 
     def find(self, request: Request, key_id: str) -> ApiKey:
         organization = authorize(request, scope=Scope.MASTER)
@@ -75,10 +69,8 @@ class ApiKeyView(GenericAPIView[ApiKey]):
     def patch(self, request: Request, key_id: str) -> Response:
         """Change the name, the expiry or the networks of an API key."""
         key = self.find(request, key_id)
-        serializer = ApiKeyChangesSerializer(key, data=fields_of(request.data), partial=True)
-        refuse_unknown_fields(serializer)
-        serializer.is_valid(raise_exception=True)
-        changed = api_keys.change(key, serializer.validated_data, now=timezone.now())
+        fields = validated(ApiKeyChangesSerializer(key, data=fields_of(request.data), partial=True))
+        changed = api_keys.change(key, fields, now=timezone.now())
         authentication.invalidate(key.key_id)
         return Response(ApiKeySerializer(changed).data)
 
@@ -101,10 +93,7 @@ class RollView(ApiKeyView):
     @extend_schema(request=RollSerializer, responses=ApiKeyWithTextSerializer)
     def post(self, request: Request, key_id: str) -> Response:
         key = self.find(request, key_id)
-        serializer = RollSerializer(data=fields_of(request.data))
-        refuse_unknown_fields(serializer)
-        serializer.is_valid(raise_exception=True)
-        fields = serializer.validated_data
+        fields = validated(RollSerializer(data=fields_of(request.data)))
         overlap = None if "overlap_seconds" not in fields else timedelta(seconds=fields["overlap_seconds"])
         rolled, text = api_keys.roll(key, overlap=overlap, expires_at=fields.get("expires_at"), now=timezone.now())
         authentication.invalidate(key.key_id)

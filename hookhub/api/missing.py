@@ -47,7 +47,6 @@ class ReplayMissingView(PresentedView, GenericAPIView[Replay]):
     """Count, or deliver, the events that a webhook never got, and would get by its settings now."""
 
     serializer_class = ReplaySerializer
-    queryset = Replay.objects.none()
 
     @extend_schema(
         parameters=[

@@ -17,14 +17,14 @@ from deliveries.db import sql
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle, subscribing
 from hookhub.alerts import channels
-from hookhub.api.request_fields import fields_of
+from hookhub.api.request_fields import fields_of, validated
 from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.api.views import GenericAPIView
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
 from hookhub.http.openapi import extend_schema
 from hookhub.http.query import require_known_parameters
-from hookhub.http.refusals import conflict, invalid
+from hookhub.http.refusals import conflict
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 
@@ -32,7 +32,6 @@ class OrganizationsView(GenericAPIView[Organization]):
     """List the organizations that the caller acts for, or create one. Only the operator can create organizations."""
 
     serializer_class = OrganizationSerializer
-    queryset = Organization.objects.none()
 
     @extend_schema(responses=OrganizationSerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -56,7 +55,6 @@ class OrganizationView(GenericAPIView[Organization]):
     """Retrieve or change an organization."""
 
     serializer_class = OrganizationSerializer
-    queryset = Organization.objects.none()
 
     def get(self, request: Request, slug: str) -> Response:
         """Get an organization with its settings."""
@@ -79,7 +77,6 @@ class RepositoriesView(GenericAPIView[Repository]):
     """List the organization's repositories, or create one."""
 
     serializer_class = RepositorySerializer
-    queryset = Repository.objects.none()
 
     @extend_schema(responses=RepositorySerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -104,7 +101,6 @@ class RepositoryView(GenericAPIView[Repository]):
     """Retrieve, change or delete a repository."""
 
     serializer_class = RepositorySerializer
-    queryset = Repository.objects.none()
 
     def find(self, request: Request, name: str, *, scope: Scope) -> Repository:
         organization = authorize(request, scope=scope)
@@ -184,8 +180,7 @@ def save(
     serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", *, name: str, **more: object
 ) -> object:
     """Validate and save the fields and return the result; raise a 422 for invalid fields, a 409 for a taken name."""
-    refuse_unknown_fields(serializer)
-    serializer.is_valid(raise_exception=True)
+    validated(serializer)
     before = None if serializer.instance is None else audited(serializer.instance)[1]
     refuse_taken(serializer, **more)
     try:
@@ -224,16 +219,3 @@ def change(
             raise Http404
         serializer.instance = found
         return save(serializer, name=name)
-
-
-def refuse_unknown_fields(serializer: "BaseSerializer[Any]") -> None:
-    """Raise a 422 for fields that cannot be set: ignoring a misspelled one would look like success."""
-    fields = getattr(serializer, "fields", {})
-    settable = [field for field in fields if not fields[field].read_only]
-    unknown = {
-        str(field): f"cannot be set; fields that can be set: {', '.join(settable)}"
-        for field in serializer.initial_data
-        if field not in settable
-    }
-    if unknown:
-        raise invalid(unknown)

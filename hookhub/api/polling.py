@@ -74,7 +74,6 @@ class PollView(PresentedView, GenericAPIView[Webhook]):
     """
 
     serializer_class = PollSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(
         parameters=[
@@ -150,7 +149,6 @@ class PollConsumersView(PresentedView, GenericAPIView[PollConsumer]):
     """List the consumers of a polling webhook, and how far each has come."""
 
     serializer_class = PollConsumersSerializer
-    queryset = PollConsumer.objects.none()
 
     @extend_schema(responses=PollConsumersSerializer)
     def get(self, request: Request, uid: str) -> Response:
@@ -167,7 +165,6 @@ class PollConsumerView(PresentedView, GenericAPIView[PollConsumer]):
     """
 
     serializer_class = PollConsumerSerializer
-    queryset = PollConsumer.objects.none()
 
     @extend_schema(request=PollConsumerSerializer, responses=PollConsumerSerializer)
     def put(self, request: Request, uid: str, name: str) -> Response:

@@ -15,8 +15,7 @@ from rest_framework.response import Response
 from deliveries import timezone
 from deliveries.models import Organization, Repository, Webhook
 from hookhub import portal_sessions as sessions
-from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.request_fields import fields_of
+from hookhub.api.request_fields import fields_of, validated
 from hookhub.api.serializers.fields import StrictIntegerField
 from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize_webhooks
@@ -144,7 +143,6 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
     """List the organization's portal sessions, or create one."""
 
     serializer_class = PortalSessionSerializer
-    queryset = PortalSession.objects.none()
 
     @extend_schema(responses=PortalSessionSerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -161,10 +159,8 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
         Give it to one person: the first browser that opens it has the session.
         """
         organization = authorize_webhooks(request, scope=Scope.MANAGE)
-        serializer = NewPortalSessionSerializer(data=fields_of(request.data))
-        refuse_unknown_fields(serializer)
-        serializer.is_valid(raise_exception=True)
-        new = new_session_of(serializer.validated_data, organization=organization)
+        fields = validated(NewPortalSessionSerializer(data=fields_of(request.data)))
+        new = new_session_of(fields, organization=organization)
         session, token = sessions.create(new, now=timezone.now())
         link = f"{public_url(request)}/portal/enter?{urlencode({'token': token})}"
         shown = {**PortalSessionSerializer(session).data, "url": link, "url_expires_at": session.token_expires_at}
@@ -175,7 +171,6 @@ class PortalSessionView(GenericAPIView[PortalSession]):
     """Retrieve or revoke a portal session. DELETE ends it at once, and its link."""
 
     serializer_class = PortalSessionSerializer
-    queryset = PortalSession.objects.none()
 
     def find(self, request: Request, uid: str) -> PortalSession:
         organization = authorize_webhooks(request, scope=Scope.MANAGE)

@@ -10,8 +10,7 @@ from rest_framework.response import Response
 
 from deliveries import plain_text, timezone
 from hookhub import branding
-from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.request_fields import fields_of
+from hookhub.api.request_fields import fields_of, validated
 from hookhub.api.serializers.fields import OneLineField, StrictModelSerializer
 from hookhub.api.views import GenericAPIView
 from hookhub.http.authorization import authorize
@@ -69,7 +68,6 @@ class PortalSettingsView(GenericAPIView[PortalSettings]):
     """Retrieve or change how the organization's portal looks, and which pages may embed it."""
 
     serializer_class = PortalSettingsSerializer
-    queryset = PortalSettings.objects.none()
 
     def get(self, request: Request, slug: str) -> Response:
         """Get how the organization's portal looks, and which pages may embed it."""
@@ -82,9 +80,7 @@ class PortalSettingsView(GenericAPIView[PortalSettings]):
         """Change how the organization's portal looks, and which pages may embed it."""
         organization = authorize(request, scope=Scope.MASTER, organization=slug)
         serializer = PortalSettingsSerializer(data=fields_of(request.data), partial=True)
-        refuse_unknown_fields(serializer)
-        serializer.is_valid(raise_exception=True)
-        changed = branding.change(organization, serializer.validated_data, now=timezone.now())
+        changed = branding.change(organization, validated(serializer), now=timezone.now())
         return Response(PortalSettingsSerializer(changed).data)
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deliveries.db.lookups import find_one
 from deliveries.models import Organization, Repository
 from hookhub.http.refusals import invalid
+
+if TYPE_CHECKING:
+    from rest_framework.serializers import BaseSerializer
 
 # The longest time, in seconds, for which previous secrets may keep signing.
 MAX_OVERLAP = 30 * 24 * 3600
@@ -55,3 +58,21 @@ def read_overlap(fields: Mapping[str, object]) -> timedelta | None:
     if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= MAX_OVERLAP:
         raise invalid({"overlap": f"must be an integer from 0 to {MAX_OVERLAP}, in seconds"})
     return timedelta(seconds=overlap)
+
+
+def validated(serializer: "BaseSerializer[Any]") -> dict[str, Any]:
+    """Return the valid fields of a request; raise a 422 for invalid ones, and for those that cannot be set.
+
+    Ignoring a misspelled one would look like success.
+    """
+    fields = getattr(serializer, "fields", {})
+    settable = [field for field in fields if not fields[field].read_only]
+    unknown = {
+        str(field): f"cannot be set; fields that can be set: {', '.join(settable)}"
+        for field in serializer.initial_data
+        if field not in settable
+    }
+    if unknown:
+        raise invalid(unknown)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -26,7 +26,6 @@ class PingView(PresentedView, GenericAPIView[Delivery]):
     """
 
     serializer_class = DeliverySerializer
-    queryset = Delivery.objects.none()
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -50,7 +49,6 @@ class TestView(PresentedView, GenericAPIView[Delivery]):
     """
 
     serializer_class = TestSerializer
-    queryset = Delivery.objects.none()
 
     @extend_schema(responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:

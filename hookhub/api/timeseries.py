@@ -78,7 +78,6 @@ class WebhookTimeseriesView(PresentedView, GenericAPIView[Webhook]):
     Percentiles are read from a histogram and are off by a fifth at most.
     """
 
-    queryset = Webhook.objects.none()
     serializer_class = TimeseriesSerializer
 
     @extend_schema(parameters=[STEP, AFTER, BEFORE])
@@ -91,7 +90,6 @@ class WebhookTimeseriesView(PresentedView, GenericAPIView[Webhook]):
 class OrganizationTimeseriesView(GenericAPIView[Organization]):
     """Retrieve what became of the attempts to all webhooks of an organization in each hour or day."""
 
-    queryset = Organization.objects.none()
     serializer_class = TimeseriesSerializer
 
     @extend_schema(parameters=[STEP, AFTER, BEFORE])

@@ -45,7 +45,6 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
     """List the organization's webhooks, or create one."""
 
     serializer_class = WebhookSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(
         parameters=[
@@ -106,7 +105,6 @@ class WebhookView(PresentedView, GenericAPIView[Webhook]):
     """Retrieve, change or delete a webhook."""
 
     serializer_class = WebhookSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(parameters=[DIALECT_HEADER])
     def get(self, request: Request, uid: str) -> Response:
@@ -154,7 +152,6 @@ class HeadersView(PresentedView, GenericAPIView[Webhook]):
     """
 
     serializer_class = HeaderChangesSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(responses=WebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
@@ -174,7 +171,6 @@ class EnableView(PresentedView, GenericAPIView[Webhook]):
     """
 
     serializer_class = EnableSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(responses={200: EnabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -192,7 +188,6 @@ class DisableView(PresentedView, GenericAPIView[Webhook]):
     """Disable a webhook: no deliveries are created for new events, and pending deliveries are held."""
 
     serializer_class = WebhookSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(request=None, responses={200: DisabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -207,7 +202,6 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
     """
 
     serializer_class = RotationSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(responses={200: WebhookWithSecretSerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -231,7 +225,6 @@ class VerifyView(PresentedView, GenericAPIView[Webhook]):
     """
 
     serializer_class = WebhookSerializer
-    queryset = Webhook.objects.none()
 
     @extend_schema(request=None, responses={202: WebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
@@ -245,7 +238,6 @@ class StatsView(PresentedView, GenericAPIView[Webhook]):
     They cover the last 24 hours, or the last `hours`.
     """
 
-    queryset = Webhook.objects.none()
     serializer_class = StatsSerializer
 
     @extend_schema(parameters=[HOURS])

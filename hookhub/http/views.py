@@ -49,6 +49,9 @@ class Browsable(BrowsableAPIRenderer):
         """Return the renderer of the content in the page."""
         return Json()
 
+    def get_filter_form(self, data: Any, view: views.APIView, request: Request) -> None:
+        """Return no form: the views read their parameters themselves, and have no queryset to ask for filters."""
+
 
 class Metadata(SimpleMetadata):
     """What a view answers to OPTIONS."""

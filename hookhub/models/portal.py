@@ -73,6 +73,11 @@ class PortalSession(models.Model):
         return self.role == self.Role.MANAGE
 
     @property
+    def is_of_organization(self) -> bool:
+        """Return whether the session is of a whole organization."""
+        return self.repository_id is None and self.webhooks is None
+
+    @property
     def may_create(self) -> bool:
         """Return whether the session may create webhooks; one for certain webhooks would not show another."""
         return self.may_manage and self.webhooks is None

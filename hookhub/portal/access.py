@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
 
 from deliveries import audit, timezone
 from deliveries.audit import Actor
@@ -30,6 +31,9 @@ from hookhub.http.security_headers import POLICY, written
 from hookhub.models import PortalSession
 from hookhub.replays import MAX_RUNNING, TooManyRunning
 
+# Of a page whose form is sent to its own address.
+require_safe_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, PortalSession, P], HttpResponse]
 # Python 3.14 knows this attribute of cookies: it keeps one apart for each site that embeds the page.
@@ -37,42 +41,48 @@ Morsel._reserved.setdefault("partitioned", "Partitioned")  # type: ignore[attr-d
 Morsel._flags.add("partitioned")  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def for_session(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
-    """Let a page get the session of the request, in its language; without one, respond that it has ended."""
+def for_session(view: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
+    """Let a view get the session of the request, in its language; without one, respond that it has ended."""
 
     @csrf_exempt  # Forms carry the session's own token, checked below.
-    @wraps(page)
+    @wraps(view)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         cookie = request.COOKIES.get(settings.HOOKHUB_PORTAL_COOKIE, "")
         session = portal_sessions.find(cookie, now=timezone.now()) if cookie else None
         if session is None or not is_still_logged_in(request, session):
             return ended(request, session or (portal_sessions.find_ended(cookie) if cookie else None))
         with speaking(request, session):
-            is_change = request.method not in {"GET", "HEAD"}
-            if is_change and not is_own_form(request, session):
-                return refused(request, session)
-            audit.identify(lambda: actor_of(request, session))
-            try:
-                if is_change:
-                    rate_limits.take_request(f"portal-{session.pk}", session.organization)
-                return protected(page(request, session, *args, **kwargs), brand_of_session(session))
-            except (Http404, ObjectDoesNotExist):
-                # A row may have been deleted since the page first read it.
-                return missing(request, session)
-            except TooMany as error:
-                return throttled(request, session, error)
-            except TooManyRunning:
-                return page_of(request, session, "too_many_replays.html", status=409, more={"most": MAX_RUNNING})
+            return protected(respond(request, session, *args, **kwargs), brand_of_session(session))
+
+    def respond(request: HttpRequest, session: PortalSession, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        is_change = request.method not in {"GET", "HEAD"}
+        if is_change and not is_own_form(request, session):
+            return refused(request, session)
+        audit.identify(lambda: actor_of(request, session))
+        try:
+            if is_change:
+                rate_limits.take_request(f"portal-{session.pk}", session.organization)
+            return view(request, session, *args, **kwargs)
+        except (Http404, ObjectDoesNotExist):
+            # A row may have been deleted since the page first read it.
+            return page(request, session, "missing.html", status=404)
+        except TooMany as error:
+            seconds = error.standing.reset
+            shown = page(request, session, "too_many.html", {"seconds": seconds}, status=429)
+            shown.headers["Retry-After"] = str(seconds)
+            return shown
+        except TooManyRunning:
+            return page(request, session, "too_many_replays.html", {"most": MAX_RUNNING}, status=409)
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponse]", answer)
 
 
-def for_manager(page: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
+def for_manager(view: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpResponse]":
     """Do as ``for_session``, and refuse a session that may only look."""
 
-    @wraps(page)
+    @wraps(view)
     def managed(request: HttpRequest, session: PortalSession, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        return page(request, session, *args, **kwargs) if session.may_manage else refused(request, session)
+        return view(request, session, *args, **kwargs) if session.may_manage else refused(request, session)
 
     return for_session(cast("Page[P]", managed))
 
@@ -137,32 +147,19 @@ def notice(
 
 def refused(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Return the page for a change that this session may not make, or that another site asked for."""
-    return page_of(request, session, "refused.html", status=403)
+    return page(request, session, "refused.html", status=403)
 
 
-def missing(request: HttpRequest, session: PortalSession) -> HttpResponse:
-    """Return the page for what does not exist, or not in this session."""
-    return page_of(request, session, "missing.html", status=404)
-
-
-def throttled(request: HttpRequest, session: PortalSession, error: TooMany) -> HttpResponse:
-    """Return the page for a session, or an organization, that changes too much in a minute."""
-    answer = page_of(request, session, "too_many.html", status=429, more={"seconds": error.standing.reset})
-    answer.headers["Retry-After"] = str(error.standing.reset)
-    return answer
-
-
-def page_of(
+def page(
     request: HttpRequest,
     session: PortalSession,
     template: str,
+    context: Mapping[str, object] | None = None,
     *,
-    status: int,
-    more: Mapping[str, object] | None = None,
+    status: int = 200,
 ) -> HttpResponse:
-    """Return a page of a session instead of the one that was asked for."""
-    answer = render(request, f"hookhub/portal/{template}", {**frame_of(session), **(more or {})}, status=status)
-    return protected(answer, brand_of_session(session))
+    """Return a page of a session; ``template`` is the name of a file in templates/hookhub/portal."""
+    return render(request, f"hookhub/portal/{template}", {**(context or {}), **frame_of(session)}, status=status)
 
 
 def frame_of(session: PortalSession) -> dict[str, object]:
@@ -172,7 +169,7 @@ def frame_of(session: PortalSession) -> dict[str, object]:
         "theme": session.theme,
         "brand": brand_of_session(session),
         "form_token": portal_sessions.form_token(session),
-        "of_organization": session.repository_id is None and session.webhooks is None,
+        "of_organization": session.is_of_organization,
     }
 
 

@@ -21,9 +21,8 @@ from hookhub import people, portal_sessions
 from hookhub.alerts import history
 from hookhub.formatting import exact, relative
 from hookhub.models import Alert, ApiKey, Membership, PortalSession
-from hookhub.portal.access import for_session
+from hookhub.portal.access import for_session, page
 from hookhub.portal.alerts import named
-from hookhub.portal.pages import page
 
 ROWS = 50
 # Entries that a page reads of an organization's log, whose other entries it leaves out; and of how many webhooks a page
@@ -72,7 +71,8 @@ ALERT_STATES: Mapping[str, Promise] = {
 def activity(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Show the changes to what the session sees, newest first, and the latest alerts."""
     before, now = _position(request), timezone.now()
-    ids, onward = find_of_organization(session, before) if is_whole(session) else find_of_webhooks(session, before)
+    find = find_of_organization if session.is_of_organization else find_of_webhooks
+    ids, onward = find(session, before)
     entries = list(AuditEntry.objects.filter(pk__in=ids).order_by("-id"))
     names = Names(session, entries)
     alerts = [] if before else history.recent_of(session, most=ALERTS_SHOWN)
@@ -101,17 +101,12 @@ def activity(request: HttpRequest, session: PortalSession) -> HttpResponse:
             }
             for alert in alerts
         ],
-        "is_whole": is_whole(session),
+        "is_whole": session.is_of_organization,
         "is_older": before is not None,
         "older": onward or "",
         "searched_until": exact(time_of(onward)) if onward and len(ids) < ROWS else "",
     }
     return page(request, session, "activity.html", context)
-
-
-def is_whole(session: PortalSession) -> bool:
-    """Return whether a session is of a whole organization."""
-    return session.repository_id is None and session.webhooks is None
 
 
 def _position(request: HttpRequest) -> UUID | None:

@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import timezone, vault
 from deliveries.db.lookups import find_one
@@ -21,14 +21,12 @@ from hookhub import portal_sessions
 from hookhub.alerts import channels, history
 from hookhub.formatting import exact, relative
 from hookhub.models import Alert, AlertChannel, PortalSession
-from hookhub.portal.access import Page, for_manager, for_session
+from hookhub.portal.access import Page, for_manager, for_session, page, require_safe_or_post
 from hookhub.portal.alert_forms import KIND_NAMES, STATE_NAMES, TYPES, AlertChannelForm
-from hookhub.portal.pages import page
 from hookhub.portal.secret_pages import OVERLAPS
 from hookhub.portal.words import too_many
 
 P = ParamSpec("P")
-SHOW_OR_SAVE = ["GET", "HEAD", "POST"]
 
 
 def of_organization(view: "Page[P]") -> "Page[P]":
@@ -36,7 +34,7 @@ def of_organization(view: "Page[P]") -> "Page[P]":
 
     @wraps(view)
     def shown(request: HttpRequest, session: PortalSession, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if session.repository_id is not None or session.webhooks is not None:
+        if not session.is_of_organization:
             raise Http404
         return view(request, session, *args, **kwargs)
 
@@ -57,7 +55,7 @@ def alerts(request: HttpRequest, session: PortalSession) -> HttpResponse:
     return page(request, session, "alerts.html", context)
 
 
-@require_http_methods(SHOW_OR_SAVE)
+@require_safe_or_post
 @for_manager
 @of_organization
 def new(request: HttpRequest, session: PortalSession) -> HttpResponse:
@@ -100,7 +98,7 @@ def _create(request: HttpRequest, session: PortalSession, form: AlertChannelForm
     return None
 
 
-@require_http_methods(SHOW_OR_SAVE)
+@require_safe_or_post
 @for_manager
 @of_organization
 def edit(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
@@ -169,9 +167,8 @@ def rotate(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespo
 @require_POST
 @for_manager
 @of_organization
-def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+def test(_request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Send a test to a channel, and lead to the page that shows what becomes of it."""
-    del request
     channels.send_test(channel_of(session, uid), now=timezone.now())
     return redirect("portal:alerts")
 
@@ -179,9 +176,8 @@ def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRespons
 @require_POST
 @for_manager
 @of_organization
-def delete(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+def delete(_request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Delete a channel."""
-    del request
     channels.delete(channel_of(session, uid), now=timezone.now())
     return redirect("portal:alerts")
 

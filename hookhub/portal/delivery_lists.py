@@ -22,9 +22,9 @@ from hookhub import portal_sessions
 from hookhub.formatting import exact
 from hookhub.models import PortalSession
 from hookhub.portal import delivery_filters
-from hookhub.portal.access import for_session, refused
+from hookhub.portal.access import for_manager, for_session, page
 from hookhub.portal.delivery_filters import STATE_NAMES, Filters, Position
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import delivery_row, webhook_row
 
 ROWS = 50
@@ -61,10 +61,9 @@ def of_session(request: HttpRequest, session: PortalSession) -> HttpResponse:
     latest_first = portal_sessions.webhooks_of(session).order_by(F("last_delivery_at").desc(nulls_last=True), "-id")
     webhooks = list(latest_first.only("uid", "name", "stored_url", "format")[: MAX_WEBHOOKS + 1])
     is_many = len(webhooks) > MAX_WEBHOOKS
-    of_organization = session.repository_id is None and session.webhooks is None
     log = Log(
         session.organization_id,
-        None if is_many and of_organization else [webhook.pk for webhook in webhooks[:MAX_WEBHOOKS]],
+        None if is_many and session.is_of_organization else [webhook.pk for webhook in webhooks[:MAX_WEBHOOKS]],
     )
     if (uid := filters.given.get("webhook")) and "webhook" not in filters.errors:
         chosen = list(portal_sessions.webhooks_of(session).filter(uid=uid))
@@ -75,7 +74,7 @@ def of_session(request: HttpRequest, session: PortalSession) -> HttpResponse:
     context = {
         **_list(request, session, filters, log),
         "webhooks": sorted(((str(each.uid), str(each)) for each in webhooks), key=lambda pair: pair[1].lower()),
-        "is_limited": is_many and not of_organization,
+        "is_limited": is_many and not session.is_of_organization,
         "reset": reverse("portal:all-deliveries"),
     }
     return page(request, session, "deliveries.html", context)
@@ -121,11 +120,9 @@ def rows_of(ids: Sequence[UUID]) -> list[dict[str, Any]]:
 
 
 @require_POST
-@for_session
+@for_manager
 def redeliver_selected(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Send the selected deliveries again, and say which of them could not be sent."""
-    if not session.may_manage:
-        return refused(request, session)
     now, ids = timezone.now(), _selected(request)
     if ids is None:
         said = [_("At most %(count)d deliveries can be selected at a time.") % {"count": MAX_SELECTED}]

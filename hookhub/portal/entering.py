@@ -7,14 +7,23 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from deliveries import timezone
 from hookhub import portal_sessions
 from hookhub.branding import Brand
 from hookhub.http import links
 from hookhub.models import Membership, PortalSession
-from hookhub.portal.access import brand_of_session, ended, for_session, notice, protected, set_cookie, speaking
+from hookhub.portal.access import (
+    brand_of_session,
+    ended,
+    for_session,
+    notice,
+    protected,
+    require_safe_or_post,
+    set_cookie,
+    speaking,
+)
 
 
 @require_GET
@@ -33,7 +42,7 @@ def enter(request: HttpRequest) -> HttpResponse:
     return _led_in(session, cookie)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 def members(request: HttpRequest) -> HttpResponse:
     """Let a member that is logged in choose an organization, and open a session for it."""
     if not request.user.is_authenticated:

@@ -17,8 +17,7 @@ from hookhub import portal_sessions
 from hookhub.event_types import registry
 from hookhub.http.query import whole_number
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_session
-from hookhub.portal.pages import page
+from hookhub.portal.access import for_session, page
 
 ROWS = 50
 # Of a session with more webhooks, these are looked at.

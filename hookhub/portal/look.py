@@ -6,14 +6,12 @@ from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_http_methods
 
 from deliveries import timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import branding
 from hookhub.models import PortalSession, PortalSettings
-from hookhub.portal.access import for_session
-from hookhub.portal.pages import page
+from hookhub.portal.access import for_session, page, require_safe_or_post
 from hookhub.portal.words import in_words
 
 
@@ -64,7 +62,7 @@ class LookForm(forms.Form):
         return cleaned
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 @for_session
 def look(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Show how the portal of the organization looks, and change it; for others than its owners there is no such page.

@@ -1,24 +1,14 @@
-"""What every page of the portal needs: its frame, its chart, and the rows that its session may see."""
+"""What many pages of the portal need: the chart, and the rows that their session may see."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import Http404, HttpRequest
 
 from deliveries.db.lookups import find_one
 from deliveries.models import Delivery, Webhook
 from hookhub import charts, portal_sessions
 from hookhub.models import PortalSession
-from hookhub.portal.access import frame_of
-
-
-def page(
-    request: HttpRequest, session: PortalSession, template: str, context: Mapping[str, object], *, status: int = 200
-) -> HttpResponse:
-    """Return a page of a session; ``template`` is the name of a file in templates/hookhub/portal."""
-    return render(request, f"hookhub/portal/{template}", {**context, **frame_of(session)}, status=status)
 
 
 def chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:

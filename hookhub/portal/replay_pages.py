@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from deliveries import missing, timezone
 from deliveries.db.ids import time_of
@@ -18,8 +18,8 @@ from deliveries.models import Webhook
 from deliveries.redelivery import Selection
 from hookhub import portal_sessions, replays
 from hookhub.models import PortalSession, Replay
-from hookhub.portal.access import for_manager, for_session
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.access import for_manager, for_session, page, require_safe_or_post
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import webhook_row
 
 # How far back they may reach.
@@ -49,7 +49,7 @@ def redeliver_failed(request: HttpRequest, session: PortalSession, uid: UUID) ->
     return redirect("portal:replay", uid=replay.pk)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 @for_manager
 def never_sent(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show how many events of a period a webhook never got; send them when it is asked for."""

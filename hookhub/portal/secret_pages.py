@@ -7,7 +7,6 @@ from uuid import UUID
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_lazy
-from django.views.decorators.http import require_http_methods
 
 from deliveries import timezone, vault
 from deliveries.formats import format_of
@@ -18,8 +17,8 @@ from deliveries.webhooks.locking import lock
 from deliveries.webhooks.secrets import RotatedMeanwhile
 from hookhub.formatting import exact
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_manager
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.access import for_manager, page, require_safe_or_post
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words
 
@@ -49,7 +48,7 @@ def show_once(
     return page(request, session, "secret_once.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 @for_manager
 def secret(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show how requests are signed; rotate or remove the secret."""

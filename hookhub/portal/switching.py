@@ -6,7 +6,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods
 
 from deliveries import redelivery, timezone
 from deliveries.db import sql
@@ -14,18 +13,17 @@ from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle
 from hookhub.formatting import MAX_COUNTED, at_most, exact
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_manager
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.access import for_manager, page, require_safe_or_post
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import webhook_row
 
-SHOW_OR_DO = ["GET", "HEAD", "POST"]
 # What happens with held deliveries when a webhook is enabled.
 SEND, KEEP, CANCEL = "send", "keep", "cancel"
 # Held deliveries that one request cancels, in batches of their own transactions.
 CANCELLED_AT_ONCE = 2 * sql.BATCH
 
 
-@require_http_methods(SHOW_OR_DO)
+@require_safe_or_post
 @for_manager
 def disable(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Ask whether to disable a webhook; do it."""
@@ -37,7 +35,7 @@ def disable(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
     return page(request, session, "disable.html", context)
 
 
-@require_http_methods(SHOW_OR_DO)
+@require_safe_or_post
 @for_manager
 def enable(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Ask what happens with the deliveries that a webhook has held, and enable it."""
@@ -74,7 +72,7 @@ def _cancel_held(webhook: Webhook) -> bool:
     return not lifecycle.has_held(webhook)
 
 
-@require_http_methods(SHOW_OR_DO)
+@require_safe_or_post
 @for_manager
 def delete(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show what is lost with a webhook; delete it."""

@@ -9,7 +9,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods
 
 from deliveries import previews, redelivery, timezone
 from deliveries.models import Webhook
@@ -21,9 +20,9 @@ from hookhub.event_types.examples import Example
 from hookhub.formatting import truncated
 from hookhub.http import test_events
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_manager
+from hookhub.portal.access import for_manager, page, require_safe_or_post
 from hookhub.portal.engine_errors import translated
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words, too_many
 
@@ -33,7 +32,7 @@ INDENTED = 4
 PING = "ping"
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 @for_manager
 def test(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show a test event and the request that carries it; send it when it is asked for."""

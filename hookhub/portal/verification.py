@@ -7,15 +7,14 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_http_methods
 
 from deliveries import previews, rates, timezone, vault
 from deliveries.models import Delivery, Webhook
 from deliveries.rates import Policy, TooMany
 from hookhub.models import PortalSession
 from hookhub.portal import signature_check, snippets
-from hookhub.portal.access import for_session
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.access import for_session, page, require_safe_or_post
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.signature_check import Finding, Known
 from hookhub.portal.snippets import LANGUAGES, Scheme
@@ -30,7 +29,7 @@ CHECKS_A_MINUTE = 30
 
 
 @sensitive_post_parameters("secret", "headers", "body")
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_safe_or_post
 @for_session
 def verification(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show how to verify requests to a webhook, and check the signature of one that was pasted."""

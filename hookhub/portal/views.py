@@ -15,9 +15,9 @@ from deliveries.webhooks import lifecycle
 from hookhub import charts, portal_sessions
 from hookhub.explanations import explain
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_session, refused
+from hookhub.portal.access import for_manager, for_session, page
 from hookhub.portal.delivery_lists import rows_of
-from hookhub.portal.pages import chart, delivery_of, page, webhook_of
+from hookhub.portal.pages import chart, delivery_of, webhook_of
 from hookhub.portal.replay_pages import SINCE
 from hookhub.portal.showing import attempt_shown, consumer_row, delivery_row, webhook_row
 
@@ -39,7 +39,7 @@ def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
     first = (number - 1) * WEBHOOKS_SHOWN
     found = list(webhooks.select_related("repository")[first : first + WEBHOOKS_SHOWN + 1])
     shown = found[:WEBHOOKS_SHOWN]
-    if session.repository_id is None and session.webhooks is None:
+    if session.is_of_organization:
         series: charts.Series = partial(timeseries.of_organizations, [session.organization_id])
     elif session.repository is not None:
         series = partial(timeseries.of_repository, session.repository)
@@ -101,10 +101,8 @@ def delivery(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpRes
 
 
 @require_POST
-@for_session
-def redeliver(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
+@for_manager
+def redeliver(_request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Send a delivery again, and lead back to its page, which says why if that is not possible."""
-    if not session.may_manage:
-        return refused(request, session)
     redelivery.redeliver([delivery_of(session, uid).pk], now=timezone.now())
     return redirect("portal:delivery", uid=uid)

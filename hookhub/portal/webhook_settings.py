@@ -6,7 +6,6 @@ from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods
 
 from deliveries import timezone, vault
 from deliveries.models import Repository, Webhook
@@ -16,18 +15,16 @@ from deliveries.webhooks.changing import ChangedMeanwhile
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import portal_sessions
 from hookhub.models import PortalSession
-from hookhub.portal.access import for_manager, refused
-from hookhub.portal.pages import page, webhook_of
+from hookhub.portal.access import for_manager, page, refused, require_safe_or_post
+from hookhub.portal.pages import webhook_of
 from hookhub.portal.secret_pages import pending_verification, show_once
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.webhook_forms import FIELDS, WebhookForm
 from hookhub.portal.webhook_values import initial_of, read_version, version_of
 from hookhub.portal.words import too_many
 
-SHOW_OR_SAVE = ["GET", "HEAD", "POST"]
 
-
-@require_http_methods(SHOW_OR_SAVE)
+@require_safe_or_post
 @for_manager
 def new(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """Show the form of a new webhook; create it, and show its secret this once."""
@@ -92,7 +89,7 @@ def _repository_for(session: PortalSession, form: WebhookForm) -> Repository | N
     return found
 
 
-@require_http_methods(SHOW_OR_SAVE)
+@require_safe_or_post
 @for_manager
 def edit(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResponse:
     """Show the settings of a webhook, and change those that the form has changed."""
