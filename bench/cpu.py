@@ -10,8 +10,3 @@ def each_us(before: Mapping[str, float], after: Mapping[str, float], *, events: 
     """
     each = 1e6 / max(1, events)
     return {f"{name}_us": round((spent - before.get(name, 0.0)) * each) for name, spent in after.items()}
-
-
-def sum_us(parts: Mapping[str, int]) -> int:
-    """Return the microseconds per event of all parts together."""
-    return sum(parts.values())

@@ -3,7 +3,7 @@
 import time
 
 from bench import load, steady
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.setup import SHORT_SECONDS, ReceiverProcess, fresh_instance
 from testbed.instance import Instance
 from testbed.processes import Log
 from testbed.sampling import percentiles
@@ -21,8 +21,6 @@ SECONDS_WITH = 35
 WARM_UP_SECONDS = 2
 # An event that has not arrived this many seconds after the last one was published is lost.
 PATIENCE_SECONDS = 15
-# A shorter benchmark only proves that it works.
-SHORT_SECONDS = 5
 
 
 def run(seconds: float, log: Log) -> dict[str, object]:

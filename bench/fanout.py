@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from bench.row_copies import copy_webhooks
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.setup import SHORT_SECONDS, ReceiverProcess, fresh_instance
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import Log, wait_for
@@ -13,8 +13,6 @@ from testbed.sampling import Memory
 
 # The suffix of the figures, by number of webhooks; later ones are added to those before.
 WEBHOOKS = {1000: "_1000", 10_000: ""}
-# A shorter benchmark only proves that it works.
-SHORT_SECONDS = 5
 WEBHOOKS_IF_SHORT = {500: ""}
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 20
 # Events for one webhook before each event for all, so that both are accepted under the same conditions.

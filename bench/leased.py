@@ -1,21 +1,18 @@
 """One event for webhooks with a proof and a lease, against one for as many without: what either costs a delivery."""
 
-import os
 import statistics
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from bench.row_copies import copy_webhooks
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.setup import SHORT_SECONDS, ReceiverProcess, fresh_instance, rows_asked_for
 from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import STARTS_WITHIN_SECONDS, Log, wait_for
 
 # The number of webhooks of each kind, and the suffix of its figures.
 WEBHOOKS = {1000: "_1000", 10_000: ""}
-# A shorter benchmark only proves that it works.
-SHORT_SECONDS = 5
 WEBHOOKS_IF_SHORT = {500: ""}
 MIN_REPETITIONS, MAX_REPETITIONS = 3, 40
 # A pair of events for so many webhooks takes minutes.
@@ -57,11 +54,8 @@ def run(seconds: float, log: Log) -> dict[str, object]:
 
 def sizes_of(seconds: float) -> Mapping[int, str]:
     """Return the numbers of webhooks, each with the suffix of its figures; BENCH_ROWS sets a single one."""
-    given = os.environ.get("BENCH_ROWS", "")
-    if given and not (given.isdecimal() and int(given) > 0):
-        raise SystemExit(f"BENCH_ROWS must be a positive integer, not {given!r}")
-    if given:
-        return {int(given): ""}
+    if given := rows_asked_for(least=1):
+        return {given: ""}
     return WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
 
 

@@ -3,11 +3,10 @@
 from bench import light
 from bench.publishing import running_instance, warm_up
 from bench.row_copies import copy_webhooks
+from bench.setup import SHORT_SECONDS
 from testbed.processes import Log
 
 OTHERS = (0, 1_000, 10_000)
-# A shorter benchmark only proves that it works.
-SHORT_SECONDS = 5
 OTHERS_IF_SHORT = (0, 100)
 EVENTS_PER_S = 200
 COMPARED = ("p50_ms", "p99_ms", "postgres_us")

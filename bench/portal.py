@@ -1,6 +1,5 @@
 """The time of each page of the portal, with few deliveries and with millions."""
 
-import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -9,12 +8,11 @@ import requests
 
 from bench import history, load
 from bench.history import FINISHED
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.setup import SHORT_SECONDS, ReceiverProcess, fresh_instance, rows_asked_for
 from testbed.instance import Instance
 from testbed.processes import Log, wait_for
 
 ROWS, ROWS_IF_SHORT = 1_000_000, 20_000
-SHORT_SECONDS = 5
 FEW = 200
 # The history is that of these webhooks, all of one repository: the most whose deliveries a session searches together.
 WEBHOOKS = 200
@@ -25,8 +23,7 @@ LOADS, FIRST = 30, 3
 
 def run(seconds: float, log: Log) -> dict[str, object]:
     """the median time of the portal's pages, with an almost empty log and with a long one."""
-    given = os.environ.get("BENCH_ROWS", "")
-    rows = int(given) if given.isdecimal() else ROWS_IF_SHORT if seconds < SHORT_SECONDS else ROWS
+    rows = rows_asked_for(least=WEBHOOKS) or (ROWS_IF_SHORT if seconds < SHORT_SECONDS else ROWS)
     with ReceiverProcess() as receiver, fresh_instance() as instance:
         history.check_space(instance, rows)
         prepare(instance, receiver, log)

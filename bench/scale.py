@@ -1,11 +1,10 @@
 """The cost of a long history, of many scheduled retries, and of webhooks that match nothing, for the same work."""
 
-import os
 from typing import Any
 
 from bench import history, load, others, throughput
 from bench.history import FINISHED, RETRIES
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.setup import SHORT_SECONDS, ReceiverProcess, fresh_instance, rows_asked_for
 from testbed.instance import Instance
 from testbed.processes import Log, run_module, wait_for
 
@@ -13,8 +12,6 @@ ROWS = 1_000_000
 # Together with the 200 webhooks of the measured events, ten thousand.
 WEBHOOKS = 9_800
 DELIVERIES = 30_000
-# A shorter benchmark only proves that it works.
-SHORT_SECONDS = 5
 ROWS_IF_SHORT, DELIVERIES_IF_SHORT = 50_000, 2_000
 # One in this many deliveries is ready when claims are measured.
 READY_PART = 4
@@ -56,10 +53,7 @@ def run(seconds: float, log: Log) -> dict[str, object]:
 def sizes(seconds: float) -> tuple[int, int]:
     """Return how many rows of each kind to write, and how many deliveries to measure; BENCH_ROWS sets the former."""
     short = seconds < SHORT_SECONDS
-    given = os.environ.get("BENCH_ROWS", "")
-    if given and not (given.isdecimal() and int(given) >= 400):
-        raise SystemExit(f"BENCH_ROWS must be an integer of at least 400, not {given!r}")
-    rows = int(given) if given else ROWS_IF_SHORT if short else ROWS
+    rows = rows_asked_for(least=400) or (ROWS_IF_SHORT if short else ROWS)
     return rows, DELIVERIES_IF_SHORT if short else DELIVERIES
 
 

@@ -18,6 +18,17 @@ from testbed.processes import Module
 from testbed.sampling import cpu_seconds_of
 from testbed.servers import Servers, scratch_database, temporary_home
 
+# A shorter benchmark only proves that it works.
+SHORT_SECONDS = 5
+
+
+def rows_asked_for(*, least: int) -> int | None:
+    """Return how many rows BENCH_ROWS asks for, or None if it is not set."""
+    given = os.environ.get("BENCH_ROWS", "")
+    if given and not (given.isdecimal() and int(given) >= least):
+        raise SystemExit(f"BENCH_ROWS must be an integer of at least {least}, not {given!r}")
+    return int(given) if given else None
+
 
 @contextmanager
 def fresh_instance(**settings: str) -> Iterator[Instance]:

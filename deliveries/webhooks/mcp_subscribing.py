@@ -181,17 +181,10 @@ def _rotated(webhook: Webhook, secret: str, *, now: datetime) -> tuple[Secret, .
     """Return the secrets that a locked webhook gets with a new one: those in use sign along with it for a day."""
     if webhook.unverified:
         return (Secret(secret),)
-    last_day = now + OVERLAP
     try:
-        old = vault.secrets_of(webhook)
+        return secrets.rotated(vault.secrets_of(webhook), secret, overlap=OVERLAP, now=now)
     except vault.Unreadable:
         return (Secret(secret),)
-    older = tuple(
-        Secret(each.text, min(each.expires_at or last_day, last_day))
-        for each in old
-        if each.is_live(now) and each.text != secret
-    )
-    return (Secret(secret), *older)[: secrets.MAX_SECRETS]
 
 
 def _take_effect(

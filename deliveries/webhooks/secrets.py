@@ -1,7 +1,7 @@
 """A webhook's signing secrets: the first one, whether a change keeps them, rotation and re-encryption."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -86,17 +86,23 @@ def rotate_secret(
             raise RotatedMeanwhile
         _require_valid(secret, webhook=webhook)
         new = secret or FORMATS[webhook.format].make_secret()
-        last_day = now + overlap
-        older = tuple(
-            Secret(old.text, min(old.expires_at or last_day, last_day))
-            for old in vault.secrets_of(webhook)
-            if old.is_live(now) and old.text != new and overlap > timedelta(0)
-        )
-        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=webhook.uid)
+        kept = rotated(vault.secrets_of(webhook), new, overlap=overlap, now=now)
+        webhook.sealed_secrets = vault.seal_secrets(kept, of=webhook.uid)
         webhook.save(update_fields=["sealed_secrets"])
-        after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
+        after = {"secret": audit.Masked(new), "previous_secrets_until": now + overlap if len(kept) > 1 else None}
         recording.rotated(webhook, after, now=now)
     return webhook, new
+
+
+def rotated(secrets: Iterable[Secret], new: str, *, overlap: timedelta, now: datetime) -> tuple[Secret, ...]:
+    """Return the secrets with a new one first; those in use keep signing alongside it for ``overlap`` at most."""
+    last_day = now + overlap
+    older = [
+        Secret(old.text, min(old.expires_at or last_day, last_day))
+        for old in secrets
+        if old.is_live(now) and old.text != new and overlap > timedelta(0)
+    ]
+    return (Secret(new), *older)[:MAX_SECRETS]
 
 
 def _require_valid(secret: str | None, *, webhook: Webhook) -> None:

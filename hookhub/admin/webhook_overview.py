@@ -43,7 +43,7 @@ def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: date
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
-        "lease": lease_of(webhook, now=now),
+        "lease": "never" if webhook.expires_at is None else when(webhook.expires_at, now=now),
         "verification": verification_of(webhook, now=now),
         "rates": rates_of(webhook),
         "secrets": secrets_of(webhook, now=now),
@@ -78,11 +78,6 @@ def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
         ("Consecutive failures", f"{webhook.failure_count:,}"),
         ("Last success", "–" if webhook.last_success_at is None else relative(webhook.last_success_at, now=now)),
     ]
-
-
-def lease_of(webhook: Webhook, *, now: datetime) -> SafeString | str:
-    """Return when the webhook ends or has ended; "never" without a lease."""
-    return "never" if webhook.expires_at is None else when(webhook.expires_at, now=now)
 
 
 def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeString | str]]:

@@ -1,7 +1,7 @@
 """Announce: decide which channels are told of a webhook, and queue an alert for each, once."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -41,37 +41,43 @@ def watch_webhooks(*, now: datetime) -> int:
 
 def announce_disabled(*, now: datetime) -> int:
     """Announce which webhooks were disabled, the first one first; return how many."""
-    due = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_notified_at=None).order_by("disabled_at")
-    announced = 0
-    for webhook_id in in_time(list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK])):
-        with transaction.atomic():
-            webhook = _lock(webhook_id, disabled_at__isnull=False, owner_notified_at=None)
-            if webhook is None or webhook.disabled_at is None:
-                continue
-            webhook.owner_notified_at = now
-            webhook.save(update_fields=["owner_notified_at"])
+
+    def announce_one(webhook: Webhook) -> None:
+        webhook.owner_notified_at = now
+        webhook.save(update_fields=["owner_notified_at"])
+        if (at := webhook.disabled_at) is not None:
             details = {"reason": webhook.disabled_reason, "failure_count": webhook.failure_count}
-            at = webhook.disabled_at
             announce(webhook, News(AlertKind.DISABLED, at, {**details, "disabled_at": at.isoformat()}), now=now)
-            announced += 1
-    return announced
+
+    return _for_each(announce_one, order="disabled_at", disabled_at__isnull=False, owner_notified_at=None)
 
 
 def announce_ending(*, now: datetime) -> int:
     """Announce which leases end soon, the first one first; return how many."""
-    due = Webhook.objects.kept().filter(expiry_mail_at__lte=now).order_by("expiry_mail_at")
-    announced = 0
+
+    def announce_one(webhook: Webhook) -> None:
+        webhook.expiry_mail_at = None
+        webhook.save(update_fields=["expiry_mail_at"])
+        if (at := webhook.expires_at) is not None:
+            announce(webhook, News(AlertKind.LEASE_ENDING, at, {"expires_at": at.isoformat()}), now=now)
+
+    return _for_each(announce_one, order="expiry_mail_at", expiry_mail_at__lte=now)
+
+
+def _for_each(act: Callable[[Webhook], None], *, order: str, **conditions: object) -> int:
+    """Call ``act`` with each webhook that meets the conditions, locked in a transaction of its own; return how many.
+
+    One that another transaction has locked is left to the next tick.
+    """
+    due = Webhook.objects.kept().filter(**conditions).order_by(order)
+    lockable = due.select_related("organization").select_for_update(no_key=True, skip_locked=True, of=("self",))
+    count = 0
     for webhook_id in in_time(list(due.values_list("pk", flat=True)[:WEBHOOKS_PER_TICK])):
         with transaction.atomic():
-            webhook = _lock(webhook_id, expiry_mail_at__lte=now)
-            if webhook is None:
-                continue
-            webhook.expiry_mail_at = None
-            webhook.save(update_fields=["expiry_mail_at"])
-            if (at := webhook.expires_at) is not None:
-                announce(webhook, News(AlertKind.LEASE_ENDING, at, {"expires_at": at.isoformat()}), now=now)
-                announced += 1
-    return announced
+            if (webhook := lockable.filter(pk=webhook_id).first()) is not None:
+                act(webhook)
+                count += 1
+    return count
 
 
 def in_time(webhooks: Iterable[int]) -> Iterator[int]:
@@ -155,9 +161,3 @@ def _create(webhook: Webhook, news: News, recipients: Sequence[AlertChannel | No
     ]
     # What was announced before stays as it is.
     Alert.objects.bulk_create(alerts, ignore_conflicts=True)
-
-
-def _lock(webhook_id: int, **conditions: object) -> Webhook | None:
-    """Lock a webhook if it still meets the conditions; return None if not, or if another transaction has locked it."""
-    found = Webhook.objects.kept().filter(pk=webhook_id, **conditions).select_related("organization")
-    return found.select_for_update(no_key=True, skip_locked=True, of=("self",)).first()

@@ -25,7 +25,7 @@ from deliveries.sending.url import resolve_quickly
 from deliveries.vault import Secret
 from deliveries.webhooks import quotas
 from deliveries.webhooks.fields import InvalidFields, check_url
-from deliveries.webhooks.secrets import MAX_SECRETS, RotatedMeanwhile
+from deliveries.webhooks.secrets import RotatedMeanwhile, rotated
 from hookhub.alerts import queue
 from hookhub.models import KINDS, Alert, AlertChannel, AlertKind
 
@@ -62,7 +62,7 @@ def create(
     channel = AlertChannel(
         id=uid or uuid7(now), organization=organization, type=kind, kinds=list(KINDS), created_at=now
     )
-    _apply(channel, fields, now=now)
+    set_fields(channel, fields, now=now)
     secret = make_secret() if kind == Type.WEBHOOK else None
     if secret is not None:
         channel.sealed_secret = vault.seal_secrets((Secret(secret),), of=channel.id)
@@ -77,18 +77,13 @@ def create(
     return Created(channel, secret)
 
 
-def check(fields: Mapping[str, object], *, channel: AlertChannel, now: datetime) -> None:
-    """Set fields on a channel without saving it. Raise InvalidFields and rates.TooMany as ``create`` does."""
-    _apply(channel, fields, now=now)
-
-
 def change(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime) -> AlertChannel:
     """Change some fields of a channel and return it. Raise as ``create`` does, or AlertChannel.DoesNotExist."""
     if fields.get("type", channel.type) != channel.type:
         raise InvalidFields({"type": "cannot be changed; create another channel"})
     # Before the row is locked, because a new URL may be looked up.
     changed = copy(channel)
-    _apply(changed, fields, now=now)
+    set_fields(changed, fields, now=now)
     with transaction.atomic():
         if "repository" in fields:
             _lock_repository(changed.repository)
@@ -163,16 +158,12 @@ def rotate_secret(
             raise InvalidFields({"secret": f"cannot be rotated: a channel of type {found.type} has none"})
         if version is not None and version_of(found) != version:
             raise RotatedMeanwhile
-        last_day, new = now + overlap, make_secret()
-        older = tuple(
-            Secret(old.text, min(old.expires_at or last_day, last_day))
-            for old in secrets_of(found)
-            if old.is_live(now) and overlap > timedelta(0)
-        )
-        found.sealed_secret = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=found.id)
+        new = make_secret()
+        kept = rotated(secrets_of(found), new, overlap=overlap, now=now)
+        found.sealed_secret = vault.seal_secrets(kept, of=found.id)
         found.changed_at = now
         found.save(update_fields=["sealed_secret", "changed_at"])
-        after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
+        after = {"secret": audit.Masked(new), "previous_secrets_until": now + overlap if len(kept) > 1 else None}
         audit.record("alert_channel.secret_rotated", target=found.as_target(), after=after, now=now)
     return new
 
@@ -221,8 +212,8 @@ def reencrypt_all() -> int:
     return done
 
 
-def _apply(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime) -> None:
-    """Set the fields on a channel that is not saved yet. Raise InvalidFields with every invalid one."""
+def set_fields(channel: AlertChannel, fields: Mapping[str, object], *, now: datetime) -> None:
+    """Set fields on a channel without saving it. Raise InvalidFields with every invalid one, and rates.TooMany."""
     errors = {name: f"is not a known field; known fields: {', '.join(FIELDS)}" for name in fields if name not in FIELDS}
     for name, read in READERS.items():
         if name in fields:

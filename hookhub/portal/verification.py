@@ -45,8 +45,8 @@ def verification(request: HttpRequest, session: PortalSession, uid: UUID) -> Htt
     context = {
         "webhook": webhook_row(webhook, now=now),
         "scheme": scheme,
-        "snippets": [] if scheme is None else _snippets(scheme),
-        "has_secret": _has_secret(webhook),
+        "snippets": [(LANGUAGES[name], code) for name, code in snippets.snippets_of(scheme).items()] if scheme else [],
+        "has_secret": vault.has_secret(webhook),
         "uses_stored": session.may_manage,
         "findings": findings,
         # What was pasted, but for the secret.
@@ -54,17 +54,6 @@ def verification(request: HttpRequest, session: PortalSession, uid: UUID) -> Htt
         "body": request.POST.get("body", "")[:MAX_BODY],
     }
     return page(request, session, "verification.html", context, status=status)
-
-
-def _snippets(scheme: Scheme) -> list[tuple[str, str]]:
-    return [(LANGUAGES[language], code) for language, code in snippets.snippets_of(scheme).items()]
-
-
-def _has_secret(webhook: Webhook) -> bool:
-    try:
-        return bool(vault.secrets_of(webhook))
-    except vault.Unreadable:
-        return True
 
 
 @sensitive_variables()

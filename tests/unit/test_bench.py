@@ -79,7 +79,6 @@ def test_cpu_time_is_counted_per_event_and_per_part() -> None:
     parts = cpu.each_us(before, after, events=100)
 
     assert parts == {"web_us": 2500, "postgres_us": 1000, "worker_us": 500}
-    assert cpu.sum_us(parts) == 4000
     assert cpu.each_us(before, before, events=0) == {"web_us": 0, "postgres_us": 0}
 
 

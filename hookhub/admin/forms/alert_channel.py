@@ -68,7 +68,7 @@ class AlertChannelForm(ModelForm):
             channel.organization = cleaned["organization"]
         channel.type = cleaned.get("type", channel.type)
         try:
-            channels.check(self.submitted, channel=channel, now=timezone.now())
+            channels.set_fields(channel, self.submitted, now=timezone.now())
         except InvalidFields as error:
             for name, message in error.errors.items():
                 self.add_error(name if name in self.fields else None, f"{name}: {message}")
