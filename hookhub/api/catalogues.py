@@ -124,10 +124,8 @@ def whose(request: Request) -> tuple[Organization | None, str]:
 
 
 def types_of(organization: Organization | None, dialect: str) -> Iterable[EventType]:
-    """Return the organization's custom types, and then the dialect's without those that a custom one replaces."""
-    custom = registry.custom(organization).types if organization else {}
-    documented = catalogue.of(dialect).types
-    return [*custom.values(), *(each for name, each in documented.items() if name not in custom)]
+    """Return the types of the organization, or without one those that the dialect documents."""
+    return (registry.types_of(organization) if organization else catalogue.of(dialect).types).values()
 
 
 def address_of(path: str, organization: Organization | None, dialect: str) -> str:

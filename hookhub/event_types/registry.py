@@ -69,6 +69,15 @@ def find(organization: Organization, event_type: str, data: object, *, custom: C
     return custom.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
 
 
+def types_of(organization: Organization) -> dict[str, EventType]:
+    """Return an organization's types by name: those it has registered, then those that its default dialect documents.
+
+    A registered type replaces the documented one of the same name.
+    """
+    own = custom(organization).types
+    return {**own, **catalogue.of(organization.default_dialect).types, **own}
+
+
 def as_event_type(row: CustomEventType) -> EventType:
     """Return a registered type as a catalogue entry."""
     return EventType(row.type, row.description, row.schema, row.example)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from deliveries import compact_json
-from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.formats.mcp_event import SUMMARY_SCHEMA
 from deliveries.models import Organization
@@ -52,17 +51,12 @@ class Definition(NamedTuple):
 
 def definitions(organization: Organization) -> dict[str, Definition]:
     """Return what can be subscribed to: the organization's own event types, then those that its dialect documents."""
-    types = dict(registry.custom(organization).types)
-    for name, each in catalogue.of(organization.default_dialect).types.items():
-        types.setdefault(name, each)
-    return {name: definition_of(each) for name, each in types.items()}
+    return {name: definition_of(each) for name, each in registry.types_of(organization).items()}
 
 
 def find(name: str, *, organization: Organization) -> Definition | None:
     """Return one of the definitions, or None if there is no event of this name."""
-    found = registry.custom(organization).types.get(name)
-    if found is None:
-        found = catalogue.of(organization.default_dialect).types.get(name)
+    found = registry.types_of(organization).get(name)
     return None if found is None else definition_of(found)
 
 

@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext
 
-from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
-from deliveries.models import Organization
-from hookhub.event_types import registry
 
 # Up to so many types are shown at once; of more, only the groups in which one is chosen are open.
 MAX_OPEN = 20
@@ -29,13 +26,6 @@ class Group(NamedTuple):
     title: str
     choices: list[Choice]
     is_open: bool
-
-
-def offered(organization: Organization) -> dict[str, EventType]:
-    """Return the event types of an organization by name: those it has registered, then those of its dialect."""
-    custom = registry.custom(organization).types
-    documented = catalogue.of(organization.default_dialect).types
-    return {**custom, **{name: each for name, each in documented.items() if name not in custom}}
 
 
 def grouped(offered: dict[str, EventType], chosen: Collection[str]) -> list[Group]:

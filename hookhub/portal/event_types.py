@@ -1,6 +1,6 @@
 """The portal's catalogue of event types: what each means and looks like, and which webhooks of a session get it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -8,10 +8,9 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.event_types.topics import EVERYTHING, families_of, is_reserved, system_topics
-from deliveries.models import Organization, Webhook
+from deliveries.models import Webhook
 from deliveries.plain_text import printable_json
 from hookhub import portal_sessions
 from hookhub.event_types import registry
@@ -31,7 +30,7 @@ def event_types(request: HttpRequest, session: PortalSession) -> HttpResponse:
     """List the event types of the organization, or those that have a text in their name or description."""
     text = request.GET.get("text", "").strip()
     number = whole_number(request.GET.get("page", "1"), most=MAX_PAGES) or 1
-    found = matching(types_of(session.organization).values(), text)
+    found = matching(registry.types_of(session.organization).values(), text)
     webhooks, is_cut = _webhooks(session)
     part = found[(number - 1) * ROWS : number * ROWS]
     context = {
@@ -55,7 +54,7 @@ def event_types(request: HttpRequest, session: PortalSession) -> HttpResponse:
 @for_session
 def event_type(request: HttpRequest, session: PortalSession, name: str) -> HttpResponse:
     """Show one event type with its schema, an example, and the webhooks that get it."""
-    found = types_of(session.organization).get(name)
+    found = registry.types_of(session.organization).get(name)
     if found is None:
         raise Http404
     webhooks, is_cut = _webhooks(session)
@@ -68,15 +67,6 @@ def event_type(request: HttpRequest, session: PortalSession, name: str) -> HttpR
         "is_cut": is_cut,
     }
     return page(request, session, "event_type.html", context)
-
-
-def types_of(organization: Organization) -> Mapping[str, EventType]:
-    """Return the event types of an organization by name: those it has registered, then those of its system."""
-    own = registry.custom(organization).types
-    return {
-        **own,
-        **{name: each for name, each in catalogue.of(organization.default_dialect).types.items() if name not in own},
-    }
 
 
 def matching(types: Iterable[EventType], text: str) -> list[EventType]:

@@ -15,6 +15,7 @@ from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Webhook
 from deliveries.webhooks import kinds
 from deliveries.webhooks.fields import InvalidFields
+from hookhub.event_types import registry
 from hookhub.portal import event_choices, waits
 from hookhub.portal.format_words import explanation_of
 from hookhub.portal.header_rows import HeaderRows
@@ -144,7 +145,7 @@ class WebhookForm(forms.Form):
         super().__init__(data, initial=initial_for_new(organization) if webhook is None else initial_of(webhook))
         stored = {} if webhook is None else vault.headers_to_show(webhook)
         self.headers = HeaderRows(None if data is None else data, stored=list(stored))
-        self.offered = event_choices.offered(organization)
+        self.offered = registry.types_of(organization)
         listed = formats.choices()
         if webhook is not None and webhook.format not in formats.FORMATS:
             listed.append((webhook.format, webhook.format))
