@@ -38,7 +38,7 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         """Reset every connection and stop."""
-        self._call(self._break_all(with_reset=True))
+        self._call(self._reset_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -73,15 +73,15 @@ class Proxy:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         if mode in {"reset", "refuse"}:
-            await self._break_all(with_reset=True)
+            await self._reset_all()
         elif mode == "half-close":
             for writer in list(self._open):
                 with suppress(OSError, NotImplementedError):
                     writer.write_eof()
 
-    async def _break_all(self, *, with_reset: bool) -> None:
+    async def _reset_all(self) -> None:
         for writer in list(self._open):
-            break_off(writer, with_reset=with_reset)
+            break_off(writer, with_reset=True)
         self._open.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -139,12 +139,9 @@ class RunContext:
         time.sleep(QUIET_AFTER_SECONDS)
         return [process for process in halted if is_alive(process)]
 
-    def kill(self, processes: Iterable[psutil.Process], *, what: str, since: float | None = None) -> None:
-        """SIGKILL processes, and record exactly which deliveries they had leased.
-
-        ``since`` is when they were halted, if that was earlier.
-        """
-        since = since or time.time()
+    def kill(self, processes: Iterable[psutil.Process], *, what: str) -> None:
+        """SIGKILL processes, and record exactly which deliveries they had leased."""
+        since = time.time()
         victims = list(processes)
         halted = self.halt(victims)
         if not halted:

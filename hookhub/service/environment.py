@@ -5,12 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
+from deliveries import defaults
 from deliveries.sending.url import normalise_host
 
 Value = TypeVar("Value")
@@ -50,7 +51,12 @@ def text(name: str, default: str = "") -> str:
     return read(name, str, default, expects="a string")
 
 
-def flag(name: str, *, default: bool) -> bool:
+def usual(name: str) -> Any:
+    """Return HookHub's own default of a setting."""
+    return getattr(defaults, name)
+
+
+def flag(name: str, *, default: bool | None = None) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
     def parse(value: str) -> bool:
@@ -58,10 +64,10 @@ def flag(name: str, *, default: bool) -> bool:
             raise ValueError("use 1 or 0")
         return words[value.lower()]
 
-    return read(name, parse, default, expects="a boolean")
+    return read(name, parse, usual(name) if default is None else default, expects="a boolean")
 
 
-def whole(name: str, default: int, *, least: int = 0, most: int = MAX_WHOLE) -> int:
+def whole(name: str, default: int | None = None, *, least: int = 0, most: int = MAX_WHOLE) -> int:
     def parse(value: str) -> int:
         number = int(value)
         if number < least:
@@ -70,7 +76,7 @@ def whole(name: str, default: int, *, least: int = 0, most: int = MAX_WHOLE) -> 
             raise ValueError(f"must be at most {most}")
         return number
 
-    return read(name, parse, default, expects="an integer")
+    return read(name, parse, usual(name) if default is None else default, expects="an integer")
 
 
 def days(name: str, default: timedelta) -> timedelta:
@@ -83,14 +89,14 @@ def days(name: str, default: timedelta) -> timedelta:
     return read(name, parse, default, expects="a number of days")
 
 
-def seconds(name: str, default: timedelta) -> timedelta:
+def seconds(name: str, default: timedelta | None = None) -> timedelta:
     def parse(value: str) -> timedelta:
         span = timedelta(seconds=float(value))
         if not timedelta(0) < span <= timedelta(days=MAX_DAYS):
             raise ValueError(f"must be greater than 0, and at most {MAX_DAYS} days")
         return span
 
-    return read(name, parse, default, expects="a number of seconds")
+    return read(name, parse, usual(name) if default is None else default, expects="a number of seconds")
 
 
 def waits(value: str) -> tuple[timedelta, ...]:

@@ -104,7 +104,7 @@ if HOOKHUB_BEHIND_TLS_PROXY:
 else:
     HOOKHUB_DEVICE_COOKIE, HOOKHUB_PORTAL_COOKIE = defaults.HOOKHUB_DEVICE_COOKIE, defaults.HOOKHUB_PORTAL_COOKIE
 SESSION_COOKIE_AGE = whole("HOOKHUB_SESSION_AGE", 43_200, least=60)
-HOOKHUB_SESSION_IDLE = seconds("HOOKHUB_SESSION_IDLE", defaults.HOOKHUB_SESSION_IDLE)
+HOOKHUB_SESSION_IDLE = seconds("HOOKHUB_SESSION_IDLE")
 CSRF_COOKIE_HTTPONLY = False  # The browsable API reads it.
 CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
@@ -140,66 +140,62 @@ HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
     "HOOKHUB_RETRY_SCHEDULE", waits, defaults.HOOKHUB_RETRY_SCHEDULE, expects="a comma-separated list of seconds"
 )
 # The total timeout of one attempt: DNS lookup, connection, request and response together.
-HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", defaults.HOOKHUB_TIMEOUT)
+HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT")
 # How long a claimed delivery belongs to its worker; after that another worker may claim it.
-HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", defaults.HOOKHUB_LEASE)
+HOOKHUB_LEASE = seconds("HOOKHUB_LEASE")
 # The processes of a worker that send.
-HOOKHUB_WORKER_PROCESSES = whole("HOOKHUB_WORKER_PROCESSES", defaults.HOOKHUB_WORKER_PROCESSES, least=1, most=1024)
+HOOKHUB_WORKER_PROCESSES = whole("HOOKHUB_WORKER_PROCESSES", least=1, most=1024)
 # The maximum number of requests in flight: per worker process, and per webhook over all processes.
-HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", defaults.HOOKHUB_SLOTS, least=1, most=MAX_PORT)
-HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", defaults.HOOKHUB_MAX_IN_FLIGHT, least=1)
+HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", least=1, most=MAX_PORT)
+HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", least=1)
 # Disables a webhook after this many failed attempts in a row. With 0, only an exhausted retry schedule or a response
 # such as 410 disables one.
-HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", defaults.HOOKHUB_DISABLE_AFTER_FAILURES)
-HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", defaults.HOOKHUB_PAYLOAD_LIMIT, least=1)
-HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", defaults.HOOKHUB_REQUEST_LIMIT, least=1)
+HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES")
+HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", least=1)
+HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", least=1)
 # The maximum time to receive a request's body, and the minimum rate in bytes per second.
-HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT", defaults.HOOKHUB_BODY_TIMEOUT)
-HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", defaults.HOOKHUB_BODY_MIN_RATE, least=1)
+HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT")
+HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", least=1)
 # The Procfile gives these to the web server; a wrong one is an error here, which names it.
 WEB_WORKERS = whole("WEB_WORKERS", 2, least=1, most=1024)
 WEB_IDLE_TIMEOUT = whole("WEB_IDLE_TIMEOUT", 30, least=1)
 # The threads that handle requests in one web process, and how many fully received requests may wait for one.
 WEB_THREADS = whole("WEB_THREADS", 4, least=1, most=1024)
-HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", defaults.HOOKHUB_WEB_QUEUE, least=1)
+HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", least=1)
 # How many bytes of a response body to store; the minimum is enough for a format to classify a response.
-HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", defaults.HOOKHUB_RESPONSE_KEPT, least=64)
+HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", least=64)
 HOOKHUB_RETENTION = days("HOOKHUB_RETENTION_DAYS", defaults.HOOKHUB_RETENTION)
 HOOKHUB_AUDIT_RETENTION = days("HOOKHUB_AUDIT_RETENTION_DAYS", defaults.HOOKHUB_AUDIT_RETENTION)
 # Rate limits per minute, in requests and in events; 0 is no limit. An organization may have its own limits.
-HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS", defaults.HOOKHUB_REQUESTS_PER_ADDRESS)
-HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", defaults.HOOKHUB_REQUESTS_PER_KEY)
-HOOKHUB_REQUESTS_PER_ORGANIZATION = whole(
-    "HOOKHUB_REQUESTS_PER_ORGANIZATION", defaults.HOOKHUB_REQUESTS_PER_ORGANIZATION
-)
-HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY", defaults.HOOKHUB_EVENTS_PER_KEY)
-HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION", defaults.HOOKHUB_EVENTS_PER_ORGANIZATION)
+HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS")
+HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY")
+HOOKHUB_REQUESTS_PER_ORGANIZATION = whole("HOOKHUB_REQUESTS_PER_ORGANIZATION")
+HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY")
+HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION")
 # Failed logins per five minutes.
-HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS", defaults.HOOKHUB_LOGINS_PER_ADDRESS)
-HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME", defaults.HOOKHUB_LOGINS_PER_NAME)
-HOOKHUB_TEST_EVENTS = whole("HOOKHUB_TEST_EVENTS", defaults.HOOKHUB_TEST_EVENTS)
-HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", defaults.HOOKHUB_WEBHOOK_CHANGES)
-HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole(
-    "HOOKHUB_WEBHOOKS_PER_ORGANIZATION", defaults.HOOKHUB_WEBHOOKS_PER_ORGANIZATION
-)
+HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS")
+HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME")
+HOOKHUB_TEST_EVENTS = whole("HOOKHUB_TEST_EVENTS")
+HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES")
+HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION")
 # Subscriptions at the hub, which anybody may ask for: the requests per minute of a client and for a callback's host,
 # how many there may be to an organization's topics, and how long one lasts.
-HOOKHUB_HUB_ANONYMOUS = flag("HOOKHUB_HUB_ANONYMOUS", default=defaults.HOOKHUB_HUB_ANONYMOUS)
-HOOKHUB_HUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_HUB_REQUESTS_PER_ADDRESS", defaults.HOOKHUB_HUB_REQUESTS_PER_ADDRESS)
-HOOKHUB_HUB_REQUESTS_PER_HOST = whole("HOOKHUB_HUB_REQUESTS_PER_HOST", defaults.HOOKHUB_HUB_REQUESTS_PER_HOST)
-HOOKHUB_HUB_SUBSCRIPTIONS = whole("HOOKHUB_HUB_SUBSCRIPTIONS", defaults.HOOKHUB_HUB_SUBSCRIPTIONS)
-HOOKHUB_MCP_SUBSCRIPTIONS = whole("HOOKHUB_MCP_SUBSCRIPTIONS", defaults.HOOKHUB_MCP_SUBSCRIPTIONS)
-HOOKHUB_HUB_LEASE = seconds("HOOKHUB_HUB_LEASE", defaults.HOOKHUB_HUB_LEASE)
-HOOKHUB_HUB_MIN_LEASE = seconds("HOOKHUB_HUB_MIN_LEASE", defaults.HOOKHUB_HUB_MIN_LEASE)
-HOOKHUB_HUB_MAX_LEASE = seconds("HOOKHUB_HUB_MAX_LEASE", defaults.HOOKHUB_HUB_MAX_LEASE)
-HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", defaults.HOOKHUB_WEBHOOKS_PER_URL)
-HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST", defaults.HOOKHUB_WEBHOOKS_PER_HOST)
+HOOKHUB_HUB_ANONYMOUS = flag("HOOKHUB_HUB_ANONYMOUS")
+HOOKHUB_HUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_HUB_REQUESTS_PER_ADDRESS")
+HOOKHUB_HUB_REQUESTS_PER_HOST = whole("HOOKHUB_HUB_REQUESTS_PER_HOST")
+HOOKHUB_HUB_SUBSCRIPTIONS = whole("HOOKHUB_HUB_SUBSCRIPTIONS")
+HOOKHUB_MCP_SUBSCRIPTIONS = whole("HOOKHUB_MCP_SUBSCRIPTIONS")
+HOOKHUB_HUB_LEASE = seconds("HOOKHUB_HUB_LEASE")
+HOOKHUB_HUB_MIN_LEASE = seconds("HOOKHUB_HUB_MIN_LEASE")
+HOOKHUB_HUB_MAX_LEASE = seconds("HOOKHUB_HUB_MAX_LEASE")
+HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL")
+HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST")
 # How often an event may be published again because of its own delivery. With k webhooks that lead back to HookHub, one
 # event becomes at most k to the power of this number.
-HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", defaults.HOOKHUB_MAX_HOPS)
+HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS")
 # This deployment's id in the HookHub-Hops header: the same on every host, without revealing the key.
 HOOKHUB_DEPLOYMENT_ID = defaults.deployment_id(SECRET_KEY)
-HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", defaults.HOOKHUB_SECRET_OVERLAP)
+HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP")
 HOOKHUB_WEBHOOK_EXPIRY_WARNING = days("HOOKHUB_WEBHOOK_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_WEBHOOK_EXPIRY_WARNING)
 HOOKHUB_KEY_EXPIRY_WARNING = days("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", defaults.HOOKHUB_KEY_EXPIRY_WARNING)
 # Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
@@ -222,10 +218,8 @@ HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
     expects="a comma-separated list of networks such as 10.1.0.0/16",
 )
 HOOKHUB_ALLOWED_HOSTS = frozenset(read("HOOKHUB_ALLOWED_HOSTS", host_names, (), expects=HOST_NAMES))
-HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=defaults.HOOKHUB_HTTPS_ONLY)
-HOOKHUB_REQUIRE_TLS_VERIFICATION = flag(
-    "HOOKHUB_REQUIRE_TLS_VERIFICATION", default=defaults.HOOKHUB_REQUIRE_TLS_VERIFICATION
-)
+HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY")
+HOOKHUB_REQUIRE_TLS_VERIFICATION = flag("HOOKHUB_REQUIRE_TLS_VERIFICATION")
 # The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
 HOOKHUB_CA_BUNDLE = read("HOOKHUB_CA_BUNDLE", readable, defaults.HOOKHUB_CA_BUNDLE, expects="a file")
 
@@ -309,13 +303,13 @@ SPECTACULAR_SETTINGS = frameworks.openapi_settings(HOOKHUB_PUBLIC_URL)
 
 # Where Prometheus finds the metrics of this machine; 0 for none. No key is needed there, so by default only programs on
 # this machine can connect.
-HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", defaults.HOOKHUB_METRICS_PORT, most=MAX_PORT)
+HOOKHUB_METRICS_PORT = whole("HOOKHUB_METRICS_PORT", most=MAX_PORT)
 HOOKHUB_METRICS_HOST = text("HOOKHUB_METRICS_HOST", defaults.HOOKHUB_METRICS_HOST)
 # A folder for the files in which its processes keep them; by default one in memory, as far as the system has such.
 HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
 
 # Spans of accepted events and of attempts, sent to a collector by OTLP; OTEL_* variables say where, and which.
-HOOKHUB_TRACING = flag("HOOKHUB_TRACING", default=defaults.HOOKHUB_TRACING)
+HOOKHUB_TRACING = flag("HOOKHUB_TRACING")
 
 # Where errors are reported; without it, nowhere but in the log.
 SENTRY_DSN = text("SENTRY_DSN")

@@ -30,6 +30,7 @@ from hookhub.git import hook
 from hookhub.git import settings as hook_settings
 from hookhub.git.spool import Line, Spool
 from hookhub.publishing.redis_stream.dead_letters import Counts
+from hookhub.service.environment import usual
 from tests.contract import source
 from tests.contract.source import ROOT
 
@@ -285,6 +286,8 @@ def _meaning(
     default = signature.parameters["default"].default
     if "default" in bound:
         default = eval(compile(ast.Expression(bound["default"]), str(SETTINGS), "eval"), dict(module))
+    elif default is None:
+        default = usual(ast.literal_eval(args[0]))
     least = f" least={ast.unparse(bound['least'])}" if "least" in bound else ""
     return f"{type(default).__name__}{least} default={_shown(default)}"
 
