@@ -25,7 +25,9 @@ def health_of(webhook: Webhook, *, now: datetime) -> Health:
         return Health(gettext("Ended"), "quiet")
     if webhook.disabled_at is not None:
         reason = gettext(str(webhook.get_disabled_reason_display()))
-        return Health(gettext("Disabled: %(reason)s") % {"reason": reason}, "quiet" if was_meant(webhook) else "bad")
+        return Health(
+            gettext("Disabled: %(reason)s") % {"reason": reason}, "quiet" if webhook.is_disabled_by_owner else "bad"
+        )
     if webhook.unverified:
         return Health(gettext("Unverified"), "warning")
     if webhook.backoff_until is not None and webhook.backoff_until > now:
@@ -36,11 +38,6 @@ def health_of(webhook: Webhook, *, now: datetime) -> Health:
     if webhook.last_delivery_at is None:
         return Health(gettext("No deliveries yet"), "quiet")
     return Health(gettext("Healthy"), "good")
-
-
-def was_meant(webhook: Webhook) -> bool:
-    """Return whether the webhook was disabled by its owner."""
-    return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
 
 
 def rates_of(webhook: Webhook) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from deliveries import timezone
 from deliveries.models import Organization
 from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
-from hookhub.admin.visits import visited
+from hookhub.admin.wrapping import wrapped
 from hookhub.formatting import when
 from hookhub.models import Scope
 
@@ -58,7 +58,7 @@ class OrganizationScoped(ModelAdmin):
     @property
     def urls(self) -> list[URLPattern]:
         """Return the patterns of the pages, which may be those of any project's admin."""
-        return [visited(pattern) for pattern in self.get_urls()]
+        return [wrapped(pattern) for pattern in self.get_urls()]
 
     @admin.display(description="Created", ordering="created_at")
     def created(self, obj: Any) -> SafeString | str:

@@ -16,7 +16,7 @@ from deliveries.event_types.catalogue import EventType
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, SYSTEMS
-from hookhub.api.event_types import DIALECT, visited
+from hookhub.api.event_types import DIALECT, organization_of_caller
 from hookhub.api.views import APIView
 from hookhub.descriptions import asyncapi, json_schemas
 from hookhub.event_types import registry
@@ -59,7 +59,7 @@ class AsyncApiView(CatalogueView):
     )
     def get(self, request: Request) -> HttpResponse:
         require_known_parameters(request, "dialect", "wire_format")
-        organization, dialect = whose(request)
+        organization, dialect = source_of(request)
         usual = organization.wire_format if organization else SYSTEMS[dialect].wire_format
         wire_format = request.query_params.get("wire_format", usual)
         if wire_format not in FORMATS:
@@ -87,7 +87,7 @@ class SchemasView(CatalogueView):
     )
     def get(self, request: Request) -> HttpResponse:
         require_known_parameters(request, "dialect")
-        organization, dialect = whose(request)
+        organization, dialect = source_of(request)
         address = address_of("/v1/schemas.json", organization, dialect)
         bundle = json_schemas.bundle_of(types_of(organization, dialect), address=address)
         return HttpResponse(json.dumps(bundle), content_type=json_schemas.MEDIA_TYPE)
@@ -103,7 +103,7 @@ class EventTypeSchemaView(CatalogueView):
     )
     def get(self, request: Request, name: str) -> HttpResponse:
         require_known_parameters(request, "dialect")
-        organization, dialect = whose(request)
+        organization, dialect = source_of(request)
         found = next((each for each in types_of(organization, dialect) if each.type == name), None)
         if found is None:
             raise Http404
@@ -112,9 +112,9 @@ class EventTypeSchemaView(CatalogueView):
         return HttpResponse(content, content_type=json_schemas.MEDIA_TYPE)
 
 
-def whose(request: Request) -> tuple[Organization | None, str]:
+def source_of(request: Request) -> tuple[Organization | None, str]:
     """Return the organization and the dialect whose types are exported; None where a dialect alone is asked for."""
-    organization = visited(request)
+    organization = organization_of_caller(request)
     named = request.query_params.get("dialect")
     if named is not None and named not in SYSTEMS:
         raise invalid({"dialect": f"must be one of: {', '.join(SYSTEMS)}"})

@@ -46,7 +46,7 @@ class EventTypesView(GenericAPIView[CustomEventType]):
         published and subscribed to as well.
         """
         require_known_parameters(request, "dialect")
-        organization = visited(request)
+        organization = organization_of_caller(request)
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
         if dialect not in SYSTEMS:
             raise invalid({"dialect": f"must be one of: {', '.join(SYSTEMS)}"})
@@ -81,7 +81,7 @@ class EventTypeView(GenericAPIView[CustomEventType]):
     def get(self, request: Request, name: str) -> Response:
         """Get an event type: the organization's custom one, or the one that a dialect documents."""
         require_known_parameters(request, "dialect")
-        organization = visited(request)
+        organization = organization_of_caller(request)
         named = request.query_params.get("dialect")
         if organization and named is None and (custom := registry.custom(organization).types.get(name)):
             return Response(shown(custom, None))
@@ -116,7 +116,7 @@ class EventTypeView(GenericAPIView[CustomEventType]):
         return row
 
 
-def visited(request: Request) -> Organization | None:
+def organization_of_caller(request: Request) -> Organization | None:
     """Return the organization whose types the caller may see, or None for an unauthenticated caller."""
     if not is_known(request):
         return None

@@ -51,7 +51,7 @@ def for_session(view: "Page[P]") -> "Callable[Concatenate[HttpRequest, P], HttpR
         session = portal_sessions.find(cookie, now=timezone.now()) if cookie else None
         if session is None or not is_still_logged_in(request, session):
             return ended(request, session or (portal_sessions.find_ended(cookie) if cookie else None))
-        with speaking(request, session):
+        with localized(request, session):
             return protected(respond(request, session, *args, **kwargs), brand_of_session(session))
 
     def respond(request: HttpRequest, session: PortalSession, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -106,7 +106,7 @@ def preferred_language(request: HttpRequest) -> str:
 
 
 @contextmanager
-def speaking(request: HttpRequest, session: PortalSession | None) -> Iterator[None]:
+def localized(request: HttpRequest, session: PortalSession | None) -> Iterator[None]:
     """Use the language and the time zone of a session, or the language that the browser prefers and UTC."""
     locale, zone = (session.locale, session.time_zone) if session else (None, None)
     with (
@@ -139,7 +139,7 @@ def notice(
 
     Any site may embed it, because the browser may not have kept what tells the organization.
     """
-    with speaking(request, session):
+    with localized(request, session):
         brand = brand_of_session(session)._replace(origins=("*",))
         context = {"theme": session.theme if session else "auto", "brand": brand, **(more or {})}
         return protected(render(request, f"hookhub/portal/{template}", context, status=status), brand)

@@ -18,11 +18,11 @@ from hookhub.portal.access import (
     brand_of_session,
     ended,
     for_session,
+    localized,
     notice,
     protected,
     require_safe_or_post,
     set_cookie,
-    speaking,
 )
 
 
@@ -39,7 +39,7 @@ def enter(request: HttpRequest) -> HttpResponse:
     if request.headers.get("Sec-Fetch-Dest") == "iframe" and not brand_of_session(session).origins:
         # The browser would not send the cookie from there.
         return notice(request, session, "embedded.html", status=403)
-    return _led_in(session, cookie)
+    return _start_session(session, cookie)
 
 
 @require_safe_or_post
@@ -50,7 +50,7 @@ def members(request: HttpRequest) -> HttpResponse:
     mine = Membership.objects.filter(user_id=cast("Any", request.user.pk))
     memberships = mine.select_related("organization__portal_settings", "user")
     if request.method != "POST":
-        with speaking(request, None):
+        with localized(request, None):
             open_to_them = [
                 each for each in memberships.order_by("organization__slug") if portal_sessions.role_of(each)
             ]
@@ -64,7 +64,7 @@ def members(request: HttpRequest) -> HttpResponse:
     opened = None if member is None else portal_sessions.open_for(member, now=timezone.now(), lasts=lasts)
     if opened is None:
         raise Http404
-    return _led_in(*opened)
+    return _start_session(*opened)
 
 
 @require_POST
@@ -82,7 +82,7 @@ def unknown(_request: HttpRequest, _session: PortalSession) -> HttpResponse:
     raise Http404
 
 
-def _led_in(session: PortalSession, cookie: str) -> HttpResponse:
+def _start_session(session: PortalSession, cookie: str) -> HttpResponse:
     answer = protected(redirect("portal:overview"), brand_of_session(session))
     set_cookie(answer, cookie, session=session)
     return answer

@@ -80,10 +80,10 @@ def spare_what_is_loaded(**_: object) -> None:
 
 
 @worker_init.connect
-def say_as_json(**_: object) -> None:
+def log_as_json(**_: object) -> None:
     """Make a worker write what it says of its shutdown, which Celery does not log, in the format of its logs."""
     if settings.HOOKHUB_LOG_FORMAT == "json":
-        worker_program.safe_say = import_string("hookhub.telemetry.logs.say")  # type: ignore[attr-defined]  # no stub
+        worker_program.safe_say = import_string("hookhub.telemetry.logs.write_line")  # type: ignore[attr-defined]  # no stub
 
 
 @worker_process_init.connect

@@ -112,7 +112,7 @@ def _log_uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
         )
 
 
-def say(message: str, *_: object) -> None:
+def write_line(message: str, *_: object) -> None:
     """Write what Celery says in a signal handler, where nothing may be logged, as a line of the same form."""
     line = {
         "level": "WARNING",

@@ -93,7 +93,7 @@ def test_no_write_is_longer_than_a_pipe_takes_at_once() -> None:
 
 def test_what_celery_says_is_a_line_too(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "__stderr__", None)
-    logs.say("\nworker: Warm shutdown (MainProcess)\n", sys.stdout)
+    logs.write_line("\nworker: Warm shutdown (MainProcess)\n", sys.stdout)
 
     assert json.loads(capfd.readouterr().err)["message"] == "worker: Warm shutdown (MainProcess)"
 

@@ -91,11 +91,11 @@ def row(webhook: Webhook, attempt: dict[str, Any], payload: bytes) -> bytes:
     """Return an attempt as JSON, with its event's payload unchanged."""
     ended_at = attempt["started_at"] + (attempt["duration"] or timedelta(0))
     before = {"id": str(attempt["id"]), "webhookId": str(webhook.uid), "eventType": attempt["event_type"]}
-    after = {"statusCode": attempt["status"], "response": said(attempt), "deliveredAt": written(ended_at)}
+    after = {"statusCode": attempt["status"], "response": response_text(attempt), "deliveredAt": written(ended_at)}
     return b'%s,"payload":%s,%s' % (json.dumps(before).encode()[:-1], payload, json.dumps(after).encode()[1:])
 
 
-def said(attempt: dict[str, Any]) -> str:
+def response_text(attempt: dict[str, Any]) -> str:
     """Return the body of the receiver's response as text, or the error if there was no response."""
     if attempt["status"] is None:
         return str(attempt["error"])

@@ -98,7 +98,7 @@ class RepositoryWebhooksView(SigmagitView):
         Webhooks for Slack and Discord have no secret.
         """
         repository = repository_at(request, owner, repo, scope=Scope.MANAGE)
-        fields = said(self.body, "url", "events")
+        fields = present_fields(self.body, "url", "events")
         fields.setdefault("events", DEFAULT_EVENTS)
         fields["format"] = format_for(fields.get("url"))
         validate_event_types(fields, dialect=SLUG, organization=repository.organization)
@@ -138,7 +138,7 @@ class WebhookView(OneWebhookView):
         Moving it to another host or path generates a new secret, which is then in the response and shown only once.
         """
         found = find(request, webhook, scope=Scope.MANAGE)
-        fields = said(self.body, "url", "events", "active")
+        fields = present_fields(self.body, "url", "events", "active")
         active = fields.pop("active", None)
         if active is not None and not isinstance(active, bool):
             raise invalid({"active": "must be true or false"})
@@ -207,6 +207,6 @@ def find(request: Request, webhook: str, *, scope: Scope) -> Webhook:
     return found.get(organization=organization, uid=read_uuid(webhook))
 
 
-def said(body: dict[str, object], *names: str) -> dict[str, object]:
+def present_fields(body: dict[str, object], *names: str) -> dict[str, object]:
     """Return the named fields that are not null: Sigmagit treats null as absent, and ignores all other fields."""
     return {name: body[name] for name in names if body.get(name) is not None}

@@ -12,16 +12,16 @@ from hookhub.admin.sealed_messages import SealedSessionStorage
 from hookhub.http.actors import actor_of_session
 
 
-def visited(pattern: URLPattern) -> URLPattern:
+def wrapped(pattern: URLPattern) -> URLPattern:
     """Return the pattern of a page with what the service's middleware and settings do, which a project need not have.
 
     Some messages show a new key or secret. A project's own messages may be kept in a cookie, and wait for its own pages
     meanwhile.
     """
-    return URLPattern(pattern.pattern, _visited(pattern.callback), pattern.default_args, pattern.name)
+    return URLPattern(pattern.pattern, _wrapped(pattern.callback), pattern.default_args, pattern.name)
 
 
-def _visited(view: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapped(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(getattr(request, "_messages", None), SealedSessionStorage):
