@@ -204,7 +204,7 @@ class Webhook(models.Model):
     @property
     def own_filter(self) -> dict[str, object] | None:
         """Return the filter that its owner has set; None without one, and for what a subscriber has asked for."""
-        return filters.of_owner(self.payload_filter)
+        return None if self.payload_filter is None else self.payload_filter.get(filters.OWNERS)
 
     @property
     def active(self) -> bool:

@@ -63,11 +63,6 @@ def stored(owners: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if owners is None else {OWNERS: owners}
 
 
-def of_owner(payload_filter: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the owner's filter of what is stored; None if there is none."""
-    return None if payload_filter is None else payload_filter.get(OWNERS)
-
-
 def is_same(value: object, other: object) -> bool:
     """Return whether two values from JSON are equal: 1 and 1.0 are, but 1 and true are not."""
     return isinstance(value, bool) is isinstance(other, bool) and value == other

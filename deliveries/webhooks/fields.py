@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import isnan
-from typing import Any
 
 from django.conf import settings
 from django.utils.dateparse import parse_datetime
@@ -268,14 +267,6 @@ def _expires_at(value: object, _slug: str) -> datetime | None:
     return found
 
 
-def _filter(value: object, _slug: str) -> dict[str, Any] | None:
-    return None if value is None else filters.stored(filters.check(value))
-
-
-def _rate_limit(value: object, _slug: str) -> rate_limits.RateLimit | None:
-    return None if value is None else rate_limits.check(value)
-
-
 def _columns(name: str, value: object) -> Fields:
     """Return the columns of a field with its validated value."""
     match name:
@@ -298,10 +289,10 @@ VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "retry_schedule": _retry_schedule,
     "timeout": _timeout,
     "max_in_flight": _max_in_flight,
-    "rate_limit": _rate_limit,
+    "rate_limit": lambda value, _slug: None if value is None else rate_limits.check(value),
     "auto_disable": _flag,
     "name": _name,
     "verify": _verify,
     "expires_at": _expires_at,
-    "filter": _filter,
+    "filter": lambda value, _slug: None if value is None else filters.stored(filters.check(value)),
 }

@@ -55,7 +55,7 @@ class Key(NamedTuple):
     def id(self) -> str:
         """Return the id of the subscription, the same whenever it is asked for."""
         caller = [self.organization_id, self.caller]
-        return f"sub_{_hash([caller, self.url, self.name, _sorted(self.arguments)])}"
+        return f"sub_{_hash([caller, self.url, self.name, sorted(self.arguments.items())])}"
 
     @property
     def callback(self) -> str:
@@ -65,10 +65,6 @@ class Key(NamedTuple):
 
 def _hash(value: object) -> str:
     return hashlib.sha256(encode(value)).hexdigest()[:32]
-
-
-def _sorted(arguments: Mapping[str, object]) -> list[tuple[str, object]]:
-    return sorted(arguments.items())
 
 
 class Subscription(NamedTuple):

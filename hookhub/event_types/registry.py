@@ -183,19 +183,11 @@ def _description_error(value: object) -> str | None:
     return plain_text.error_in(value)
 
 
-def _schema_error(value: object) -> str | None:
-    return None if value is None else schemas.schema_error(value)
-
-
-def _example_error(value: object) -> str | None:
-    return schemas.size_error(value, most=MAX_EXAMPLE_LENGTH)
-
-
 VALIDATORS: Mapping[str, Any] = {
     "type": _type_error,
     "description": _description_error,
-    "schema": _schema_error,
-    "example": _example_error,
+    "schema": lambda value: None if value is None else schemas.schema_error(value),
+    "example": lambda value: schemas.size_error(value, most=MAX_EXAMPLE_LENGTH),
 }
 
 

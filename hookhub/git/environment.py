@@ -69,13 +69,9 @@ def ref_prefix(own: Mapping[str, str]) -> str:
 def _is_lasting(directory: Path, quarantine: str | None) -> bool:
     """Return whether an object directory outlives receive-pack."""
     directory = directory.resolve()
-    if quarantine is not None and _is_within(directory, Path(quarantine).resolve()):
+    if quarantine is not None and directory.is_relative_to(Path(quarantine).resolve()):
         return False
     return directory.is_dir() and not directory.name.startswith(_TEMPORARY_NAMES)
-
-
-def _is_within(directory: Path, outer: Path) -> bool:
-    return outer == directory or outer in directory.parents
 
 
 def _directories(alternates: str) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Waits for the proof of a callback, which a worker asks for."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from deliveries.db import sql
@@ -46,12 +46,8 @@ def answer_to(verdict: Verdict, subscription_id: str) -> dict[str, object]:
         raise callback_failed(verdict.reason or mcp_verdicts.ENDED)
     return {
         "id": subscription_id,
-        "refreshBefore": stamp(whole_seconds(verdict.expires_at)),
+        # Without the fraction of its second, so that the subscriber does not renew too late.
+        "refreshBefore": stamp(verdict.expires_at.astimezone(UTC).replace(microsecond=0)),
         "cursor": None,
         "truncated": False,
     }
-
-
-def whole_seconds(moment: datetime) -> datetime:
-    """Return a time without the fraction of its second: a subscriber must not renew too late."""
-    return moment.astimezone(UTC).replace(microsecond=0)

@@ -1,7 +1,6 @@
 """The portal's catalogue of event types: what each means and looks like, and which webhooks of a session get it."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.http import urlencode
@@ -61,8 +60,8 @@ def event_type(request: HttpRequest, session: PortalSession, name: str) -> HttpR
     context = {
         "type": found,
         "description": gettext(found.description),
-        "schema": _pretty(found.schema),
-        "example": _pretty(found.example),
+        "schema": "" if found.schema is None else printable_json(found.schema),
+        "example": "" if found.example is None else printable_json(found.example),
         "webhooks": [(webhook.uid, str(webhook)) for webhook in webhooks if gets(webhook, found)],
         "is_cut": is_cut,
     }
@@ -89,7 +88,3 @@ def _webhooks(session: PortalSession) -> tuple[list[Webhook], bool]:
     rows = portal_sessions.webhooks_of(session).only("uid", "name", "stored_url", "format", "events").order_by("id")
     found = list(rows[: MAX_WEBHOOKS + 1])
     return found[:MAX_WEBHOOKS], len(found) > MAX_WEBHOOKS
-
-
-def _pretty(value: Any) -> str:
-    return "" if value is None else printable_json(value)

@@ -112,17 +112,14 @@ def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, errors: list[Row]
         return {"verify_ssl": True} if is_whole else {}
     value = given["insecure_ssl"]
     # True equals 1 in Python, and clients send either.
-    is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
+    is_plain = isinstance(value, str | int)
+    is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if is_plain else None
     if is_insecure is None:
         errors.append(invalid("insecure_ssl", f'must be "{FALSE}" or "{TRUE}"'))
     elif is_insecure and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
         rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled"
         errors.append(invalid("insecure_ssl", f'must be "{FALSE}": {rule}'))
     return {"verify_ssl": not is_insecure}
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int)
 
 
 def _secret(
