@@ -168,7 +168,7 @@ def prune_ended(*, now: datetime) -> int:
 
 def webhooks_of(session: PortalSession) -> QuerySet[Webhook]:
     """Return the webhooks that a session shows, deleted ones left out."""
-    found = Webhook.objects.kept().filter(organization=session.organization_id)
+    found = Webhook.objects.kept().of_organization(session.organization_id)
     if session.repository_id is not None:
         found = found.filter(repository=session.repository_id)
     if session.webhooks is not None:

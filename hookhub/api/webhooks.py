@@ -64,7 +64,7 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
         Send `HookHub-Dialect: native` to get the shape described here.
         """
         organization = self.authorize(request, scope=Scope.READ)
-        found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
+        found = Webhook.objects.kept().of_organization(organization.pk).select_related("organization", "repository")
         require_known_parameters(request, "repository", "active", "status")
         if name := request.query_params.get("repository"):
             found = found.filter(repository=repository_of(organization, name))

@@ -76,7 +76,7 @@ class RepositoryWebhooksView(SigmagitView):
     def get(self, request: Request, owner: str, repo: str) -> Response:
         """List a repository's webhooks. If there are more than 1,000, the Link header leads to the rest."""
         repository = repository_at(request, owner, repo, scope=Scope.READ)
-        found = Webhook.objects.kept().filter(repository=repository).select_related("repository")
+        found = Webhook.objects.kept().of_repository(repository).select_related("repository")
         paginator = Whole()
         page: list[Webhook] = paginator.paginate_queryset(found, request, self) or []
         return Response({"data": [shown(webhook) for webhook in page]}, headers=paginator.links())

@@ -189,4 +189,4 @@ def unknown_events(
 
 def of_format(repository: Repository, wire_format: str) -> "QuerySet[Webhook]":
     """Return the repository's webhooks of a format, oldest first."""
-    return repository.webhooks.kept().filter(format=wire_format).order_by("pk")
+    return Webhook.objects.kept().of_repository(repository).filter(format=wire_format).order_by("pk")

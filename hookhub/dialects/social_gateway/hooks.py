@@ -41,9 +41,11 @@ class HooksView(SocialGatewayView):
         repository = repository_at(request, owner, repo, scope=Scope.READ, any_case=True)
         size = pagination.per_page(request)
         page = pagination.whole(request, "page", default=1, most=pagination.MAX_PAGE)
-        found = repository.webhooks.kept()
+        found = Webhook.objects.kept().of_repository(repository)
         last = max(1, -(-found.count() // size))
-        rows = representation.with_last_attempt(found).order_by("pk")[(page - 1) * size : page * size]
+        # The ids first: the last attempts of the webhooks on all pages before would be looked up, too.
+        ids = list(found.order_by("pk").values_list("pk", flat=True)[(page - 1) * size : page * size])
+        rows = representation.with_last_attempt(Webhook.objects.filter(pk__in=ids)).order_by("pk")
         place = Place.of(request, repository)
         headers = pagination.pages_link(request, page=page, last=last)
         return Response([representation.hook(webhook, place) for webhook in rows], headers=headers)

@@ -67,7 +67,7 @@ def hooks_of(callback: Callback, repository: Repository) -> list[Webhook]:
     A service has at most one hook in a repository, whatever its settings. A URL may have several, which were created
     elsewhere.
     """
-    kept = repository.webhooks.kept().order_by("pk")
+    kept = Webhook.objects.kept().of_repository(repository).order_by("pk")
     if callback.service is not WEB:
         return list(kept.filter(format=callback.service.wire_format))
     shown = {FORMATS[slug].show_url(callback.url) for slug in WEB_FORMATS}
