@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 from cryptography.fernet import Fernet
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from playwright.sync_api import Browser
 
 from hookhub.embedded import service
@@ -30,6 +31,8 @@ from tests.printed import blocks_below
 pytestmark = pytest.mark.acceptance
 
 PASSWORD = "a long and secret password"
+# With one iteration, as `tests.quick_logins` checks it; what makes passwords slow is Django's, and in other tests.
+QUICK = PBKDF2PasswordHasher().encode(PASSWORD, "a salt that is long enough", iterations=1)
 PEOPLE = {
     "alice": {"preferred_username": "alice", "email": "alice@example.org", "groups": ["platform"]},
     "bob": {"preferred_username": "bob", "email": "bob@example.org", "groups": ["acme-team", "acme-leads"]},
@@ -89,6 +92,8 @@ def deployed() -> Iterator[tuple[Instance, Provider]]:
     ):
         service.run("migrate", environment=running.environment)
         service.run(*MAKE_ROOT, environment=running.environment | {"DJANGO_SUPERUSER_PASSWORD": PASSWORD})
+        running.ask("UPDATE auth_user SET password = %s RETURNING id", QUICK)
+        running.commands["web"] = running.commands["web"].replace("hookhub.service.asgi", "tests.quick_logins")
         running.start("web")
         running.wait_until_ready()
         try:
