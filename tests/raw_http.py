@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hookhub import procfile
-from testbed.processes import free_port, hangups
+from testbed.processes import STARTS_WITHIN_SECONDS, free_port, hangups
 
 WAIT = 20
 CLOSE = b"Host: h\r\nConnection: close\r\n"
@@ -47,7 +47,7 @@ def served(
             ["/bin/sh", "-c", before + command], cwd=procfile.ROOT, env=environment, stderr=output
         )
     try:
-        until = time.monotonic() + WAIT
+        until = time.monotonic() + STARTS_WITHIN_SECONDS
         while True:
             with socket.socket() as probe:
                 if not probe.connect_ex(("127.0.0.1", port)):

@@ -24,7 +24,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.acceptance
 
 # Between two events of each publisher: at once, they would only keep the processor from what is tested.
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 
 
 @pytest.fixture(params=["plain", "tls"])
