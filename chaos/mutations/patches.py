@@ -78,7 +78,7 @@ def lease_shorter_than_the_deadline() -> None:
 
     short = "%(now)s::timestamptz + interval '0.4 s'"
     _change(claiming, "CLAIM", "leased_until = %(until)s", f"leased_until = {short}")
-    for name in ("INSERT_DELIVERY", "INSERT_DELIVERIES"):
+    for name in ("FAN_OUT_AT_ONCE", "INSERT_DELIVERY", "INSERT_DELIVERIES"):
         _change(fan_out_statements, name, "%(until)s::timestamptz", short)
 
 
@@ -231,7 +231,7 @@ def leases_that_never_end() -> None:
     from deliveries.pipeline import claiming, fan_out_statements
     from deliveries.pipeline.capacity import LEASE_LASTS
 
-    for name in ("TAKE_FEW", "TAKE_EVENTS"):
+    for name in ("FAN_OUT_AT_ONCE", "TAKE_FEW", "TAKE_EVENTS"):
         _change(fan_out_statements, name, LEASE_LASTS, "true")
     _change(claiming, "LOCK_WEBHOOKS", LEASE_LASTS, "true")
     _put(leases, "end_expired", lambda **_: 0)

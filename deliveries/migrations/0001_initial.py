@@ -57,6 +57,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$
 """
 
+# A volatile function has a snapshot of its own. For a webhook that the calling statement has locked the count is exact.
+REQUESTS_IN_FLIGHT = """
+CREATE FUNCTION hookhub_requests_in_flight(webhook bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE STRICT AS $$
+BEGIN
+    RETURN (SELECT count(*) FROM hookhub_delivery WHERE webhook_id = webhook AND state = 'sending');
+END
+$$
+"""
+
 # A delivery is updated at least twice: free space on its page and early vacuuming keep the indexes small. An outbox
 # row lives for milliseconds. Dead attempts and events come from retention only; with the defaults, autovacuum would
 # start when a fifth of the table is dead, and then be much slower than the deletions.
@@ -121,6 +130,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
+        migrations.RunSQL(REQUESTS_IN_FLIGHT, "DROP FUNCTION hookhub_requests_in_flight"),
         migrations.CreateModel(
             name='Worker',
             fields=[

@@ -5,7 +5,9 @@ from deliveries.db.ids import DELIVERY_ID
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
+    IN_FLIGHT_LIMIT,
     IS_NOT_WAITING,
+    IS_SLOW,
     IS_UNVERIFIED,
     LAST_ID,
     LEASE_LASTS,
@@ -97,10 +99,11 @@ FROM (
 LEFT JOIN locked ON true
 """
 
-# Takes all events out of the outbox if there are no more than ``limit``, and none otherwise: then no partition waits
-# for its turn. Most of the time of a statement for a few events goes into preparing its parts, and this one has few.
-TAKE_FEW = f"""
-WITH first AS MATERIALIZED (
+# Locks the entries of all events in the outbox if there are no more than ``limit``, and of none otherwise: then no
+# partition waits for its turn. Most of the time of a statement for a few events goes into preparing its parts, and this
+# has few.
+FEW_TAKEN = """
+first AS MATERIALIZED (
     SELECT ctid AS place FROM hookhub_outbox ORDER BY partition, event_id LIMIT %(limit)s + 1
 ), few AS MATERIALIZED (
     SELECT count(*) <= %(limit)s AS are_all FROM first
@@ -109,7 +112,11 @@ WITH first AS MATERIALIZED (
     WHERE (TABLE few) AND ctid = ANY(ARRAY(SELECT place FROM first))
     ORDER BY partition, event_id
     FOR UPDATE SKIP LOCKED
-), {MATCHED_AND_LOCKED}
+)
+"""
+
+TAKE_FEW = f"""
+WITH {FEW_TAKEN}, {MATCHED_AND_LOCKED}
 {FOUND.format(found="(TABLE few), (SELECT count(*) FROM taken)")}
 """
 
@@ -191,6 +198,55 @@ LEFT JOIN LATERAL (
     WHERE e.id = claimed.event_id
     OFFSET 0
 ) AS e ON true
+"""
+
+# Fans out all events in the outbox and claims all of their deliveries, if there are no more than ``limit`` events, and
+# each webhook has capacity and neither a filter, a rate nor a queue. Otherwise it does nothing.
+# One statement is enough, because hookhub_requests_in_flight() counts in a snapshot of its own: it is called once the
+# webhooks are locked, and before a delivery is inserted.
+FAN_OUT_AT_ONCE = f"""
+WITH {FEW_TAKEN}, batch AS MATERIALIZED (
+    SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at, e.type, e.payload,
+           e.occurred_at, e.hops, e.trace
+    FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
+), pairs AS MATERIALIZED (
+    SELECT e.id AS event_id, w.id AS webhook_id FROM batch e {MATCHING} LIMIT %(slots)s + 1
+), locked AS MATERIALIZED (
+    SELECT {DESTINATION}, {IN_FLIGHT_LIMIT} AS in_flight_limit
+    FROM hookhub_webhook w JOIN hookhub_organization o ON o.id = w.organization_id
+    WHERE w.id = ANY(ARRAY(SELECT webhook_id FROM pairs)) AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+      AND w.payload_filter IS NULL AND w.pace_interval IS NULL AND w.kind <> 'poll' AND NOT {IS_SLOW}
+      AND {HAS_NOTHING_READY}
+    ORDER BY w.id
+    FOR NO KEY UPDATE OF w SKIP LOCKED
+), possible AS MATERIALIZED (
+    SELECT (TABLE few) AND coalesce(sum(events), 0) <= %(slots)s AND coalesce(
+        bool_and(coalesce(hookhub_requests_in_flight(locked.id) + events <= locked.in_flight_limit, false)), true
+    )
+    FROM (SELECT webhook_id AS id, count(*) AS events FROM pairs GROUP BY webhook_id) AS matching
+    LEFT JOIN locked USING (id)
+), deleted AS (
+    DELETE FROM hookhub_outbox WHERE (TABLE possible) AND ctid = ANY(ARRAY(SELECT place FROM taken))
+), inserted AS (
+    {NEW_DELIVERY}
+    FROM (
+        SELECT {DELIVERY_ID} AS id, e.id AS event_id, pairs.webhook_id, e.organization_id, e.repository_id, e.type,
+               true AS is_chosen
+        FROM pairs JOIN batch e ON e.id = pairs.event_id
+        WHERE (TABLE possible)
+    ) AS new
+    ON CONFLICT (event_id, webhook_id) DO NOTHING
+    RETURNING d.id AS delivery_id, d.event_id, d.webhook_id
+)
+SELECT (TABLE possible), (SELECT count(*) FROM taken), claimed.*,
+       CASE WHEN claimed.delivery_id IS NULL THEN {sql.ASYNC_COMMIT} END
+FROM (SELECT) AS one LEFT JOIN (
+    SELECT inserted.delivery_id, {EVENT}, locked.*
+    FROM inserted
+    JOIN batch e ON e.id = inserted.event_id
+    JOIN locked ON locked.id = inserted.webhook_id
+    LEFT JOIN hookhub_repository r ON r.id = e.repository_id
+) AS claimed ON true
 """
 
 # Inserts the deliveries of the events. Those for which a locked webhook has free slots are inserted as claimed, one of

@@ -30,7 +30,7 @@ class FannedOut(NamedTuple):
     """How many events were fanned out, how many deliveries that created, and those of them claimed for this worker.
 
     ``cursor`` is the last partition served; the next fan-out starts after it. ``must_wait`` means that nothing was done
-    because another large fan-out is running.
+    because another large fan-out is running, and ``at_once`` that all was done by one statement.
     """
 
     events: int
@@ -38,6 +38,7 @@ class FannedOut(NamedTuple):
     claims: list[Claim]
     cursor: int
     must_wait: bool = False
+    at_once: bool = False
 
 
 def fan_out(
@@ -46,15 +47,17 @@ def fan_out(
     capacity: Capacity = NO_CAPACITY,
     cursor: int = 0,
     exclude: Sequence[int] = (),
+    at_once: bool = True,
     now: datetime,
 ) -> FannedOut:
     """Create the deliveries of up to ``limit`` events for every matching active webhook, round-robin over partitions.
 
     Deliveries that fit the ``capacity``, and whose webhook has nothing ready before them, are claimed in the same
     transaction, which is committed when this returns; the rest become ready. Idempotent, also under concurrency.
-    Starts after the partition ``cursor`` and skips the partitions to ``exclude``.
+    Starts after the partition ``cursor`` and skips the partitions to ``exclude``. ``at_once`` says whether to try a
+    single statement first.
     """
-    with fan_out_ahead(limit, capacity=capacity, cursor=cursor, exclude=exclude, now=now) as done:
+    with fan_out_ahead(limit, capacity=capacity, cursor=cursor, exclude=exclude, at_once=at_once, now=now) as done:
         pass
     return done
 
@@ -66,6 +69,7 @@ def fan_out_ahead(
     capacity: Capacity = NO_CAPACITY,
     cursor: int = 0,
     exclude: Sequence[int] = (),
+    at_once: bool = True,
     now: datetime,
 ) -> Iterator[FannedOut]:
     """Do the same as ``fan_out``, with a block that has its result ahead of the COMMIT, which its end waits for.
@@ -73,9 +77,33 @@ def fan_out_ahead(
     The block may build requests meanwhile. None may be sent before its end, and none after an exception.
     """
     grant = claiming.grant_lease(now)
+    # The statement would read all events of an excluded partition, to see whether there are others.
+    if at_once and capacity.slots and not exclude:
+        with sql.transaction():
+            done = _fan_out_at_once(min(limit, FEW), capacity=capacity, cursor=cursor, grant=grant)
+            if done is not None:
+                yield done
+        if done is not None:
+            hit("fanned-out")
+            return
     with sql.transaction():
         yield _fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, grant=grant)
     hit("fanned-out")
+
+
+def _fan_out_at_once(limit: int, *, capacity: Capacity, cursor: int, grant: LeaseGrant) -> FannedOut | None:
+    """Fan out all events and claim all of their deliveries by one statement; return None if that is not possible."""
+    params = capacity_params(capacity, now=grant.now) | {"slots": capacity.slots, "limit": limit}
+    params |= {"lease": grant.lease, "until": grant.until}
+    rows = sql.run(statements.FAN_OUT_AT_ONCE, params, commits=True, is_commit_awaited=False)
+    is_possible, events = rows[0][:2]
+    if not is_possible:
+        return None
+    claims = [
+        Claim(grant.lease, grant.until, Destination(*row[10:-2]), row[2], 1, 0, grant.now, grant.now, *row[3:10])
+        for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))
+    ]
+    return FannedOut(events, len(claims), claims, cursor, at_once=True)
 
 
 def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[int], grant: LeaseGrant) -> FannedOut:

@@ -24,6 +24,9 @@ RESERVED_PART = 4
 # Once the outbox is empty, wait before the next fan-out as long as the last one took, but not longer than this: events
 # that come in the meantime share a statement, the more of them the busier the machine is.
 MAX_FAN_OUT_PAUSE = timedelta(milliseconds=20)
+# After one statement was not enough for a fan-out, it is not tried for so many others: there are probably more events
+# than it takes, or webhooks with a filter, a rate or too little capacity.
+FAN_OUTS_IN_STEPS = 16
 # After waiting this long for the turn of a large fan-out, fan out few events at a time: the process whose turn it is
 # may have been stopped.
 MAX_TURN_WAIT = timedelta(milliseconds=250)
@@ -164,6 +167,13 @@ class FanOutPacer:
         self._deliveries_per_event = 1.0
         # Since when large fan-outs have waited for their turn, or None.
         self._waiting_since: float | None = None
+        # How many fan-outs are not to be tried by one statement.
+        self._in_steps = 0
+
+    @property
+    def at_once(self) -> bool:
+        """Return whether to try the next fan-out by one statement."""
+        return not self._in_steps
 
     def limit_for(self, free: int, *, now: float) -> int:
         """Return how many events to fan out now for this many free slots; 0 if none."""
@@ -176,6 +186,8 @@ class FanOutPacer:
 
     def fanned_out(self, done: FannedOut, *, limit: int, started_at: float, now: float) -> bool:
         """Adapt to a fan-out of up to ``limit`` events, and return whether there may be more of them."""
+        if not done.at_once:
+            self._in_steps = self._in_steps - 1 if self._in_steps else FAN_OUTS_IN_STEPS
         if done.must_wait:
             self.due_at = now + IDLE_POLL_INTERVAL.total_seconds()
             self._waiting_since = now if self._waiting_since is None else self._waiting_since

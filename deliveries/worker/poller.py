@@ -145,7 +145,7 @@ class Poller:
         began_at = telemetry.clock()
         try:
             with fanning_out.fan_out_ahead(
-                limit, capacity=capacity, cursor=cursor, exclude=exclude, now=self._clock()
+                limit, capacity=capacity, cursor=cursor, exclude=exclude, at_once=pacer.at_once, now=self._clock()
             ) as done:
                 rendered = self._dispatcher.render_ahead(done.claims)
         except OperationalError as error:

@@ -1,5 +1,7 @@
 """The statements for a few events do the same as those for any number, whatever the state of the webhooks."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -13,14 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deliveries import pipeline
+from deliveries.db import sql
 from deliveries.models import Delivery, OutboxEntry, PollEntry, Repository, Webhook
+from deliveries.pipeline import fan_out_statements as statements
 from deliveries.pipeline import fanning_out
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
 from deliveries.pipeline.filtering import Pairs
 from deliveries.pipeline.rescue import new_lease
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.webhooks import creating
-from tests.story import Forge
+from tests.story import Forge, counted_statements, is_waited_for, together
 
 pytestmark = pytest.mark.django_db
 
@@ -101,11 +105,11 @@ def rolled_back() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def fanned_out(*, few: int, limit: int, capacity: Capacity) -> object:
+def fanned_out(*, at_once: bool = False, few: int, limit: int, capacity: Capacity) -> object:
     """Fan out, and return what came of it; the transaction is rolled back."""
     is_one = nullcontext() if few else mock.patch.object(Pairs, "is_one", False)
     with rolled_back(), is_one, mock.patch.object(fanning_out, "FEW", few):
-        done = pipeline.fan_out(limit, capacity=capacity, now=NOON)
+        done = pipeline.fan_out(limit, capacity=capacity, at_once=at_once, now=NOON)
         leases = dict(Delivery.objects.exclude(lease=None).values_list("id", "lease"))
         assert all(leases[claim.delivery_id] == claim.lease for claim in done.claims)
         return (
@@ -118,10 +122,10 @@ def fanned_out(*, few: int, limit: int, capacity: Capacity) -> object:
         )
 
 
-def both(
+def each_way(
     forge: Forge, webhooks: list[dict[str, Any]], events: list[dict[str, Any]], *, slots: int, slow_slots: int
 ) -> list[object]:
-    """Return what comes of a fan-out by the statements for a few events, and by the others."""
+    """Return what comes of a fan-out at once if possible, by the statements for a few events, and by the others."""
     hooks = [created(forge, facts) for facts in webhooks]
     other = Repository.objects.create(organization=forge.organization, name="other")
     for facts in events:
@@ -132,7 +136,8 @@ def both(
     stalled = [hook.pk for hook, facts in zip(hooks, webhooks, strict=True) if facts["is_stalled"]]
     capacity = Capacity(slots, slow_slots, stalled)
 
-    return [fanned_out(few=few, limit=8, capacity=capacity) for few in (8, 0)]
+    at_once = fanned_out(at_once=True, few=8, limit=8, capacity=capacity)
+    return [at_once, *(fanned_out(few=few, limit=8, capacity=capacity) for few in (8, 0))]
 
 
 @settings(suppress_health_check=list(HealthCheck))
@@ -146,5 +151,85 @@ def test_few_events_are_fanned_out_as_many_are(
     forge: Forge, webhooks: list[dict[str, Any]], events: list[dict[str, Any]], slots: int, slow_slots: int
 ) -> None:
     with rolled_back():
-        few, many = both(forge, webhooks, events, slots=slots, slow_slots=slow_slots)
-    assert few == many
+        at_once, few, many = each_way(forge, webhooks, events, slots=slots, slow_slots=slow_slots)
+    assert at_once == few == many
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_possible"),
+    [
+        pytest.param({}, True, id="plain"),
+        pytest.param({"is_of_repository": False}, True, id="of an organization"),
+        pytest.param({"sending": 1, "columns": {"max_in_flight": 3}}, True, id="enough capacity"),
+        pytest.param({"sending": 2, "columns": {"max_in_flight": 3}}, False, id="capacity for one of two"),
+        pytest.param({"ready": 1}, False, id="a ready delivery"),
+        pytest.param({"pace": PACED}, False, id="a rate"),
+        pytest.param({"is_polled": True}, False, id="a queue"),
+        pytest.param({"is_stalled": True}, False, id="stalled"),
+        pytest.param({"columns": {"payload_filter": {"n": 1}}}, False, id="a filter"),
+        pytest.param({"columns": {"latency_ewma": SLOW_FROM}}, False, id="slow"),
+        pytest.param({"columns": {"backoff_until": NOON + SECOND}}, False, id="backs off"),
+        pytest.param({"columns": {"disabled_at": NOON + SECOND}}, False, id="disabled meanwhile"),
+        pytest.param(
+            {"columns": {"disabled_at": NOON - SECOND}}, True, id="disabled before, so that it does not match"
+        ),
+    ],
+)
+def test_plain_events_are_fanned_out_by_one_statement(
+    forge: Forge, facts: dict[str, Any], *, is_possible: bool
+) -> None:
+    usual = {"disabled_at": None, "max_in_flight": None, "payload_filter": None}
+    plain = {"pace": {}, "is_polled": False, "is_of_repository": True, "sending": 0, "ready": None, "is_stalled": False}
+    webhook = created(forge, plain | facts | {"columns": usual | facts.get("columns", {})})
+    pipeline.accept([forge.event(data={"n": 1}, now=NOON) for _ in range(2)], now=NOON)
+    capacity = Capacity(10, 10, [webhook.pk] if facts.get("is_stalled") else [])
+
+    with counted_statements() as ran:
+        done = pipeline.fan_out(8, capacity=capacity, now=NOON)
+
+    assert (done.events, done.at_once) == (2, is_possible)
+    assert [statements.FAN_OUT_AT_ONCE in ran, statements.TAKE_FEW in ran] == [True, not is_possible]
+
+
+def test_more_deliveries_than_slots_are_not_fanned_out_at_once(forge: Forge) -> None:
+    for _ in range(3):
+        forge.webhook(now=NOON)
+    pipeline.accept([forge.event(now=NOON)], now=NOON)
+
+    with rolled_back():
+        assert pipeline.fan_out(8, capacity=Capacity(3), now=NOON).at_once
+    done = pipeline.fan_out(8, capacity=Capacity(2), now=NOON)
+
+    assert (done.deliveries, len(done.claims), done.at_once) == (3, 2, False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_in_flight_are_counted_once_the_webhook_is_locked(forge: Forge) -> None:
+    webhook = forge.webhook(now=NOON, max_in_flight=1)
+    [earlier] = forge.accept(1, now=NOON)
+    Delivery.objects.update(state="held", due_at=None)
+    pipeline.accept([forge.event(now=NOON)], now=NOON)
+    waits = "SELECT ctid AS place FROM hookhub_outbox WHERE (SELECT pg_advisory_xact_lock(7)) IS NOT NULL"
+    slow = statements.FAN_OUT_AT_ONCE.replace("SELECT ctid AS place FROM hookhub_outbox", waits)
+    assert slow != statements.FAN_OUT_AT_ONCE
+    is_locked = threading.Event()
+
+    def send_the_earlier() -> None:
+        """Commit after the snapshot of the fan-out was taken, and before it locks the webhook."""
+        leased = {"lease": new_lease(), "leased_at": NOON, "leased_until": NOON + DAY}
+        with transaction.atomic():
+            sql.run("SELECT pg_advisory_xact_lock(7)", {})
+            is_locked.set()
+            while not is_waited_for():
+                time.sleep(0.01)
+            Delivery.objects.filter(event_id=earlier).update(state="sending", attempts_made=1, **leased)
+
+    def fan_out() -> fanning_out.FannedOut:
+        assert is_locked.wait(30)
+        return pipeline.fan_out(8, capacity=Capacity(10), now=NOON)
+
+    with mock.patch.object(statements, "FAN_OUT_AT_ONCE", slow):
+        _, done = together(send_the_earlier, fan_out)
+
+    assert (done.at_once, done.deliveries, done.claims) == (False, 1, [])
+    assert sorted(Delivery.objects.filter(webhook=webhook).values_list("state", flat=True)) == ["pending", "sending"]

@@ -16,6 +16,7 @@ from deliveries.models import Delivery, OutboxEntry, Repository, Webhook
 from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
 from deliveries.pipeline.fan_out_statements import (
+    FAN_OUT_AT_ONCE,
     INSERT_DELIVERIES,
     INSERT_DELIVERY,
     LARGE_FAN_OUT_LOCK,
@@ -36,11 +37,16 @@ pytestmark = pytest.mark.django_db
 PLENTY = Capacity(1000)
 
 
-@pytest.fixture(autouse=True, params=["few", "many"])
+@pytest.fixture(autouse=True, params=["at once", "few", "many"])
 def statements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Use the statements for a few events, which fan out all or none of the outbox, and those for any number."""
+    """Use the statement that does all at once where it can, those for a few events, or those for any number.
+
+    The first two fan out all or none of the outbox.
+    """
     found: str = request.param
-    monkeypatch.setattr(fanning_out, "FEW", LARGE_FAN_OUT if found == "few" else 0)
+    monkeypatch.setattr(fanning_out, "FEW", 0 if found == "many" else LARGE_FAN_OUT)
+    if found != "at once":
+        monkeypatch.setattr(fanning_out, "_fan_out_at_once", lambda *_, **__: None)
     if found == "many":
         monkeypatch.setattr(Pairs, "is_one", False)
     return found
@@ -85,7 +91,7 @@ def test_without_capacity_every_delivery_becomes_ready(forge: Forge, now: dateti
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_a_few_events_are_fanned_out_by_statements_of_their_own(
-    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, count: int
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, count: int, statements: str
 ) -> None:
     monkeypatch.setattr(fanning_out, "FEW", 3)
     forge.webhook(now=now)
@@ -96,7 +102,8 @@ def test_a_few_events_are_fanned_out_by_statements_of_their_own(
 
     assert (done.events, done.deliveries, len(done.claims)) == (3, 3, 3)
     assert OutboxEntry.objects.count() == count - 3
-    assert [TAKE_FEW in ran, TAKE_EVENTS in ran] == [True, count > 3]
+    assert done.at_once == (statements == "at once" and count == 3)
+    assert [TAKE_FEW in ran, TAKE_EVENTS in ran] == [not done.at_once, count > 3]
 
 
 def test_with_partitions_to_exclude_the_outbox_is_not_read_past_them(forge: Forge, now: datetime) -> None:
@@ -119,7 +126,8 @@ def test_a_single_delivery_is_inserted_by_a_statement_of_its_own(forge: Forge, n
         assert len(pipeline.fan_out(capacity=PLENTY, now=now).claims) == 1
         assert pipeline.fan_out(capacity=PLENTY, now=now).events == 0
 
-    assert [INSERT_DELIVERY in ran, INSERT_DELIVERIES in ran] == [statements == "few", statements == "many"]
+    ways = {"at once": FAN_OUT_AT_ONCE, "few": INSERT_DELIVERY, "many": INSERT_DELIVERIES}
+    assert [way for way, statement in ways.items() if statement in ran] == [statements]
 
 
 def test_a_new_delivery_does_not_overtake_a_ready_one(forge: Forge, now: datetime) -> None:
@@ -371,7 +379,7 @@ def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now:
         assert is_locked.wait(30)
         try:
             nothing = pipeline.fan_out(1, capacity=PLENTY, now=now)
-            assert nothing == (0, 0, [], forge.repository.pk, False)
+            assert nothing[:5] == (0, 0, [], forge.repository.pk, False)
             done = pipeline.fan_out(1, capacity=PLENTY, cursor=nothing.cursor, now=now)
         finally:
             is_done.set()
@@ -397,8 +405,9 @@ def test_large_fan_outs_take_turns(forge: Forge, now: datetime) -> None:
     def fan_out() -> None:
         assert is_running.wait(30)
         try:
-            waiting = pipeline.fan_out(LARGE_FAN_OUT + 1, capacity=PLENTY, cursor=7, now=now)
-            assert waiting == (0, 0, [], 7, True)
+            # At once, three events would need no turn.
+            waiting = pipeline.fan_out(LARGE_FAN_OUT + 1, capacity=PLENTY, cursor=7, at_once=False, now=now)
+            assert waiting[:5] == (0, 0, [], 7, True)
             assert OutboxEntry.objects.count() == 3
             assert len(pipeline.fan_out(1, capacity=PLENTY, now=now).claims) == 1
         finally:

@@ -7,6 +7,7 @@ import pytest
 from deliveries.pipeline.fanning_out import LARGE_FAN_OUT, FannedOut
 from deliveries.worker.pacing import (
     BUSY_POLL_INTERVAL,
+    FAN_OUTS_IN_STEPS,
     IDLE_POLL_INTERVAL,
     MAX_FAN_OUT_PAUSE,
     FanOutPacer,
@@ -354,3 +355,14 @@ def test_a_loop_of_few_slots_fans_out_one_event_at_a_time(slots: int) -> None:
     fanned_out(pacer, 1, deliveries=5, limit=1)
 
     assert pacer.limit_for(slots, now=10) == 1
+
+
+def test_after_one_statement_was_not_enough_the_next_fan_outs_go_in_steps() -> None:
+    pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
+    tried = []
+
+    for at_once in (True, False, *[False] * FAN_OUTS_IN_STEPS, True, True):
+        tried.append(pacer.at_once)
+        pacer.fanned_out(FannedOut(1, 1, [], 0, at_once=at_once), limit=8, started_at=9, now=10)
+
+    assert tried == [True, True, *[False] * FAN_OUTS_IN_STEPS, True, True]
