@@ -167,7 +167,10 @@ def supersede(alerts: QuerySet[Alert], *, now: datetime) -> int:
 
 
 def record(claimed: Claim, result: Result, *, now: datetime) -> int:
-    """Record what became of alerts, and when the channel's next is due; return how many are done with."""
+    """Record what became of alerts, and when the channel's next is due; return how many are done with.
+
+    A process whose lease has ended, because it was suspended, changes nothing of what another one has sent since.
+    """
     error = "" if isinstance(result, Sent) else result.error[:MAX_ERROR]
     delays = {alert.pk: delay_of(alert, result, now=now) for alert in claimed.alerts}
     kept = {pk: delay for pk, delay in delays.items() if delay is not None}
@@ -178,13 +181,15 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
         if claimed.channel is not None:
             # First the channel, as wherever both are locked.
             channel = find_one(AlertChannel.objects.select_for_update(no_key=True).filter(pk=claimed.channel.pk))
+            if channel is not None and channel.due_at != claimed.channel.due_at:
+                return _record_late(claimed, result, now=now)
         if delay is not None:
             due_at = now + delay if claimed.channel is None else None
             waiting = Alert.objects.filter(pk__in=list(kept), state=Alert.State.PENDING)
             waiting.update(attempts=F("attempts") + 1, error=error, due_at=due_at)
         state = Alert.State.SENT if isinstance(result, Sent) else Alert.State.FAILED
-        # Also those that were superseded while they were sent.
-        over = Alert.objects.filter(pk__in=delays.keys() - kept.keys())
+        # Also those that were superseded while they were sent, but none that another process has sent meanwhile.
+        over = Alert.objects.filter(pk__in=delays.keys() - kept.keys()).exclude(state=Alert.State.SENT)
         over.update(state=state, attempts=F("attempts") + 1, error=error, finished_at=now, due_at=None)
         if state == Alert.State.FAILED and claimed.channel is not None:
             _notify_owners_instead([alert for alert in claimed.alerts if alert.pk not in kept], now=now)
@@ -194,6 +199,14 @@ def record(claimed: Claim, result: Result, *, now: datetime) -> int:
             channel.failing_since = (channel.failing_since or now) if is_at_fault else None
             _record_of_channel(channel, error, delay=delay, now=now)
     return len(delays) - len(kept)
+
+
+def _record_late(claimed: Claim, result: Result, *, now: datetime) -> int:
+    """Record only what was sent by a process that has lost its lease of the channel; another may be sending to it."""
+    if not isinstance(result, Sent):
+        return 0
+    others = Alert.objects.filter(pk__in=[alert.pk for alert in claimed.alerts]).exclude(state=Alert.State.SENT)
+    return others.update(state=Alert.State.SENT, attempts=F("attempts") + 1, error="", finished_at=now, due_at=None)
 
 
 def _notify_owners_instead(failed: Sequence[Alert], *, now: datetime) -> None:

@@ -473,6 +473,37 @@ def test_a_worker_that_dies_between_sending_and_recording_sends_again_after_the_
     assert len({request.headers["webhook-id"] for request in forge.receiver.received}) == 1
 
 
+@pytest.mark.parametrize(
+    ("late", "again", "state"),
+    [
+        (queue.Rejected("It was refused."), queue.Sent(), "sent"),
+        (queue.Postponed("It timed out."), queue.Sent(), "sent"),
+        (queue.Sent(), queue.Rejected("It was refused."), "sent"),
+    ],
+    ids=["failed", "postponed", "sent"],
+)
+def test_a_worker_that_was_suspended_undoes_nothing_of_the_one_that_sent_meanwhile(
+    forge: Forge, now: datetime, late: queue.Result, again: queue.Result, state: str
+) -> None:
+    owner(forge)
+    told = channel(forge, now=now)
+    fail(forge.webhook(now=now), now=now)
+    announcing.announce_disabled(now=now)
+    [suspended] = queue.claim(now=now)
+    [second] = queue.claim(now=now + queue.LEASE)
+    queue.record(second, again, now=now + queue.LEASE)
+    told.refresh_from_db()
+    before = (told.due_at, told.failing_since, told.last_error)
+
+    queue.record(suspended, late, now=now)
+
+    told.refresh_from_db()
+    assert (told.due_at, told.failing_since, told.last_error) == before
+    assert Alert.objects.get(channel=told).state == state
+    # To the owners, only what the second one has seen fail.
+    assert Alert.objects.filter(channel=None).count() == isinstance(again, queue.Rejected)
+
+
 def test_an_alert_that_waited_too_long_is_not_sent(forge: Forge, sender: Sender, now: datetime) -> None:
     told = channel(forge, now=now, kinds=["failing", "disabled", "lease_ending"])
     webhook = outage(forge, sender, now=now)
