@@ -146,7 +146,8 @@ def bring_up(server: Server, *, binary: Path, account: Account) -> None:
     log_start = _size(server.log)
     while (health_error := server.health_error()) is not None:
         if time.monotonic() > deadline:
-            raise failure(server.log, f"{server.name} is not responding ({health_error})", since=log_start)
+            hung = f"{server.name} (process {server.pid() or launched}) is not responding ({health_error})"
+            raise failure(server.log, f"{hung}; if it hangs, end it, and run the command again", since=log_start)
         if server.pid() is None and not (launched and _command_line(launched)):
             if launched and not (server.transient_error and server.transient_error in _tail(server.log, log_start)):
                 raise failure(server.log, f"{server.name} exited during startup", since=log_start)

@@ -46,11 +46,12 @@ def valkey_server(home: Path) -> Server:
 def start_valkey(home: Path, account: Account) -> None:
     """Start the server unless it runs."""
     server = valkey_server(home)
-    if server.health_error() is not None:
-        binary = valkey_binary()
+    binary = valkey_binary()
+    # Not if it answers: one that hangs would be waited for here, and once more to report it.
+    if server.pid() is None:
         grant_traverse(account, binary.parent)
         grant_read(account, binary.parent)
-        bring_up(server, binary=binary, account=account)
+    bring_up(server, binary=binary, account=account)
 
 
 def health_error(path: Path) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 import redis
 from psycopg.conninfo import conninfo_to_dict
 
-from hookhub.embedded import processes, servers
+from hookhub.embedded import processes, servers, valkey
 from hookhub.embedded.postgres import postgres_server
 from hookhub.embedded.servers import EmbeddedServersError, database_url, redis_url, running
 from hookhub.embedded.valkey import valkey_server
@@ -254,6 +254,26 @@ def test_processes_that_come_at_once_share_one_pair_of_servers(fresh_home: Path)
         process.communicate()
     assert [process.returncode for process in crowd] == [0, 0, 0, 0]
     assert pids(fresh_home) == [None, None]
+
+
+def test_a_valkey_that_hangs_is_waited_for_once_and_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with holder(home):
+        hung = pids(home)[1]
+        assert hung is not None
+        monkeypatch.setattr(valkey, "PATIENCE_SECONDS", 0.5)
+        monkeypatch.setattr(processes, "PATIENCE_SECONDS", 0.1)
+        asked = []
+        honest = valkey.health_error
+        monkeypatch.setattr(valkey, "health_error", lambda path: asked.append(path) or honest(path))
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            with pytest.raises(EmbeddedServersError) as caught:
+                valkey.start_valkey(home, processes.account_for_servers())
+        finally:
+            os.kill(hung, signal.SIGCONT)
+
+        assert len(asked) == 1
+        assert f"Valkey (process {hung}) is not responding (timed out); if it hangs, end it" in str(caught.value)
 
 
 def test_servers_left_by_a_killed_process_are_found_and_stopped_at_the_next_end(home: Path) -> None:
