@@ -128,6 +128,12 @@ class OrganizationScoped(ModelAdmin):
             kwargs["widget"] = Autocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the URL fills the form with, but for times: Django's widget for them takes no text."""
+        found = super().get_changeform_initial_data(request)
+        times = {field.name for field in self.opts.fields if isinstance(field, timezone.DateTimeField)}
+        return {name: value for name, value in found.items() if name not in times}
+
     # Lookups ---------------------------------------------------------------------------------------------------------
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
