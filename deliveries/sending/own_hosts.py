@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -22,6 +22,7 @@ class OwnHosts:
     def reason_against(self, url: str) -> str | None:
         """Return a message why a normalized URL must not be a webhook's, or None if it does not lead here."""
         host, port = host_and_port_of(url)
+        host = _unmapped(host)
         if port not in self.ports or host in self.allowed or not (self._names(host) or _is_loopback(host)):
             return None
         return (
@@ -45,9 +46,18 @@ def own_hosts_from_settings() -> OwnHosts:
 def _normalised(name: str) -> str:
     dot = "." if name.startswith(".") else ""
     try:
-        return dot + normalise_host(name.removeprefix("."))
+        return dot + _unmapped(normalise_host(name.removeprefix(".")))
     except InvalidURL:
         return name
+
+
+def _unmapped(host: str) -> str:
+    """Return the IPv4 address that an IPv6 address such as ``::ffff:192.0.2.7`` leads to; other hosts as they are."""
+    try:
+        mapped = IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return host if mapped is None else str(mapped)
 
 
 def _is_loopback(host: str) -> bool:

@@ -63,6 +63,10 @@ OWN = OwnHosts(
         ("http://127.0.0.1:8000/", True),
         ("http://localhost:8000/", True),
         ("http://[::1]:8000/", True),
+        ("http://[::ffff:127.0.0.1]:8000/", True),
+        ("http://[::ffff:192.0.2.7]/", True),
+        ("http://[0:0:0:0:0:ffff:c000:0207]/", True),
+        ("http://[::ffff:192.0.2.8]/", False),
         ("http://127.0.0.1:9999/", False),
     ],
 )
