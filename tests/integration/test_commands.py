@@ -636,6 +636,8 @@ NOBODY = [
     ("two there", ["b", "a"], "", "Specify --organization SLUG or --operator. Existing organizations: a, b."),
     ("unknown", ["acme"], "--organization nobody",
      "Organization 'nobody' does not exist. Existing organizations: acme. Use --create-organization to create it."),
+    ("no UTF-8", ["acme"], "--organization \udce9",
+     r"Organization '\udce9' does not exist. Existing organizations: acme. Use --create-organization to create it."),
     ("both", ["acme"], "--operator --organization acme",
      "--operator cannot be combined with --organization or --create-organization."),
     ("create which", ["acme"], "--create-organization", "--create-organization requires --organization SLUG."),

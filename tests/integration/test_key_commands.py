@@ -129,6 +129,7 @@ def test_a_key_that_cannot_be_shown_is_neither_made_nor_rolled(key: ApiKey) -> N
     [
         (["nosuchkey000"], "API key 'nosuchkey000' does not exist."),
         (["\0"], r"API key '\x00' does not exist."),
+        (["\udce9"], r"API key '\udce9' does not exist."),
         (["hh_1_secret"], "Pass only the key's id, the 12 characters after hh_, without the secret."),
         (["ID", "--overlap", "-1"], "--overlap: must be from 0 to 2592000 seconds."),
         (["ID", "--overlap", "2592001"], "--overlap: must be from 0 to 2592000 seconds."),

@@ -114,7 +114,7 @@ class Command(BaseCommand):
                 raise CommandError("--create-organization requires --organization SLUG.")
             return self.create(slug, dialect=options["dialect"], wire_format=options["format"])
         if slug:
-            found = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
+            found = Organization.objects.filter(slug=slug).first() if plain_text.is_one_line(slug) else None
             if found is None:
                 raise CommandError(
                     f"Organization {slug!r} does not exist. {those_there_are()} Use --create-organization to create it."

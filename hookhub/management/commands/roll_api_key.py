@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from deliveries import audit, timezone
+from deliveries import audit, plain_text, timezone
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.management import key_arguments
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         key_id = options["id"]
         if "_" in key_id:
             raise CommandError("Pass only the key's id, the 12 characters after hh_, without the secret.")
-        key = ApiKey.objects.filter(key_id=key_id).first() if "\0" not in key_id else None
+        key = ApiKey.objects.filter(key_id=key_id).first() if plain_text.is_one_line(key_id) else None
         if key is None:
             raise CommandError(f"API key {key_id[:100]!r} does not exist.")
         try:
