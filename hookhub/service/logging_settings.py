@@ -1,6 +1,21 @@
 """The configuration of logging, as text or as JSON."""
 
+import logging
 from typing import Any
+
+
+class RefusedRequests(logging.Filter):
+    """Makes a warning on one line of a request that Django refuses, which anybody can send.
+
+    Django logs it as an error, with a traceback of dozens of lines.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True: every record is logged."""
+        if record.name.startswith("django.security."):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def logging_settings(*, as_json: bool, level: str) -> tuple[str, dict[str, Any]]:
@@ -18,9 +33,12 @@ def logging_settings(*, as_json: bool, level: str) -> tuple[str, dict[str, Any]]
             else {"()": "hookhub.telemetry.repeats.TextLine", "fmt": text, "style": "{"},
             "bare": {"()": bare} if as_json else {"format": "{message}", "style": "{"},
         },
-        "filters": {"outages": {"()": "hookhub.telemetry.repeats.OutageFilter"}},
+        "filters": {
+            "outages": {"()": "hookhub.telemetry.repeats.OutageFilter"},
+            "refused": {"()": "hookhub.service.logging_settings.RefusedRequests"},
+        },
         "handlers": {
-            "console": {"class": stream, "formatter": "line", "filters": ["outages"]},
+            "console": {"class": stream, "formatter": "line", "filters": ["outages", "refused"]},
             "bare": {"class": stream, "formatter": "bare"},
         },
         "root": {"handlers": ["console"], "level": level},

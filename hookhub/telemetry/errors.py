@@ -49,7 +49,9 @@ def stop(*, seconds: float) -> None:
 
 
 def scrubbed(event: Event, hint: Hint) -> Event | None:
-    """Return a report without what may be secret or a tenant's."""
+    """Return a report without what may be secret or a tenant's; None for a request that was refused, which is none."""
+    if str(event.get("logger")).startswith("django.security."):
+        return None
     report: Any = event
     for name in ("request", "user", "breadcrumbs", "modules"):
         report.pop(name, None)

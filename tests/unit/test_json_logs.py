@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import subprocess
 import sys
 from typing import Any
 
@@ -127,3 +128,37 @@ def test_of_an_error_of_the_database_only_its_code_is_reported() -> None:
     error.__cause__ = cause
 
     assert report_of(error)["exception"]["values"][0]["value"] == "23505"
+
+
+REFUSED = """
+import logging.config
+from django.core.exceptions import TooManyFieldsSent
+from hookhub.service.logging_settings import logging_settings
+
+how, settings = logging_settings(as_json=AS_JSON, level="INFO")
+logging.config.dictConfig(settings)
+try:
+    raise TooManyFieldsSent("too many fields")
+except TooManyFieldsSent as error:
+    logging.getLogger("django.security.TooManyFieldsSent").error(str(error), exc_info=error)
+    logging.getLogger("django.request").error("a bug", exc_info=error)
+"""
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_request_that_django_refuses_is_one_line_and_no_error(*, as_json: bool) -> None:
+    code = REFUSED.replace("AS_JSON", str(as_json))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    refused, *bug = done.stderr.splitlines()
+
+    assert "too many fields" in refused
+    assert "WARNING" in refused
+    assert "Traceback" not in refused
+    assert "a bug" in bug[0]
+    assert "Traceback" in "".join(bug)
+
+
+def test_a_request_that_django_refuses_is_not_reported() -> None:
+    assert errors.scrubbed({"logger": "django.security.TooManyFieldsSent", "level": "error"}, {}) is None
+    assert errors.scrubbed({"logger": "django.request", "level": "error"}, {}) is not None

@@ -88,11 +88,14 @@ def test_an_error_of_several_lines_is_one_line_before_its_traceback() -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_the_services_log_has_the_filter(as_json: bool) -> None:
+def test_the_services_log_has_the_filters(as_json: bool) -> None:
     _, found = logging_settings(as_json=as_json, level="INFO")
 
     console: dict[str, Any] = found["handlers"]["console"]
-    assert [found["filters"][name]["()"] for name in console["filters"]] == ["hookhub.telemetry.repeats.OutageFilter"]
+    assert [found["filters"][name]["()"] for name in console["filters"]] == [
+        "hookhub.telemetry.repeats.OutageFilter",
+        "hookhub.service.logging_settings.RefusedRequests",
+    ]
 
 
 def test_the_messages_are_those_of_the_code() -> None:
