@@ -42,7 +42,7 @@ class AlertChannelsView(GenericAPIView[AlertChannel]):
         require_known_parameters(request)
         organization = authorize_webhooks(request, scope=Scope.READ)
         found = AlertChannel.objects.filter(organization=organization).select_related("repository")
-        return self.get_paginated_response(AlertChannelSerializer(self.paginate_queryset(found), many=True).data)
+        return self.listed(found, AlertChannelSerializer)
 
     @extend_schema(request=NewAlertChannelSerializer, responses={201: NewlyCreatedAlertChannelSerializer})
     def post(self, request: Request) -> Response:
@@ -142,8 +142,7 @@ class AlertsView(GenericAPIView[Alert]):
             if kind not in AlertKind.values:
                 raise invalid({"kind": f"must be one of: {', '.join(AlertKind.values)}"})
             found = found.filter(kind=kind)
-        page = self.paginate_queryset(found)
-        return self.get_paginated_response(AlertSerializer(page, many=True).data)
+        return self.listed(found, AlertSerializer)
 
 
 class AlertView(GenericAPIView[Alert]):

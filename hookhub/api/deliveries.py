@@ -65,7 +65,7 @@ class DeliveriesView(GenericAPIView[Delivery]):
         if states := request.query_params.getlist("state"):
             fields["state"] = states
         found = with_names(selection_of(fields, organization=organization).deliveries())
-        return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
+        return self.listed(found, DeliverySerializer)
 
 
 class DeliveryView(GenericAPIView[Delivery]):
@@ -113,8 +113,7 @@ class ReplaysView(GenericAPIView[Replay]):
         """List replays, newest first."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
-        page = self.paginate_queryset(Replay.objects.filter(organization=organization))
-        return self.get_paginated_response(ReplaySerializer(page, many=True).data)
+        return self.listed(Replay.objects.filter(organization=organization), ReplaySerializer)
 
     @extend_schema(
         request=NewReplaySerializer,

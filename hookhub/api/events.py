@@ -65,8 +65,8 @@ class EventsView(GenericAPIView[Event]):
     def get(self, request: Request) -> Response:
         """List published events, newest first, without their data."""
         organization = authorize(request, scope=Scope.READ)
-        page = self.paginate_queryset(filtered(request, organization).select_related("organization", "repository"))
-        return self.get_paginated_response(EventSerializer(page, many=True).data)
+        found = filtered(request, organization).select_related("organization", "repository")
+        return self.listed(found, EventSerializer)
 
     @extend_schema(
         request=PUBLISHED,

@@ -33,8 +33,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
         """List the organization's API keys, newest first. Requires the scope `master`, as all operations on keys do."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.MASTER)
-        page = self.paginate_queryset(ApiKey.objects.filter(organization=organization))
-        return self.get_paginated_response(ApiKeySerializer(page, many=True).data)
+        return self.listed(ApiKey.objects.filter(organization=organization), ApiKeySerializer)
 
     @extend_schema(responses={201: ApiKeyWithTextSerializer})
     def post(self, request: Request) -> Response:

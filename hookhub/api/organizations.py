@@ -37,8 +37,7 @@ class OrganizationsView(GenericAPIView[Organization]):
     def get(self, request: Request) -> Response:
         """List the organizations that the caller acts for."""
         require_known_parameters(request)
-        page = self.paginate_queryset(visible(request))
-        return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
+        return self.listed(visible(request), OrganizationSerializer)
 
     @extend_schema(responses={201: OrganizationSerializer})
     def post(self, request: Request) -> Response:
@@ -83,10 +82,8 @@ class RepositoriesView(GenericAPIView[Repository]):
         """List the organization's repositories, newest first."""
         require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
-        page = self.paginate_queryset(
-            Repository.objects.filter(organization=organization).select_related("organization")
-        )
-        return self.get_paginated_response(RepositorySerializer(page, many=True).data)
+        found = Repository.objects.filter(organization=organization).select_related("organization")
+        return self.listed(found, RepositorySerializer)
 
     @extend_schema(request=NewRepositorySerializer, responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:

@@ -150,7 +150,7 @@ class PortalSessionsView(GenericAPIView[PortalSession]):
         require_known_parameters(request)
         organization = authorize_webhooks(request, scope=Scope.MANAGE)
         found = PortalSession.objects.filter(organization=organization).select_related("repository")
-        return self.get_paginated_response(PortalSessionSerializer(self.paginate_queryset(found), many=True).data)
+        return self.listed(found, PortalSessionSerializer)
 
     @extend_schema(request=NewPortalSessionSerializer, responses={201: PortalLinkSerializer})
     def post(self, request: Request) -> Response:

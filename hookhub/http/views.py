@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpResponse
 from rest_framework import generics, views
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -15,6 +15,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.throttling import BaseThrottle
 
 from hookhub.http import errors, links
@@ -94,3 +96,7 @@ class GenericAPIView(APIView, generics.GenericAPIView[Row]):
 
     pagination_class = Cursor
     filter_backends: Sequence[type[BaseFilterBackend]] = ()
+
+    def listed(self, found: QuerySet[Row], serializer: type[BaseSerializer[Any]]) -> Response:
+        """Return the page that the request asks for, each of its rows as the serializer shows it."""
+        return self.get_paginated_response(serializer(self.paginate_queryset(found), many=True).data)
