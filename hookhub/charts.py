@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal, Protocol
 
+from django.http import HttpRequest
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext, gettext_lazy
 
@@ -107,9 +108,9 @@ class Series(Protocol):
         """Return a point for each step."""
 
 
-def context_of(name: str | None, series: Series, *, now: datetime) -> dict[str, object]:
-    """Return the context of ``attempts_chart.html`` for the period of that name; the other periods are links."""
-    period = read_period(name)
+def context_of(request: HttpRequest, series: Series, *, now: datetime) -> dict[str, object]:
+    """Return the context of ``attempts_chart.html`` for the period in the address; the other periods are links."""
+    period = read_period(request.GET.get("period"))
     length, step = PERIODS[period]
     points = series(after=now - length, before=now, step=step)
     return {

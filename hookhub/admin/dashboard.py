@@ -68,7 +68,7 @@ def load(request: HttpRequest) -> Dashboard:
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
         last_attempt=when(last_attempt_at, now=now),
         workers=f"{found.alive:,}",
-        chart=charts.context_of(request.GET.get("period"), partial(timeseries.of_organizations, own), now=now),
+        chart=charts.context_of(request, partial(timeseries.of_organizations, own), now=now),
     )
 
 

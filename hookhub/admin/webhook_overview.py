@@ -39,7 +39,7 @@ def overview(request: HttpRequest, webhook: Webhook, *, may_act: bool, now: date
         "health": health(webhook, now=now),
         "metrics": metrics(webhook, now=now),
         "explanation": last_failure_of(webhook) if webhook.failure_count else None,
-        "chart": charts.context_of(request.GET.get("period"), partial(timeseries.of_webhooks, [webhook]), now=now),
+        "chart": charts.context_of(request, partial(timeseries.of_webhooks, [webhook]), now=now),
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,

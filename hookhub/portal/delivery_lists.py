@@ -24,7 +24,7 @@ from hookhub.models import PortalSession
 from hookhub.portal import delivery_filters
 from hookhub.portal.access import for_manager, for_session, page
 from hookhub.portal.delivery_filters import STATE_NAMES, Filters, Position
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import delivery_row, webhook_row
 
 ROWS = 50

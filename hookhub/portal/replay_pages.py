@@ -19,7 +19,7 @@ from deliveries.redelivery import Selection
 from hookhub import portal_sessions, replays
 from hookhub.models import PortalSession, Replay
 from hookhub.portal.access import for_manager, for_session, page, require_safe_or_post
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import webhook_row
 
 # How far back they may reach.

@@ -18,7 +18,7 @@ from deliveries.webhooks.secrets import RotatedMeanwhile
 from hookhub.formatting import exact
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager, page, require_safe_or_post
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words
 

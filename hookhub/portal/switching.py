@@ -14,7 +14,7 @@ from deliveries.webhooks import lifecycle
 from hookhub.formatting import MAX_COUNTED, at_most, exact
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager, page, require_safe_or_post
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import webhook_row
 
 # What happens with held deliveries when a webhook is enabled.

@@ -22,7 +22,7 @@ from hookhub.http import test_events
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager, page, require_safe_or_post
 from hookhub.portal.engine_errors import translated
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.words import in_words, too_many
 

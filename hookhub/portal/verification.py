@@ -14,7 +14,7 @@ from deliveries.rates import Policy, TooMany
 from hookhub.models import PortalSession
 from hookhub.portal import signature_check, snippets
 from hookhub.portal.access import for_session, page, require_safe_or_post
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.signature_check import Finding, Known
 from hookhub.portal.snippets import LANGUAGES, Scheme

@@ -17,7 +17,7 @@ from hookhub.explanations import explain
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager, for_session, page
 from hookhub.portal.delivery_lists import rows_of
-from hookhub.portal.pages import chart, delivery_of, webhook_of
+from hookhub.portal.finding import delivery_of, webhook_of
 from hookhub.portal.replay_pages import SINCE
 from hookhub.portal.showing import attempt_shown, consumer_row, delivery_row, webhook_row
 
@@ -52,7 +52,7 @@ def overview(request: HttpRequest, session: PortalSession) -> HttpResponse:
         ],
         "previous": number - 1,
         "next": number + 1 if len(found) > WEBHOOKS_SHOWN else 0,
-        **chart(request, series, now=now),
+        **charts.context_of(request, series, now=now),
     }
     return page(request, session, "overview.html", context)
 
@@ -77,7 +77,7 @@ def webhook(request: HttpRequest, session: PortalSession, uid: UUID) -> HttpResp
         "has_held": session.may_manage and lifecycle.has_held(found),
         "since": list(SINCE),
         "may_redeliver": session.may_manage and found.status(now=now) == Webhook.Status.ACTIVE,
-        **chart(request, partial(timeseries.of_webhooks, [found]), now=now),
+        **charts.context_of(request, partial(timeseries.of_webhooks, [found]), now=now),
     }
     return page(request, session, "webhook.html", context)
 

@@ -16,7 +16,7 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub import portal_sessions
 from hookhub.models import PortalSession
 from hookhub.portal.access import for_manager, page, refused, require_safe_or_post
-from hookhub.portal.pages import webhook_of
+from hookhub.portal.finding import webhook_of
 from hookhub.portal.secret_pages import pending_verification, show_once
 from hookhub.portal.showing import webhook_row
 from hookhub.portal.webhook_forms import FIELDS, WebhookForm

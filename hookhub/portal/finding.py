@@ -1,19 +1,13 @@
-"""What many pages of the portal need: the chart, and the rows that their session may see."""
+"""The rows that the pages of a session may see."""
 
-from datetime import datetime
 from uuid import UUID
 
-from django.http import Http404, HttpRequest
+from django.http import Http404
 
 from deliveries.db.lookups import find_one
 from deliveries.models import Delivery, Webhook
-from hookhub import charts, portal_sessions
+from hookhub import portal_sessions
 from hookhub.models import PortalSession
-
-
-def chart(request: HttpRequest, series: charts.Series, *, now: datetime) -> dict[str, object]:
-    """Return the context of the chart of attempts for the period in the address."""
-    return charts.context_of(request.GET.get("period"), series, now=now)
 
 
 def webhook_of(session: PortalSession, uid: UUID) -> Webhook:
