@@ -45,19 +45,25 @@ class Slack(Format):
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         # A 2xx with another body comes from something in front of Slack, such as a proxy.
         if 200 <= status <= 299:
-            return "delivered" if body.strip() == b"ok" or reports_success(body) else "retry"
+            return "delivered" if body.strip().lower() == b"ok" or reports_success(body) else "retry"
         return VERDICTS.get(status)
 
 
 def reports_success(body: bytes) -> bool:
-    """Return whether a JSON response reports that the message was posted, as Rocket.Chat's and Zulip's do."""
+    """Return whether a JSON response reports that the message was posted, as those of chats like Slack do.
+
+    Rocket.Chat says ``"success": true``, Zulip ``"result": "success"``, and others ``"status": "ok"``.
+    """
     if len(body) > MAX_ANSWER or not body.lstrip().startswith(b"{"):
         return False
     try:
         response = json.loads(body)
     except (ValueError, RecursionError):
         return False
-    return response.get("ok") is True or response.get("success") is True or response.get("result") == "success"
+    flags = [response[name] for name in ("ok", "success") if name in response]
+    if flags:
+        return all(flag is True for flag in flags)
+    return any(str(response.get(name)).lower() in {"ok", "success"} for name in ("result", "status"))
 
 
 def write(summary: Summary) -> dict[str, object]:
