@@ -133,14 +133,29 @@ def readable(value: str) -> str:
     return value
 
 
-def public_url(value: str) -> str:
-    """Parse the URL of a deployment; return it without a slash at its end. Raises ValueError."""
+def url(value: str) -> str:
+    """Parse a URL without query and fragment; raises ValueError."""
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("it needs http:// or https:// and a host, and ends with the path, if any")
     # Of an invalid port only its use is an error.
     _ = parts.port
-    return value.rstrip("/")
+    return value
+
+
+def public_url(value: str) -> str:
+    """Parse the URL of a deployment; return it without a slash at its end. Raises ValueError."""
+    return url(value).rstrip("/")
+
+
+def sentry_dsn(value: str) -> str:
+    """Parse where errors are reported, "" for nowhere; raises ImproperlyConfigured, without the key that is in it."""
+    parts = urlsplit(value)
+    if value and not (
+        parts.scheme in {"http", "https"} and parts.username and parts.hostname and parts.path.strip("/")
+    ):
+        raise ImproperlyConfigured("SENTRY_DSN is not a DSN of Sentry: https://key@sentry.example.org/1")
+    return value
 
 
 def origins(value: str) -> tuple[str, ...]:

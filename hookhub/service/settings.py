@@ -45,8 +45,10 @@ from hookhub.service.environment import (
     readable,
     seconds,
     secret,
+    sentry_dsn,
     served_hosts,
     text,
+    url,
     waits,
     whole,
     words,
@@ -254,7 +256,7 @@ HOOKHUB_SEALED = defaults.HOOKHUB_SEALED
 
 # Logins by OpenID Connect, and a second factor ----------------------------------------------------------------------
 
-HOOKHUB_OIDC_ISSUER = text("HOOKHUB_OIDC_ISSUER")
+HOOKHUB_OIDC_ISSUER = read("HOOKHUB_OIDC_ISSUER", url, "", expects="the URL of an issuer")
 HOOKHUB_OIDC_CLIENT_ID = text("HOOKHUB_OIDC_CLIENT_ID")
 HOOKHUB_OIDC_CLIENT_SECRET = text("HOOKHUB_OIDC_CLIENT_SECRET")
 HOOKHUB_OIDC_NAME = text("HOOKHUB_OIDC_NAME", "single sign-on")
@@ -312,7 +314,7 @@ HOOKHUB_METRICS_DIR = text("HOOKHUB_METRICS_DIR", defaults.HOOKHUB_METRICS_DIR)
 HOOKHUB_TRACING = flag("HOOKHUB_TRACING")
 
 # Where errors are reported; without it, nowhere but in the log.
-SENTRY_DSN = text("SENTRY_DSN")
+SENTRY_DSN = sentry_dsn(text("SENTRY_DSN"))
 
 # E-mail -------------------------------------------------------------------------------------------------------------
 

@@ -270,6 +270,8 @@ KEYS = {"HOOKHUB_SECRET_KEY": "x", "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3b
         (KEYS | {"WEB_WORKERS": "-2"}, "WEB_WORKERS='-2'"),
         (KEYS | {"HOOKHUB_STATEMENT_TIMEOUT_MS": str(10**11)}, "HOOKHUB_STATEMENT_TIMEOUT_MS="),
         (KEYS | {"HOOKHUB_ALLOWED_HOSTS": "-1"}, "HOOKHUB_ALLOWED_HOSTS='-1' is invalid"),
+        (KEYS | {"SENTRY_DSN": "https://sentry.example.org/1"}, "SENTRY_DSN is not a DSN of Sentry"),
+        (KEYS | {"HOOKHUB_OIDC_ISSUER": "login.example.org"}, "HOOKHUB_OIDC_ISSUER='login.example.org' is invalid"),
         (KEYS | {"HOOKHUB_CA_BUNDLE": "/nowhere"}, "HOOKHUB_CA_BUNDLE='/nowhere' is invalid"),
     ],
 )

@@ -19,7 +19,9 @@ from hookhub.service.environment import (
     public_url,
     readable,
     seconds,
+    sentry_dsn,
     served_hosts,
+    url,
     waits,
     whole,
 )
@@ -80,6 +82,9 @@ def test_no_number_is_larger_than_postgresql_takes(monkeypatch: pytest.MonkeyPat
         (origins, "https://example.org/, http://*.example.org:81", ("https://example.org", "http://*.example.org:81")),
         (served_hosts, "hooks.example.org, .example.org,[::1],*", ("hooks.example.org", ".example.org", "[::1]", "*")),
         (host_names, "CI.internal", ("ci.internal",)),
+        (sentry_dsn, "https://key@sentry.example.org/1", "https://key@sentry.example.org/1"),
+        (sentry_dsn, "", ""),
+        (url, "https://login.example.org/", "https://login.example.org/"),
         (readable, __file__, __file__),
     ],
 )
