@@ -95,13 +95,11 @@ up: venv ## run the service in the foreground; prints its address and, the first
 	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))
 
 test: venv ## lint, type-check, run every test
-	@# In parallel: npm waits for the network while ruff computes.
-	@$(MAKE) --no-print-directory --jobs=3 partners lint collected
-	@# In parallel: mypy computes while tests with processes wait.
-	@$(MAKE) --no-print-directory --jobs=2 types suite
+	@# In parallel: npm waits for the network, and tests wait for processes, while ruff and mypy compute.
+	@$(MAKE) --no-print-directory --jobs=4 types suite
 
 # In one run, so that tests that compute use the time in which tests with processes wait.
-suite: venv
+suite: partners lint collected
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -p tests.collected
 
 lint: venv ## run ruff and import-linter, and check that the migrations are complete
