@@ -104,13 +104,13 @@ def test_a_channel_for_a_repository_that_has_just_been_deleted_is_invalid(
     forge: Forge, caller: Caller, monkeypatch: pytest.MonkeyPatch, is_new: bool
 ) -> None:
     channel = channel_of(forge, None)
-    really_apply = channels._apply
+    really_set = channels.set_fields
 
-    def apply(*args: Any, **options: Any) -> None:
-        really_apply(*args, **options)
+    def set_fields(*args: Any, **options: Any) -> None:
+        really_set(*args, **options)
         assert caller.delete("/v1/repositories/widgets").status_code == 204
 
-    monkeypatch.setattr(channels, "_apply", apply)
+    monkeypatch.setattr(channels, "set_fields", set_fields)
 
     if is_new:
         refused = caller.post("/v1/alert-channels", {"type": "email", "repository": "widgets"})
@@ -319,7 +319,7 @@ def test_two_that_delete_the_same_row_record_one_deletion(
     other = Client()
     other.force_login(User.objects.get())
     second = Meanwhile(lambda: other.post(address, {"post": "yes"}).status_code)
-    monkeypatch.setattr(auditing, "record_deletion", second.before(auditing.record_deletion))
+    monkeypatch.setattr(auditing.Audited, "record_deletion", second.before(auditing.Audited.record_deletion))
 
     assert superuser.post(address, {"post": "yes"}).status_code == 302
 
